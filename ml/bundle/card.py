@@ -1,0 +1,72 @@
+"""`card.json`: everything that a reader of a bundle must know to reproduce a verdict."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Platt(_Section):
+    """log-odds = slope * score + intercept, fitted on validation (Platt, 1999)."""
+
+    slope: float
+    intercept: float
+
+
+class ModelCard(_Section):
+    """One ONNX model of the bundle."""
+
+    size: tuple[int, int] = Field(description="height, width of the input")
+    calibration: Platt
+    fusion_weight: float = Field(ge=0, description="weight of its calibrated log-odds")
+    parity: float = Field(ge=0, description="largest |torch - ONNX| score difference seen")
+    parity_images: int
+    latency_ms: float = Field(ge=0, description="one image, ONNX Runtime, where it was built")
+
+
+class Thresholds(_Section):
+    """p_defect up to `pass_below` passes, from `fail_above` fails, between is reviewed."""
+
+    pass_below: float = Field(ge=0, le=1)
+    fail_above: float = Field(ge=0, le=1)
+    escape_cost: float
+    overkill_cost: float
+    review_cost: float
+
+
+class Metric(_Section):
+    """A figure on held-out test groups, with a 95 % group-bootstrap interval."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int = Field(description="test groups behind it")
+
+
+class BackboneCard(_Section):
+    name: str
+    weights: Literal["hub", "file", "none"]
+    weights_sha256: str | None
+
+
+class Card(_Section):
+    """The card of one bundle. It holds no wall-clock time: equal inputs give equal bytes."""
+
+    schema_version: int = SCHEMA_VERSION
+    line: str
+    classes: tuple[str, ...] = Field(description="class 0 is ok; then the defect types")
+    models: dict[str, ModelCard]
+    fusion_intercept: float
+    thresholds: Thresholds
+    backbone: BackboneCard
+    dataset: str
+    dataset_counts: dict[str, int]
+    code: str = Field(description="git commit, or `unknown`")
+    seed: int
+    metrics: dict[str, Metric]
+    warnings: tuple[str, ...] = ()

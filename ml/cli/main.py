@@ -1,0 +1,46 @@
+"""The `loupe` command: finds each command's module only when it is called."""
+
+import importlib
+
+import click
+
+# command → module of this package that defines it under the same name (dashes as underscores)
+_COMMANDS = {
+    "ingest": "data",
+    "validate": "data",
+    "snapshot": "data",
+    "demo-images": "data",
+    "train": "train",
+    "evaluate": "evaluate",
+    "gate": "evaluate",
+    "promote": "evaluate",
+    "shards": "night",
+    "predict": "night",
+    "publish": "night",
+    "reconcile": "night",
+    "drift": "monitor",
+    "review": "review",
+    "audit": "review",
+    "line": "lines",
+    "doctor": "doctor",
+    "demo": "demo",
+    "serve": "serve",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"ml.cli.{_COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="loupe-inspection")
+def main() -> None:
+    """Loupe keeps the inspection models of a factory healthy."""

@@ -1,0 +1,68 @@
+"""What every step has in common: its line, its home, one JSON result, clear errors."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ml.errors import LoupeError, SettingsError
+from ml.settings import Env, Home, LineConfig, load_line
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a step works on."""
+
+    env: Env
+    home: Home
+    line: LineConfig
+
+
+def step(function: Callable[..., Result]) -> click.Command:
+    """Make a command of a function `(context, **options) -> result`; adds `--line`.
+
+    The result is printed as one JSON line on stdout. A LoupeError becomes one message and exit
+    status 2.
+    """
+
+    @click.option("--line", "line_name", required=True, help="line name, or path of a line file")
+    @functools.wraps(function)
+    def command(line_name: str, **options: Any) -> None:
+        with clear_errors():
+            env = Env.read()
+            context = Context(env, Home(env.home), load_line(_line_file(env, line_name)))
+            result = function(context, **options)
+        print(json.dumps(result, sort_keys=True))
+
+    name = function.__name__.replace("_", "-")
+    return click.command(name, help=function.__doc__)(command)
+
+
+class clear_errors:  # noqa: N801 - used as `with clear_errors():`
+    """Turn a LoupeError into one message on stderr and exit status 2."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, LoupeError):
+            click.echo(f"loupe: {error}", err=True)
+            sys.exit(2)
+
+
+def _line_file(env: Env, name: str) -> Path:
+    if name.endswith(".toml"):
+        return Path(name)
+    path = env.lines / f"{name}.toml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in env.lines.glob("*.toml"))) or "none"
+        msg = f"no line {name!r} in {env.lines}; there are: {known}"
+        raise SettingsError(msg)
+    return path

@@ -1,0 +1,67 @@
+"""Every error that Loupe raises on purpose.
+
+LoupeError
+├── SettingsError        a line file or an environment variable is wrong
+├── DataError            images, labels or tables are not what a step needs
+│   ├── SourceError      the source folder or bucket cannot be listed or read
+│   ├── ImageError       one image cannot be used; `reason` is a quarantine word
+│   ├── CountError       listed, accepted, quarantined and duplicate do not add up
+│   └── LeakError        a group or a (near-)duplicate crosses the split
+├── TrainingError        a model cannot be fitted on this data
+├── BundleError          a bundle is missing, incomplete or altered
+├── ResultsError         the results store refused or lost a document
+└── StackError           a service of the embedded stack did not start or answer
+
+A message says what was wrong, where (file, key, value) and what to do.
+"""
+
+
+class LoupeError(Exception):
+    """Base of all; the CLI prints it as one clear message and exits with status 2."""
+
+
+class SettingsError(LoupeError):
+    """A line file or an environment variable is wrong."""
+
+
+class DataError(LoupeError):
+    """Images, labels or tables are not what a step needs."""
+
+
+class SourceError(DataError):
+    """The source folder or bucket cannot be listed or read."""
+
+
+class ImageError(DataError):
+    """One image cannot be used.
+
+    `reason` is the quarantine word that is stored beside the image, such as `truncated`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class CountError(DataError):
+    """The counts of a step do not add up; nothing may be published."""
+
+
+class LeakError(DataError):
+    """A group, a byte duplicate or a near duplicate crosses the split."""
+
+
+class TrainingError(LoupeError):
+    """A model cannot be fitted on this data."""
+
+
+class BundleError(LoupeError):
+    """A bundle is missing, incomplete or altered. It must not be used for a verdict."""
+
+
+class ResultsError(LoupeError):
+    """The results store refused or lost a document."""
+
+
+class StackError(LoupeError):
+    """A service of the embedded stack did not start or did not answer."""

@@ -1,0 +1,125 @@
+"""Image bytes to RGB arrays, with limits, and one way to resize."""
+
+import struct
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ml.errors import ImageError
+
+Pixels = npt.NDArray[np.uint8]
+
+MAX_PIXELS = 100_000_000
+_MIN_SIDE = 2
+
+
+def decode_rgb(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Decode PNG, JPEG, BMP, TIFF or WebP bytes to uint8 RGB `[H, W, 3]`.
+
+    Grey becomes three equal channels, 16 bits are scaled to 8, alpha is dropped. The header is
+    read before a pixel is allocated, so a forged size costs nothing.
+    Raises ImageError with reason `empty`, `not_an_image`, `too_large`, `truncated` or `too_small`.
+    """
+    kind = sniff(content)
+    size = header_size(content, kind)
+    if size is not None and size[0] * size[1] > max_pixels:
+        msg = f"header says {size[1]} x {size[0]} pixels; at most {max_pixels} are accepted"
+        raise ImageError("too_large", msg)
+    if _is_cut_short(content, kind):
+        msg = f"the {kind} ends before its end marker"
+        raise ImageError("truncated", msg)
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ImageError("truncated", f"the {kind} cannot be decoded: {error}") from error
+    if image is None:
+        raise ImageError("truncated", f"the {kind} cannot be decoded")
+    if min(image.shape[:2]) < _MIN_SIDE:
+        msg = f"{image.shape[1]} x {image.shape[0]} pixels; at least {_MIN_SIDE} a side"
+        raise ImageError("too_small", msg)
+    return _to_rgb(_to_8_bit(image))
+
+
+def resize_rgb(image: Pixels, size: tuple[int, int]) -> Pixels:
+    """Resize RGB `[H, W, 3]` to `size` (height, width); the one way that all models are fed."""
+    if image.shape[:2] == tuple(size):
+        return image
+    return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def to_batch(images: list[Pixels], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Resize and stack to float32 `[N, 3, H, W]`, 0-255: the input of every ONNX model."""
+    batch = np.stack([resize_rgb(image, size) for image in images])
+    return np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+_SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"BM": "BMP",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+    b"RIFF": "WebP",
+}
+
+
+def sniff(content: bytes) -> str:
+    """The image format by its first bytes; raises ImageError `empty` or `not_an_image`."""
+    if not content:
+        raise ImageError("empty", "the file is empty")
+    for signature, kind in _SIGNATURES.items():
+        if content.startswith(signature):
+            return kind
+    msg = f"not an image: it begins with {content[:8]!r}"
+    raise ImageError("not_an_image", msg)
+
+
+def header_size(content: bytes, kind: str) -> tuple[int, int] | None:
+    """(height, width) as the header of a PNG, JPEG or BMP says; None where it is not read."""
+    if kind == "PNG" and len(content) >= 24:
+        width, height = struct.unpack(">II", content[16:24])
+        return height, width
+    if kind == "BMP" and len(content) >= 26:
+        width, height = struct.unpack("<ii", content[18:26])
+        return abs(height), width
+    if kind == "JPEG":
+        return _jpeg_size(content)
+    return None
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+    # ITU-T T.81: marker segments up to the start-of-frame, which holds height and width.
+    position = 2
+    while position + 9 < len(content) and content[position] == 0xFF:
+        marker = content[position + 1]
+        if marker in range(0xC0, 0xD0) and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", content[position + 5 : position + 9])
+            return height, width
+        position += 2 + struct.unpack(">H", content[position + 2 : position + 4])[0]
+    return None
+
+
+def _is_cut_short(content: bytes, kind: str) -> bool:
+    # OpenCV fills the missing rest of a cut JPEG with grey and says nothing: a defect could be
+    # in that rest, so the end marker is asked for. Trailing zero padding is harmless.
+    if kind == "JPEG":
+        return not content.rstrip(b"\x00").endswith(b"\xff\xd9")
+    if kind == "PNG":
+        return b"IEND" not in content[-64:]
+    return False
+
+
+def _to_8_bit(image: npt.NDArray[np.generic]) -> Pixels:
+    if image.dtype == np.uint16:
+        return (image / 257.0 + 0.5).astype(np.uint8)  # type: ignore[operator, no-any-return]
+    if image.dtype != np.uint8:
+        raise ImageError("bit_depth", f"{image.dtype} pixels; 8 or 16 bit are accepted")
+    return image  # type: ignore[return-value]
+
+
+def _to_rgb(image: Pixels) -> Pixels:
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
+    code = cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    return cv2.cvtColor(image, code)  # type: ignore[return-value]

@@ -1,0 +1,73 @@
+"""Progress with an ETA, for a person at a terminal and for the Airflow operator.
+
+With LOUPE_PROGRESS=json each report is one line on stderr, `loupe-progress {...}`, which the step
+operator turns into log lines; otherwise it is one line that redraws itself.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+PREFIX = "loupe-progress "
+_SECONDS_BETWEEN_REPORTS = 2.0
+
+
+class Progress:
+    """Counts the work of one stage: `with Progress("decode", total) as p: p.step()`."""
+
+    def __init__(self, stage: str, total: int) -> None:
+        self.stage = stage
+        self.total = total
+        self.done = 0
+        self._started = time.monotonic()
+        self._reported = 0.0
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._report()
+        if not _as_json() and sys.stderr.isatty():
+            sys.stderr.write("\n")
+
+    def step(self, count: int = 1) -> None:
+        """Count `count` more items as done; reports at most every two seconds."""
+        self.done += count
+        if time.monotonic() - self._reported >= _SECONDS_BETWEEN_REPORTS:
+            self._report()
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds left at the speed so far; None before the first item is done."""
+        if not self.done:
+            return None
+        elapsed = time.monotonic() - self._started
+        return elapsed / self.done * max(self.total - self.done, 0)
+
+    def _report(self) -> None:
+        self._reported = time.monotonic()
+        if _as_json():
+            eta = None if self.eta_s is None else round(self.eta_s, 1)
+            report = {"stage": self.stage, "done": self.done, "total": self.total, "eta_s": eta}
+            print(PREFIX + json.dumps(report), file=sys.stderr, flush=True)
+        elif sys.stderr.isatty():
+            eta = "?" if self.eta_s is None else f"{self.eta_s:.0f} s"
+            sys.stderr.write(f"\r\033[K{self.stage}: {self.done}/{self.total}, {eta} left")
+            sys.stderr.flush()
+
+
+def track(items: Iterable[Item], stage: str, total: int) -> Iterator[Item]:
+    """Yield `items`, counting each as done when the next one is asked for."""
+    with Progress(stage, total) as progress:
+        for item in items:
+            yield item
+            progress.step()
+
+
+def _as_json() -> bool:
+    return os.environ.get("LOUPE_PROGRESS") == "json"

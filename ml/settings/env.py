@@ -1,0 +1,51 @@
+"""The environment variables that an installation may set; each has a working default."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Env:
+    """What the environment says, read once at the edge (`Env.read()`).
+
+    | variable | default | meaning |
+    | --- | --- | --- |
+    | LOUPE_HOME | .loupe | root folder of the installation |
+    | LOUPE_LINES | lines | folder with one TOML per inspection line |
+    | LOUPE_RESULTS | sqlite | `sqlite`, or `firestore:<project>` |
+    | LOUPE_MLFLOW | SQLite file in LOUPE_HOME | MLflow tracking URI |
+    | LOUPE_THREADS | all cores | threads that decoding and inference may use |
+    """
+
+    home: Path
+    lines: Path
+    results: str
+    mlflow: str
+    threads: int
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] = os.environ) -> "Env":
+        """Read the variables; raises SettingsError that names the variable and its value."""
+        home = Path(environ.get("LOUPE_HOME", ".loupe")).absolute()
+        results = environ.get("LOUPE_RESULTS", "sqlite")
+        if results != "sqlite" and not results.startswith("firestore:"):
+            msg = f"LOUPE_RESULTS is {results!r}; expected `sqlite` or `firestore:<project>`"
+            raise SettingsError(msg)
+        return cls(
+            home=home,
+            lines=Path(environ.get("LOUPE_LINES", "lines")).absolute(),
+            results=results,
+            mlflow=environ.get("LOUPE_MLFLOW", f"sqlite:///{home / 'mlflow.db'}"),
+            threads=_threads(environ.get("LOUPE_THREADS", "0")),
+        )
+
+
+def _threads(text: str) -> int:
+    if not text.isdigit():
+        msg = f"LOUPE_THREADS is {text!r}; expected a whole number, 0 for all cores"
+        raise SettingsError(msg)
+    return int(text) or os.cpu_count() or 1

@@ -1,0 +1,56 @@
+"""Where things lie below LOUPE_HOME. The only place that spells these paths."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder of an installation; methods give paths and create nothing."""
+
+    root: Path
+
+    def object(self, sha256: str) -> Path:
+        """An image or mask as it came, by the SHA-256 of its bytes."""
+        return self.root / "objects" / sha256[:2] / sha256
+
+    def table(self, line: str, name: str) -> Path:
+        """A Delta table: `images`, `labels` or `predictions`."""
+        return self.root / "catalog" / line / name
+
+    def watermark(self, line: str) -> Path:
+        """How far the ingest has read its source."""
+        return self.root / "catalog" / line / "watermark.json"
+
+    def staging(self, line: str, batch: str) -> Path:
+        """Measured but not yet accepted images of one ingest batch (Parquet)."""
+        return self.root / "staging" / line / f"{batch}.parquet"
+
+    def dataset(self, line: str, dataset: str) -> Path:
+        """A dataset version (Parquet); its description lies beside it as `.json`."""
+        return self.root / "datasets" / line / f"{dataset}.parquet"
+
+    def training(self, line: str, run: str) -> Path:
+        """Checkpoints, weights and results of one training run."""
+        return self.root / "training" / line / run
+
+    def bundle(self, bundle: str) -> Path:
+        """A deployable bundle, by its hash."""
+        return self.root / "bundles" / bundle
+
+    def live(self, line: str) -> Path:
+        """The small file that names the champion bundle; the API and the night read it."""
+        return self.root / "live" / f"{line}.json"
+
+    def ledger(self, line: str, day: str) -> Path:
+        """The hash-chained ledger of one day."""
+        return self.root / "ledger" / line / f"{day}.jsonl"
+
+    def reports(self, line: str) -> Path:
+        """HTML reports of one line."""
+        return self.root / "reports" / line
+
+    @property
+    def results(self) -> Path:
+        """The SQLite results store."""
+        return self.root / "results.db"

@@ -1,0 +1,265 @@
+"""One inspection line: a typed `lines/<line>.toml`.
+
+Every wrong key or value is reported with the file, the key, what was found and what was expected.
+"""
+
+import re
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ml.errors import SettingsError
+
+Size = Annotated[tuple[int, int], Field(description="height, width in pixels")]
+ModelName = Literal["classifier", "segmenter", "anomaly"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LayoutConfig(_Section):
+    """How the names in the source become labels, masks, groups and serials.
+
+    `pattern` is a regular expression on the object's key; its named groups `part`, `lot`, `group`,
+    `camera` and `captured_at` fill these fields. `manifest` is a CSV in the source with a `path`
+    column; `columns` says which of its columns give which field.
+    """
+
+    kind: Literal["class_folders", "masks", "mvtec", "manifest"]
+    ok: tuple[str, ...] = ("ok", "good")
+    images: str = "images"
+    masks: str = "masks"
+    mask_threshold: int = Field(127, ge=0, le=254, description="a mask pixel above it is defect")
+    mask_suffix: str = ""
+    pattern: str | None = None
+    manifest: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                msg = f"not a regular expression: {error}"
+                raise ValueError(msg) from error
+        return pattern
+
+    @field_validator("columns")
+    @classmethod
+    def _known_fields(cls, columns: dict[str, str]) -> dict[str, str]:
+        known = {"label", "group", "part", "lot", "camera", "captured_at", "mask"}
+        if unknown := set(columns) - known:
+            msg = f"unknown fields {sorted(unknown)}; expected some of {sorted(known)}"
+            raise ValueError(msg)
+        return columns
+
+    @model_validator(mode="after")
+    def _manifest_named(self) -> "LayoutConfig":
+        if (self.kind == "manifest" or self.columns) and not self.manifest:
+            msg = "`manifest` must name the CSV file when the layout or `columns` reads one"
+            raise ValueError(msg)
+        return self
+
+
+class SpreadConfig(_Section):
+    """For image sets without capture times: deal whole groups over days, so nights have work.
+
+    The days are made up, and every page that shows them says so.
+    """
+
+    days: int = Field(ge=1, le=366)
+    start: date
+
+
+class SourceConfig(_Section):
+    """Where new images appear: a folder or `s3://bucket/prefix`."""
+
+    uri: str
+    layout: LayoutConfig
+    spread: SpreadConfig | None = None
+
+
+class ChecksConfig(_Section):
+    """What an image must be to be accepted; all else is quarantined with the reason."""
+
+    min_side: int = Field(16, ge=2)
+    max_pixels: int = Field(100_000_000, ge=1)
+    sizes: tuple[Size, ...] = ()
+    brightness: tuple[float, float] = (2.0, 253.0)
+    min_contrast: float = 1.0
+
+
+class SplitConfig(_Section):
+    """Shares of groups; what is left is for training."""
+
+    validation: float = Field(0.2, gt=0, lt=0.5)
+    test: float = Field(0.25, gt=0, lt=0.6)
+    seed: int = 20261121
+
+
+class BackboneConfig(_Section):
+    """A timm network. `weights` is `hub`, `none` or a safetensors file beside the line file."""
+
+    name: str = "resnet18"
+    weights: str = "hub"
+    pad_same: bool = False
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    freeze_batch_norm: bool = False
+
+
+class ClassifierConfig(_Section):
+    """Fine-tuning of the backbone into ok and the defect types."""
+
+    size: Size = (224, 224)
+    epochs: int = Field(8, ge=1)
+    batch: int = Field(16, ge=2)
+    learning_rate: float = Field(3e-4, gt=0)
+
+
+class SegmenterConfig(_Section):
+    """A U-Net whose encoder is the backbone."""
+
+    size: Size = (224, 224)
+    epochs: int = Field(8, ge=1)
+    batch: int = Field(8, ge=2)
+    learning_rate: float = Field(5e-4, gt=0)
+
+
+class AnomalyConfig(_Section):
+    """PatchCore (Roth et al., CVPR 2022, arXiv:2106.08265) on good images."""
+
+    size: Size = (224, 224)
+    strides: tuple[int, ...] = (8, 16)
+    bank: int = Field(2000, ge=16, description="patches kept")
+    projection: int = Field(128, ge=8)
+
+
+class CostsConfig(_Section):
+    """What each outcome costs the factory, in any one unit; only ratios matter."""
+
+    escape: float = Field(100.0, gt=0)
+    overkill: float = Field(10.0, gt=0)
+    review: float = Field(1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _review_pays(self) -> "CostsConfig":
+        if self.review >= min(self.escape, self.overkill):
+            msg = "`review` must cost less than `escape` and `overkill`, else nobody would review"
+            raise ValueError(msg)
+        return self
+
+
+class GateConfig(_Section):
+    """What a challenger must show. Rates are on held-out test groups."""
+
+    min_auroc: float = Field(0.8, ge=0, le=1)
+    max_auroc_drop: float = Field(0.01, ge=0, le=1)
+    approval: bool = Field(False, description="a person approves the promotion in Airflow")
+
+
+class NightConfig(_Section):
+    """The nightly inspection."""
+
+    schedule: str | None = None
+    shard_images: int = Field(500, ge=1)
+    batch: int = Field(16, ge=1)
+
+
+class MonitorConfig(_Section):
+    """Drift checks. `alpha` is the false-alarm rate of one night over all its tests."""
+
+    alpha: float = Field(0.01, gt=0, lt=0.5)
+    min_images: int = Field(30, ge=5)
+    retrain: bool = True
+
+
+class LineConfig(_Section):
+    """One inspection line, as its TOML file says."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")
+    title: str
+    description: str = ""
+    models: tuple[ModelName, ...] = ("classifier", "segmenter", "anomaly")
+    ingest_schedule: str | None = None
+    train_schedule: str | None = None
+    review_schedule: str | None = None
+    seed: int = 20261121
+    source: SourceConfig
+    checks: ChecksConfig = ChecksConfig()
+    split: SplitConfig = SplitConfig()
+    backbone: BackboneConfig = BackboneConfig()
+    classifier: ClassifierConfig = ClassifierConfig()
+    segmenter: SegmenterConfig = SegmenterConfig()
+    anomaly: AnomalyConfig = AnomalyConfig()
+    costs: CostsConfig = CostsConfig()
+    gate: GateConfig = GateConfig()
+    night: NightConfig = NightConfig()
+    monitor: MonitorConfig = MonitorConfig()
+
+    @field_validator("models")
+    @classmethod
+    def _some_models(cls, models: tuple[ModelName, ...]) -> tuple[ModelName, ...]:
+        if not models or len(set(models)) != len(models):
+            msg = "name each model of the line once, at least one"
+            raise ValueError(msg)
+        return models
+
+
+def load_line(path: Path) -> LineConfig:
+    """Read one line file.
+
+    A relative backbone weights path is resolved from the line file's folder; a relative source
+    folder stays relative to the working directory.
+    Raises SettingsError naming the file, the key, what was found and what was expected.
+    """
+    try:
+        document = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        msg = f"{path}: no such line file; `loupe line list` shows the lines there are"
+        raise SettingsError(msg) from error
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{path}: not valid TOML: {error}"
+        raise SettingsError(msg) from error
+    try:
+        line = LineConfig.model_validate(document)
+    except ValidationError as error:
+        raise SettingsError(_explain(path, error)) from error
+    if line.name != path.stem:
+        msg = f"{path}: `name` is {line.name!r}; expected {path.stem!r}, like the file"
+        raise SettingsError(msg)
+    return _resolve_weights(line, path)
+
+
+def load_lines(folder: Path) -> dict[str, Path]:
+    """The line files of a folder by line name, without reading them."""
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def _resolve_weights(line: LineConfig, path: Path) -> LineConfig:
+    weights = line.backbone.weights
+    if weights in ("hub", "none"):
+        return line
+    resolved = str((path.absolute().parent / weights).resolve())
+    return line.model_copy(
+        update={"backbone": line.backbone.model_copy(update={"weights": resolved})}
+    )
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"]) or "(file)"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{path}: unknown key `{key}`; see README, 'Add a line', for the keys")
+        elif problem["type"] == "missing":
+            lines.append(f"{path}: `{key}` is missing")
+        else:
+            lines.append(f"{path}: `{key}` is {problem['input']!r}: {problem['msg']}")
+    return "\n".join(lines)
