@@ -51,13 +51,14 @@ class Progress:
 
     def _report(self) -> None:
         self._reported = time.monotonic()
+        left = self.eta_s
         if _as_json():
-            eta = None if self.eta_s is None else round(self.eta_s, 1)
-            report = {"stage": self.stage, "done": self.done, "total": self.total, "eta_s": eta}
+            eta_s = None if left is None else round(left, 1)
+            report = {"stage": self.stage, "done": self.done, "total": self.total, "eta_s": eta_s}
             print(PREFIX + json.dumps(report), file=sys.stderr, flush=True)
         elif sys.stderr.isatty():
-            eta = "?" if self.eta_s is None else f"{self.eta_s:.0f} s"
-            sys.stderr.write(f"\r\033[K{self.stage}: {self.done}/{self.total}, {eta} left")
+            shown = "?" if left is None else f"{left:.0f} s"
+            sys.stderr.write(f"\r\033[K{self.stage}: {self.done}/{self.total}, {shown} left")
             sys.stderr.flush()
 
 

@@ -76,7 +76,9 @@ def load_bundle(folder: Path) -> Bundle:
 
 
 def _verify(folder: Path, manifest: str) -> None:
-    expected = {name: digest for digest, name in (row.split("  ", 1) for row in manifest.split("\n") if row)}
+    expected = {
+        name: digest for digest, name in (row.split("  ", 1) for row in manifest.split("\n") if row)
+    }
     present = {path.name for path in folder.iterdir()} - {MANIFEST}
     if difference := present ^ set(expected):
         msg = f"{folder}: files missing or added since it was sealed: {sorted(difference)}"
