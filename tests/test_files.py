@@ -18,7 +18,7 @@ def test_a_failed_write_leaves_the_old_content_and_no_litter(tmp_path, monkeypat
     with pytest.raises(OSError, match="No space left"):
         files.write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["card.json"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["card.json"]
 
 
 def test_equal_values_give_equal_bytes_and_names(tmp_path):

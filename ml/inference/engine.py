@@ -9,7 +9,7 @@ import onnxruntime
 
 from ml.bundle import Bundle
 from ml.errors import BundleError
-from ml.inference.decode import Pixels, to_batch
+from ml.imaging import Pixels, to_batch
 from ml.inference.verdict import Decision, decide
 
 Floats = npt.NDArray[np.float32]

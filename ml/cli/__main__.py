@@ -1,0 +1,5 @@
+"""`python -m ml.cli` is `loupe`."""
+
+from ml.cli.main import main
+
+main()

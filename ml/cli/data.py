@@ -1,0 +1,80 @@
+"""Steps on data: demo images, ingest, validate, snapshot."""
+
+from pathlib import Path
+
+import click
+
+from ml.cli.step import Context, Result, step
+
+
+@step
+@click.option("--into", type=click.Path(path_type=Path), help="folder; default: the line's source")
+def demo_images(context: Context, into: Path | None) -> Result:
+    """Make the images of the demo line (deterministic)."""
+    from ml.data.synthetic import write_demo_images
+
+    folder = into or Path(context.line.source.uri)
+    written, kept = write_demo_images(folder, context.line.seed)
+    return {"folder": str(folder), "written": written, "kept": kept}
+
+
+@step
+@click.option("--source", help="folder or s3:// address; default: the line's own")
+@click.option("--until", help="leave images captured after this day for a later ingest")
+def ingest(context: Context, source: str | None, until: str | None) -> Result:
+    """List new images, hash, decode and measure them."""
+    from ml.data.ingest import ingest as run
+
+    batch = run(
+        context.home,
+        context.line,
+        source=source or context.line.source.uri,
+        until=until or None,
+        threads=context.env.threads,
+    )
+    unchanged = batch.listed - batch.new
+    return {
+        "batch": batch.name,
+        "listed": batch.listed,
+        "new": batch.new,
+        "unchanged": unchanged,
+    }
+
+
+@step
+@click.option("--batch", default="", help="a batch of `loupe ingest`; nothing when empty")
+def validate(context: Context, batch: str) -> Result:
+    """Check a batch with Great Expectations; accept, quarantine or mark duplicate."""
+    from ml.data.validate import validate as run
+
+    outcome = run(context.home, context.line, batch)
+    return {
+        "batch": outcome.batch,
+        "listed": outcome.listed,
+        "accepted": outcome.accepted,
+        "quarantined": outcome.quarantined,
+        "duplicate": outcome.duplicate,
+        "reasons": outcome.reasons,
+        "days": outcome.days,
+        "report": str(outcome.report or ""),
+    }
+
+
+@step
+@click.option("--until", help="only images captured up to and with this day")
+def snapshot(context: Context, until: str | None) -> Result:
+    """Make a dataset version, split by group; stops when the split leaks."""
+    from ml.data.snapshot import snapshot as run
+
+    made = run(context.home, context.line, until or None)
+    by_split = {
+        name: sum(n for key, n in made.counts.items() if key.startswith(f"{name}."))
+        for name in ("train", "validation", "test")
+    }
+    return {
+        "dataset": made.dataset,
+        "images": made.images,
+        "groups": made.groups,
+        "leaks": 0,
+        **by_split,
+    }

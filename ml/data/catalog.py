@@ -1,0 +1,205 @@
+"""The versioned tables of a line (Delta Lake): images, labels, predictions.
+
+Every write is one commit and leaves the same rows when it is repeated.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ml.settings import Home
+
+log = logging.getLogger(__name__)
+
+_TEXT, _NUMBER, _COUNT = pa.string(), pa.float64(), pa.int64()
+_TIME = pa.timestamp("us", tz="UTC")
+
+IMAGES = pa.schema(
+    {
+        "object": _TEXT,
+        "version": _TEXT,
+        "sha256": _TEXT,
+        "status": _TEXT,
+        "reason": _TEXT,
+        "bytes": _COUNT,
+        "width": _COUNT,
+        "height": _COUNT,
+        "aspect": _NUMBER,
+        "brightness": _NUMBER,
+        "contrast": _NUMBER,
+        "sharpness": _NUMBER,
+        "colourfulness": _NUMBER,
+        "phash": _TEXT,
+        "part": _TEXT,
+        "lot": _TEXT,
+        "group": _TEXT,
+        "camera": _TEXT,
+        "captured_at": _TIME,
+        "day": _TEXT,
+        "batch": _TEXT,
+    }
+)
+
+LABELS = pa.schema(
+    {
+        "sha256": _TEXT,
+        "label": _TEXT,
+        "defect_type": _TEXT,
+        "mask": _TEXT,
+        "source": _TEXT,
+        "by": _TEXT,
+        "at": _TEXT,
+    }
+)
+
+PREDICTIONS = pa.schema(
+    {
+        "day": _TEXT,
+        "shard": _COUNT,
+        "object": _TEXT,
+        "sha256": _TEXT,
+        "part": _TEXT,
+        "lot": _TEXT,
+        "camera": _TEXT,
+        "captured_at": _TIME,
+        "bundle": _TEXT,
+        "verdict": _TEXT,
+        "reason": _TEXT,
+        "p_defect": _NUMBER,
+        "defect_type": _TEXT,
+        "score_classifier": _NUMBER,
+        "score_segmenter": _NUMBER,
+        "score_anomaly": _NUMBER,
+        "area": _NUMBER,
+        "embedding": pa.list_(pa.float32()),
+    }
+)
+
+_COMMIT_TRIES = 8
+
+
+def upsert_images(home: Home, line: str, rows: pa.Table) -> None:
+    """Add or replace images by (object, version)."""
+    _upsert(home.table(line, "images"), rows.cast(IMAGES), ("object", "version"))
+
+
+def upsert_labels(home: Home, line: str, rows: pa.Table) -> None:
+    """Add or replace labels by (sha256, source)."""
+    _upsert(home.table(line, "labels"), rows.cast(LABELS), ("sha256", "source"))
+
+
+def write_predictions(home: Home, line: str, day: str, shard: int, rows: pa.Table) -> None:
+    """Replace one shard of one day in one commit: a repeated shard leaves the same rows."""
+    from deltalake import write_deltalake
+
+    path = home.table(line, "predictions")
+    _create(path, PREDICTIONS, partition_by=["day"])
+    _commit(
+        lambda: write_deltalake(
+            str(path),
+            rows.cast(PREDICTIONS),
+            mode="overwrite",
+            predicate=f"day = '{day}' AND shard = {shard}",
+        )
+    )
+
+
+def drop_shards_from(home: Home, line: str, day: str, first: int) -> None:
+    """Delete the shards of a day from number `first` on: left over from a longer earlier plan."""
+    table = _open(home.table(line, "predictions"))
+    if table is not None:
+        _commit(lambda: table.delete(f"day = '{day}' AND shard >= {first}"))
+
+
+def read_images(
+    home: Home,
+    line: str,
+    *,
+    day: str | None = None,
+    until: str | None = None,
+    status: str | None = "accepted",
+) -> pa.Table:
+    """Images sorted by object; of one day, or captured up to and with `until`."""
+    table = _read(home.table(line, "images"), IMAGES)
+    if status is not None:
+        table = table.filter(pc.equal(table["status"], status))
+    if day is not None:
+        table = table.filter(pc.equal(table["day"], day))
+    if until is not None:
+        table = table.filter(pc.less_equal(table["day"], until))
+    return table.sort_by([("object", "ascending"), ("version", "ascending")])
+
+
+def read_labels(home: Home, line: str) -> dict[str, dict[str, Any]]:
+    """The label of each image by its SHA-256; a person's review wins over the layout's label."""
+    rows = _read(home.table(line, "labels"), LABELS).to_pylist()
+    ranked = sorted(rows, key=lambda row: row["source"] == "review")
+    return {row["sha256"]: row for row in ranked}
+
+
+def read_predictions(home: Home, line: str, *, day: str | None = None) -> pa.Table:
+    """Predictions sorted by day, shard and object."""
+    filters = None if day is None else [("day", "=", day)]
+    table = _read(home.table(line, "predictions"), PREDICTIONS, filters)
+    order = [("day", "ascending"), ("shard", "ascending"), ("object", "ascending")]
+    return table.sort_by(order)
+
+
+def version(home: Home, line: str, name: str) -> int:
+    """The version of a table; -1 before its first commit."""
+    table = _open(home.table(line, name))
+    return -1 if table is None else int(table.version())
+
+
+def _open(path: Path) -> Any:
+    from deltalake import DeltaTable
+
+    return DeltaTable(str(path)) if DeltaTable.is_deltatable(str(path)) else None
+
+
+def _read(path: Path, schema: pa.Schema, filters: Any = None) -> pa.Table:
+    table = _open(path)
+    if table is None:
+        return schema.empty_table()
+    return table.to_pyarrow_table(filters=filters).select(schema.names).cast(schema)
+
+
+def _create(path: Path, schema: pa.Schema, partition_by: list[str] | None = None) -> Any:
+    from deltalake import DeltaTable
+
+    path.mkdir(parents=True, exist_ok=True)
+    return DeltaTable.create(str(path), schema, mode="ignore", partition_by=partition_by)
+
+
+def _upsert(path: Path, rows: pa.Table, keys: tuple[str, ...]) -> None:
+    if not rows.num_rows:
+        return
+    _create(path, rows.schema)
+    condition = " AND ".join(f"old.{key} = new.{key}" for key in keys)
+
+    def merge() -> None:
+        merger = _open(path).merge(rows, condition, source_alias="new", target_alias="old")
+        merger.when_matched_update_all().when_not_matched_insert_all().execute()
+
+    _commit(merge)
+
+
+def _commit(write: Callable[[], object]) -> None:
+    """Run a write again when another writer committed first (optimistic concurrency)."""
+    from deltalake.exceptions import CommitFailedError
+
+    for attempt in range(_COMMIT_TRIES):
+        try:
+            write()
+        except CommitFailedError:
+            if attempt == _COMMIT_TRIES - 1:
+                raise
+            log.info("another writer committed first; trying again")
+            time.sleep(0.1 * 2**attempt)
+        else:
+            return

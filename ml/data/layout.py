@@ -1,0 +1,151 @@
+"""What the names in a source mean: which objects are images, their labels, masks and groups."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+
+from ml.errors import SourceError
+from ml.settings.line import LayoutConfig
+
+_NOT_IMAGES = {".csv", ".json", ".md", ".txt", ".tsv", ".toml", ".xml", ".yaml", ".yml"}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a name says of an image. Empty text is unknown; `label` is `ok`, `defect` or empty."""
+
+    key: str
+    label: str = ""
+    defect_type: str = ""
+    mask_key: str = ""
+    part: str = ""
+    lot: str = ""
+    group: str = ""
+    camera: str = ""
+    captured_at: datetime | None = None
+
+
+def describe(
+    config: LayoutConfig, keys: Iterable[str], read: Callable[[str], bytes]
+) -> dict[str, Facts]:
+    """The facts of every image among `keys`; other objects are left out.
+
+    Raises SourceError naming the manifest and row when a needed manifest is missing or wrong.
+    """
+    keys = set(keys)
+    manifest = _manifest(config, keys, read)
+    reader = {
+        "class_folders": _class_folders,
+        "masks": _masks,
+        "mvtec": _mvtec,
+        "manifest": _manifest_only,
+    }[config.kind]
+    facts = {}
+    for key in sorted(keys):
+        if PurePosixPath(key).suffix.lower() in _NOT_IMAGES:
+            continue
+        base = reader(config, key, keys, manifest)
+        if base is not None:
+            facts[key] = _complete(config, base, manifest.get(key, {}))
+    return facts
+
+
+_Manifest = dict[str, dict[str, str]]
+
+
+def _manifest(
+    config: LayoutConfig, keys: set[str], read: Callable[[str], bytes]
+) -> _Manifest:
+    if config.manifest is None:
+        return {}
+    if config.manifest not in keys:
+        msg = f"the source has no {config.manifest}, which `source.layout.manifest` names"
+        raise SourceError(msg)
+    rows = csv.DictReader(io.StringIO(read(config.manifest).decode("utf-8-sig")))
+    needed = {"path", *config.columns.values()}
+    if missing := needed - set(rows.fieldnames or ()):
+        msg = f"{config.manifest}: no column {sorted(missing)}; it has {rows.fieldnames}"
+        raise SourceError(msg)
+    return {row["path"]: row for row in rows}
+
+
+def _class_folders(
+    config: LayoutConfig, key: str, keys: set[str], manifest: _Manifest
+) -> Facts | None:
+    folder, _, rest = key.partition("/")
+    return _labelled(config, Facts(key), folder) if rest else None
+
+
+def _masks(config: LayoutConfig, key: str, keys: set[str], manifest: _Manifest) -> Facts | None:
+    if not key.startswith(f"{config.images}/"):
+        return None
+    inside = PurePosixPath(key).relative_to(config.images)
+    stem = PurePosixPath(config.masks) / inside.parent / f"{inside.stem}{config.mask_suffix}"
+    return Facts(key, mask_key=_with_any_suffix(stem, keys))
+
+
+def _mvtec(config: LayoutConfig, key: str, keys: set[str], manifest: _Manifest) -> Facts | None:
+    parts = PurePosixPath(key).parts
+    if len(parts) != 3 or parts[0] not in ("train", "test"):
+        return None
+    facts = _labelled(config, Facts(key), parts[1])
+    stem = PurePosixPath("ground_truth") / parts[1] / f"{PurePosixPath(key).stem}_mask"
+    return replace(facts, mask_key=_with_any_suffix(stem, keys))
+
+
+def _manifest_only(
+    config: LayoutConfig, key: str, keys: set[str], manifest: _Manifest
+) -> Facts | None:
+    if key not in manifest:
+        return None
+    mask = manifest[key].get(config.columns.get("mask", ""), "")
+    return Facts(key, mask_key=mask)
+
+
+def _with_any_suffix(stem: PurePosixPath, keys: set[str]) -> str:
+    for suffix in (".png", ".bmp", ".jpg", ".tif", ".tiff"):
+        if f"{stem}{suffix}" in keys:
+            return f"{stem}{suffix}"
+    return ""
+
+
+def _labelled(config: LayoutConfig, facts: Facts, name: str) -> Facts:
+    if not name:
+        return facts
+    if name in config.ok:
+        return replace(facts, label="ok", defect_type="")
+    return replace(facts, label="defect", defect_type=name.lower())
+
+
+def _complete(config: LayoutConfig, facts: Facts, row: dict[str, str]) -> Facts:
+    """Add what the pattern and then the manifest say; a group falls back to the part, the stem."""
+    found: dict[str, str] = {}
+    if config.pattern and (match := re.search(config.pattern, facts.key)):
+        found = {name: text for name, text in match.groupdict().items() if text}
+    found |= {field: row[column] for field, column in config.columns.items() if row.get(column)}
+    if "label" in found:
+        facts = _labelled(config, facts, found["label"])
+    part = found.get("part", "") or PurePosixPath(facts.key).stem
+    return replace(
+        facts,
+        part=part,
+        lot=found.get("lot", ""),
+        group=found.get("group", "") or part,
+        camera=found.get("camera", ""),
+        captured_at=_time(facts.key, found.get("captured_at", "")),
+    )
+
+
+def _time(key: str, text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        msg = f"{key}: capture time {text!r} is not ISO 8601, such as 20260105T081500"
+        raise SourceError(msg) from error
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -1,0 +1,103 @@
+"""A dataset version: the labelled images up to a day, split by group, with the leak guard passed."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ml import files
+from ml.data import catalog
+from ml.data.leak import find_leaks, guard
+from ml.data.split import split_groups
+from ml.errors import DataError
+from ml.settings import Home, LineConfig
+
+# With fewer groups no split by group leaves anything to learn, to tune on and to test on.
+MIN_GROUPS = 8
+
+_COLUMNS = (
+    "sha256 split group label defect_type mask part lot camera captured_at day".split()
+)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Name and counts of a dataset version."""
+
+    dataset: str
+    images: int
+    groups: int
+    counts: dict[str, int]
+
+
+def snapshot(home: Home, line: LineConfig, until: str | None) -> Snapshot:
+    """Write a dataset version and return it; equal content has the same name and is kept.
+
+    Raises DataError when there are too few labelled groups or no good image, LeakError when a
+    pair of images crosses the split.
+    """
+    rows = _labelled(home, line.name, until)
+    _require_enough(line.name, rows)
+    splits = split_groups([(row["group"], row["kind"]) for row in rows], line.split)
+    rows = [row | {"split": splits[row["group"]]} for row in rows]
+    guard(find_leaks(home, rows))
+    name = files.content_key([[row[key] for key in _COLUMNS if key != "captured_at"] for row in rows])
+    counts = _counts(rows)
+    _write(home, line, name, rows, {"until": until, "counts": counts})
+    return Snapshot(name, len(rows), len(splits), counts)
+
+
+def _labelled(home: Home, line: str, until: str | None) -> list[dict[str, Any]]:
+    labels = catalog.read_labels(home, line)
+    images = catalog.read_images(home, line, until=until).to_pylist()
+    return [
+        image
+        | {key: labels[image["sha256"]][key] for key in ("label", "defect_type", "mask")}
+        | {"kind": labels[image["sha256"]]["defect_type"] or "ok"}
+        for image in images
+        if image["sha256"] in labels
+    ]
+
+
+def _require_enough(line: str, rows: list[dict[str, Any]]) -> None:
+    groups = {row["group"] for row in rows}
+    if len(groups) < MIN_GROUPS:
+        msg = (
+            f"line {line}: {len(rows)} labelled images in {len(groups)} groups; "
+            f"at least {MIN_GROUPS} groups are needed to train, tune and test"
+        )
+        raise DataError(msg)
+    if not any(row["label"] == "ok" for row in rows):
+        msg = f"line {line}: every labelled image is a defect; good images are needed"
+        raise DataError(msg)
+
+
+def _counts(rows: list[dict[str, Any]]) -> dict[str, int]:
+    counts = Counter(f"{row['split']}.{row['label']}" for row in rows)
+    return dict(sorted(counts.items()))
+
+
+def _write(
+    home: Home, line: LineConfig, name: str, rows: list[dict[str, Any]], facts: dict[str, Any]
+) -> None:
+    path = home.dataset(line.name, name)
+    table = pa.Table.from_pylist([{key: row[key] for key in _COLUMNS} for row in rows])
+    table = table.set_column(
+        _COLUMNS.index("captured_at"),
+        "captured_at",
+        table["captured_at"].cast(pa.timestamp("us", tz="UTC")),
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    description = facts | {
+        "dataset": name,
+        "line": line.name,
+        "images_version": catalog.version(home, line.name, "images"),
+        "labels_version": catalog.version(home, line.name, "labels"),
+        "seed": line.split.seed,
+        "leaks": 0,
+    }
+    files.write_json(path.with_suffix(".json"), description)
+    files.write_bytes(path, sink.getvalue().to_pybytes())
