@@ -1,0 +1,34 @@
+"""The step that trains one model."""
+
+from typing import cast
+
+import click
+
+from ml.cli.step import Context, Result, step
+from ml.settings.line import ModelName
+
+
+@step
+@click.option("--dataset", required=True, help="a dataset version of `loupe snapshot`")
+@click.option(
+    "--model", required=True, type=click.Choice(["classifier", "segmenter", "anomaly"])
+)
+def train(context: Context, dataset: str, model: str) -> Result:
+    """Train one model of the line; resumes a killed run and reuses a finished one."""
+    from ml.training.train import train as run
+
+    done = run(context.env, context.home, context.line, dataset, cast(ModelName, model))
+    result = done.run.result
+    for warning in result["warnings"]:
+        click.echo(f"WARNING: {warning}", err=True)
+    return {
+        "model": model,
+        "run": done.run.name,
+        "mlflow_run": done.mlflow_run,
+        "epochs": result["epochs"],
+        "loss": result["loss"],
+        "seconds": done.seconds,
+        "resumed": done.resumed,
+        "skipped": done.skipped,
+        "warnings": result["warnings"],
+    }

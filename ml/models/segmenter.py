@@ -1,0 +1,54 @@
+"""U-Net (Ronneberger et al., MICCAI 2015) whose encoder is the line's backbone."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ml.models.backbones import Normalise, hold_batch_norm, load_weights, padding
+from ml.settings.line import BackboneConfig
+
+# isort: split
+import segmentation_models_pytorch as smp
+
+OUTPUTS = ("logits",)
+
+# A U-Net halves the image five times.
+_MULTIPLE = 32
+
+
+class Segmenter(nn.Module):
+    """`[N, 3, H, W]`, RGB 0-255, to logits `[N, 1, H, W]`: defect where above 0."""
+
+    def __init__(self, config: BackboneConfig, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.normalise = Normalise(config)
+        self.unet = smp.Unet(
+            encoder_name=f"tu-{config.name}",
+            encoder_weights="imagenet" if config.weights == "hub" else None,
+            classes=1,
+            **padding(config),
+        )
+        if config.weights not in ("hub", "none"):
+            load_weights(self.unet.encoder.model, config)
+        self._hold = config.freeze_batch_norm
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[2:]
+        spare = (0, -width % _MULTIPLE, 0, -height % _MULTIPLE)
+        padded = functional.pad(self.normalise(image), spare, mode="replicate")
+        logits: Tensor = self.unet(padded)
+        return logits[:, :, :height, :width]
+
+    def train(self, mode: bool = True) -> "Segmenter":
+        super().train(mode)
+        if self._hold:
+            hold_batch_norm(self.unet.encoder)
+        return self
+
+
+def mask_scores(logits: Tensor, top_share: float) -> Tensor:
+    """Raw defect score: mean of the top share of pixel probabilities, at least one pixel."""
+    probabilities = torch.sigmoid(logits).flatten(1)
+    count = max(1, int(probabilities.shape[1] * top_share))
+    return probabilities.topk(count, dim=1).values.mean(dim=1)

@@ -1,0 +1,38 @@
+"""Let torchvision import beside a CPU build of torch.
+
+The torchvision wheel of the package registry is built for CUDA; beside a CPU torch its compiled
+operators do not load and `import torchvision` fails at `torchvision::nms`. Loupe uses none of
+them, so their names are declared, and everything that needs no compiled operator works.
+Import this module before anything that imports torchvision (timm and smp do).
+"""
+
+import importlib.util
+from pathlib import Path
+
+import torch
+
+
+def _compiled_operators_load() -> bool:
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        return False
+    try:
+        torch.ops.load_library(str(Path(spec.origin).parent / "_C.so"))
+    except OSError:
+        return False
+    return True
+
+
+def declare_missing_operators() -> None:
+    """Declare `torchvision::nms` and `qnms` where the compiled ones cannot load."""
+    if _compiled_operators_load():
+        return
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _keep_alive.append(library)
+
+
+_keep_alive: list[torch.library.Library] = []
+
+declare_missing_operators()

@@ -1,0 +1,147 @@
+"""One training loop for the supervised models: checkpointed, resumable, best epoch kept.
+
+A run killed at any moment and resumed ends with the weights of an undisturbed run: all randomness
+of an epoch comes from (seed, epoch), the learning rate from the step, and a checkpoint holds the
+weights, the optimiser's moments and the best weights so far (safetensors, no pickle).
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ml import files
+from ml.progress import Progress
+
+_WARM_UP_SHARE = 0.1
+_WEIGHT_DECAY = 1e-2
+_GRADIENT_NORM = 5.0
+
+
+@dataclass
+class Task:
+    """What to fit. `batches(random)` yields the losses' inputs; `validate()` gives a loss."""
+
+    model: nn.Module
+    batches: Callable[[np.random.Generator], Iterable[tuple[Tensor, Tensor]]]
+    steps_per_epoch: int
+    loss: Callable[[Tensor, Tensor], Tensor]
+    validate: Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How a fit went; the model holds the weights of the best epoch."""
+
+    best_epoch: int
+    best_loss: float
+    losses: list[float]
+    resumed: bool
+
+
+def fit(
+    task: Task, *, stage: str, epochs: int, learning_rate: float, seed: int, checkpoint: Path
+) -> Fitted:
+    """Train for `epochs` and load the weights of the epoch with the lowest validation loss."""
+    optimiser = torch.optim.AdamW(
+        task.model.parameters(), lr=learning_rate, weight_decay=_WEIGHT_DECAY
+    )
+    state = _State.load(checkpoint, task.model, optimiser)
+    resumed = state.epoch > 0
+    total = epochs * task.steps_per_epoch
+    with Progress(stage, total) as progress:
+        progress.done = state.epoch * task.steps_per_epoch
+        for epoch in range(state.epoch, epochs):
+            random = np.random.default_rng([seed, epoch])
+            torch.manual_seed(seed + epoch)
+            task.model.train()
+            for number, (inputs, target) in enumerate(task.batches(random)):
+                step = epoch * task.steps_per_epoch + number
+                for group in optimiser.param_groups:
+                    group["lr"] = learning_rate * _schedule(step / total)
+                optimiser.zero_grad()
+                task.loss(inputs, target).backward()
+                nn.utils.clip_grad_norm_(task.model.parameters(), _GRADIENT_NORM)
+                optimiser.step()
+                progress.step()
+            task.model.eval()
+            with torch.inference_mode():
+                state.note(epoch, task.validate(), task.model)
+            state.save(checkpoint, task.model, optimiser)
+    task.model.load_state_dict(state.best)
+    task.model.eval()
+    return Fitted(state.best_epoch, state.best_loss, state.losses, resumed)
+
+
+def _schedule(share_done: float) -> float:
+    """Linear warm-up, then cosine (Loshchilov and Hutter, ICLR 2017)."""
+    if share_done < _WARM_UP_SHARE:
+        return max(share_done / _WARM_UP_SHARE, 0.02)
+    rest = (share_done - _WARM_UP_SHARE) / (1 - _WARM_UP_SHARE)
+    return 0.5 * (1 + math.cos(math.pi * rest))
+
+
+class _State:
+    def __init__(self, model: nn.Module) -> None:
+        self.epoch = 0
+        self.losses: list[float] = []
+        self.best_epoch = 0
+        self.best_loss = math.inf
+        self.best = _copy(model)
+
+    def note(self, epoch: int, loss: float, model: nn.Module) -> None:
+        self.epoch = epoch + 1
+        self.losses.append(loss)
+        if loss < self.best_loss:
+            self.best_epoch, self.best_loss, self.best = epoch, loss, _copy(model)
+
+    def save(self, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        tensors = {f"model/{name}": tensor for name, tensor in _copy(model).items()}
+        tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        for index, moments in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{index}/{name}": value for name, value in moments.items()}
+        facts = {"epoch": self.epoch, "losses": self.losses, "best_epoch": self.best_epoch}
+        content = save(
+            {name: tensor.contiguous() for name, tensor in tensors.items()},
+            {"state": json.dumps(facts)},
+        )
+        files.write_bytes(path, content)
+
+    @classmethod
+    def load(cls, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> "_State":
+        state = cls(model)
+        if not path.exists():
+            return state
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts = json.loads(file.metadata()["state"])
+        model.load_state_dict(_below(tensors, "model/"))
+        state.best = _below(tensors, "best/")
+        _load_moments(optimiser, _below(tensors, "optimiser/"))
+        state.epoch, state.losses = facts["epoch"], facts["losses"]
+        state.best_epoch = facts["best_epoch"]
+        state.best_loss = state.losses[state.best_epoch]
+        return state
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _load_moments(optimiser: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
+    document = optimiser.state_dict()
+    for name, tensor in moments.items():
+        index, kind = name.split("/")
+        document["state"].setdefault(int(index), {})[kind] = tensor
+    optimiser.load_state_dict(document)

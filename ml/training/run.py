@@ -1,0 +1,94 @@
+"""A training run: one model on one dataset version, named by all that determines it.
+
+A run's folder holds `checkpoint.safetensors` while it trains and, when it is finished,
+`model.onnx`, `model.safetensors` and `result.json` with these keys: `model`, `run`, `dataset`,
+`classes`, `size`, `epochs`, `best_epoch`, `loss`, `losses`, `parity`, `parity_images`, `backbone`
+(`name`, `weights`, `weights_sha256`), `seed`, `warnings`, `facts`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml import files
+from ml.errors import TrainingError
+from ml.settings import Home, LineConfig
+from ml.settings.line import BackboneConfig, ModelName
+
+# Changes when the code would give other weights for the same run.
+_RECIPE = 1
+
+ONNX, WEIGHTS, RESULT, CHECKPOINT = (
+    "model.onnx",
+    "model.safetensors",
+    "result.json",
+    "checkpoint.safetensors",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    name: str
+    folder: Path
+    result: dict[str, Any]
+
+    @property
+    def onnx(self) -> Path:
+        return self.folder / ONNX
+
+
+def run_name(line: LineConfig, dataset: str, model: ModelName, weights_sha256: str | None) -> str:
+    """Equal inputs have equal names: dataset, backbone and its weights, settings, seed, recipe."""
+    backbone = line.backbone.model_dump(mode="json") | {"weights": weights_sha256}
+    if line.backbone.weights in ("hub", "none"):
+        backbone["weights"] = line.backbone.weights
+    settings = getattr(line, model).model_dump(mode="json")
+    key = [_RECIPE, line.name, dataset, model, backbone, settings, line.seed]
+    return f"{model}-{files.content_key(key)}"
+
+
+def weights_sha256(backbone: BackboneConfig) -> str | None:
+    """SHA-256 of the weights file; None where there is no file.
+
+    Raises TrainingError when the file is not there.
+    """
+    if backbone.weights in ("hub", "none"):
+        return None
+    path = Path(backbone.weights)
+    if not path.exists():
+        msg = (
+            f"backbone weights {path} do not exist; correct `backbone.weights`, "
+            'or say "none" for a random start'
+        )
+        raise TrainingError(msg)
+    return files.sha256(path)
+
+
+def read_run(home: Home, line: str, name: str) -> Run | None:
+    """The finished run of that name, or None."""
+    folder = home.training(line, name)
+    if not (folder / RESULT).exists():
+        return None
+    return Run(name, folder, files.read_json(folder / RESULT))
+
+
+def finished_runs(home: Home, line: LineConfig, dataset: str) -> dict[str, Run]:
+    """The finished run of each model of the line on a dataset.
+
+    Raises TrainingError naming the models that are not trained yet.
+    """
+    digest = weights_sha256(line.backbone)
+    found = {
+        model: read_run(home, line.name, run_name(line, dataset, model, digest))
+        for model in line.models
+    }
+    if missing := [model for model, run in found.items() if run is None]:
+        msg = (
+            f"line {line.name}, dataset {dataset}: not trained yet: {', '.join(missing)}; "
+            f"run `loupe train --line {line.name} --dataset {dataset} --model {missing[0]}`"
+        )
+        raise TrainingError(msg)
+    return {model: run for model, run in found.items() if run is not None}
+

@@ -1,0 +1,146 @@
+"""The `train` step: fit, export, prove parity, record; reuse what is finished."""
+
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from ml import files
+from ml.data.dataset import Dataset, load_dataset
+from ml.models import classifier, patchcore, segmenter
+from ml.settings import Env, Home, LineConfig
+from ml.settings.line import ModelName
+from ml.training.export import check_parity, export_onnx
+from ml.training.fit import class_names, fit_classifier, fit_patchcore, fit_segmenter
+from ml.training.pixels import load_pixels, to_tensor
+from ml.training.run import (
+    CHECKPOINT,
+    ONNX,
+    RESULT,
+    WEIGHTS,
+    Run,
+    read_run,
+    run_name,
+    weights_sha256,
+)
+from ml.training.tracking import track_run
+
+RANDOM_START = (
+    "The backbone started from random numbers, not from pretrained weights: "
+    "do not trust this bundle on a real line."
+)
+
+_OUTPUTS = {
+    "classifier": classifier.OUTPUTS,
+    "segmenter": segmenter.OUTPUTS,
+    "anomaly": patchcore.OUTPUTS,
+}
+_PARITY_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run, and whether this call found it finished or half-done."""
+
+    run: Run
+    mlflow_run: str
+    seconds: float
+    resumed: bool
+    skipped: bool
+
+
+def train(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelName) -> Trained:
+    """Train one model of a line on a dataset version; a finished run is returned as it is.
+
+    Raises TrainingError when the data cannot train this model or its ONNX differs.
+    """
+    data = load_dataset(home, line.name, dataset)
+    name = run_name(line, dataset, model, weights_sha256(line.backbone))
+    finished = read_run(home, line.name, name)
+    if finished is not None:
+        return Trained(finished, track_run(env, line, finished), 0.0, False, True)
+    started = time.monotonic()
+    torch.set_num_threads(env.threads)
+    folder = home.training(line.name, name)
+    network, facts = _fit(home, line, data, model, folder, env.threads)
+    resumed = bool(facts.pop("resumed", False))
+    result = facts | _export(home, line, data, model, network, folder, env.threads)
+    result |= {"run": name, "dataset": dataset, "model": model, "code": code_commit()}
+    files.write_bytes(folder / WEIGHTS, save(_tensors(network)))
+    files.write_json(folder / RESULT, result)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    run = Run(name, folder, result)
+    seconds = time.monotonic() - started
+    return Trained(run, track_run(env, line, run), round(seconds, 1), resumed, False)
+
+
+def code_commit() -> str:
+    """The git commit of this code, or `unknown` where there is no repository."""
+    try:
+        process = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return process.stdout.strip()
+
+
+def _fit(
+    home: Home, line: LineConfig, data: Dataset, model: ModelName, folder: Path, threads: int
+) -> tuple[nn.Module, dict[str, Any]]:
+    if model == "anomaly":
+        network, facts = fit_patchcore(home, line, data, threads)
+        return network, {"epochs": 0, "loss": None, "losses": [], "facts": facts}
+    fit = fit_classifier if model == "classifier" else fit_segmenter
+    trained, fitted = fit(home, line, data, folder / CHECKPOINT, threads)
+    return trained, {
+        "epochs": len(fitted.losses),
+        "best_epoch": fitted.best_epoch,
+        "loss": fitted.best_loss,
+        "losses": fitted.losses,
+        "resumed": fitted.resumed,
+        "facts": {},
+    }
+
+
+def _export(
+    home: Home,
+    line: LineConfig,
+    data: Dataset,
+    model: ModelName,
+    network: nn.Module,
+    folder: Path,
+    threads: int,
+) -> dict[str, Any]:
+    size = getattr(line, model).size
+    export_onnx(network, _OUTPUTS[model], size, folder / ONNX)
+    some = data.split("validation")[:_PARITY_IMAGES]
+    pixels = load_pixels(home, some, size, masks=False, threads=threads)
+    parity = check_parity(model, network, folder / ONNX, to_tensor(pixels.images))
+    weights = line.backbone.weights
+    return {
+        "classes": class_names(data.split("train")) if model == "classifier" else ("ok",),
+        "size": size,
+        "parity": parity,
+        "parity_images": len(some),
+        "seed": line.seed,
+        "backbone": {
+            "name": line.backbone.name,
+            "weights": weights if weights in ("hub", "none") else "file",
+            "weights_sha256": weights_sha256(line.backbone),
+        },
+        "warnings": [RANDOM_START] if weights == "none" else [],
+    }
+
+
+def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
