@@ -9,6 +9,7 @@ LoupeError
 │   └── LeakError        a group or a (near-)duplicate crosses the split
 ├── TrainingError        a model cannot be fitted on this data
 ├── BundleError          a bundle is missing, incomplete or altered
+├── LedgerError          a ledger was altered, or lost a line
 ├── ResultsError         the results store refused or lost a document
 └── StackError           a service of the embedded stack did not start or answer
 
@@ -57,6 +58,10 @@ class TrainingError(LoupeError):
 
 class BundleError(LoupeError):
     """A bundle is missing, incomplete or altered. It must not be used for a verdict."""
+
+
+class LedgerError(LoupeError):
+    """A ledger was altered, or lost a line, since it was written."""
 
 
 class ResultsError(LoupeError):

@@ -26,7 +26,6 @@ class ModelCard(_Section):
     fusion_weight: float = Field(ge=0, description="weight of its calibrated log-odds")
     parity: float = Field(ge=0, description="largest |torch - ONNX| score difference seen")
     parity_images: int
-    latency_ms: float = Field(ge=0, description="one image, ONNX Runtime, where it was built")
 
 
 class Thresholds(_Section):

@@ -20,73 +20,78 @@ TOP_SHARE = 0.001
 
 
 @dataclass(frozen=True)
-class Inspection:
-    """What the models say of one image.
+class Scored:
+    """What the models say of one image, before any decision.
 
-    `scores` are raw, by model. `anomaly_map` is float32 `[h, w]`; `defect_map` holds defect
-    probabilities `[H, W]`, `features` the classifier's last feature map `[K, h, w]`.
+    `scores` are raw, by model. `probabilities` `[C]` are the classifier's; `anomaly_map` is
+    `[h, w]`; `defect_map` holds defect probabilities `[H, W]`; `features` is the classifier's last
+    feature map `[K, h, w]`. Each is None without its model.
     """
 
-    decision: Decision
     scores: dict[str, float]
-    defect_type: str
-    area: float | None
     embedding: Floats
+    probabilities: Floats | None = field(repr=False, default=None)
     anomaly_map: Floats | None = field(repr=False, default=None)
     defect_map: Floats | None = field(repr=False, default=None)
+    features: Floats | None = field(repr=False, default=None)
+
+    @property
+    def area(self) -> float | None:
+        """Share of the image that the segmenter calls defect."""
+        return None if self.defect_map is None else float((self.defect_map > 0.5).mean())
 
 
-class Inspector:
-    """The models of one bundle, loaded once. Not thread-safe to construct, safe to call."""
+@dataclass(frozen=True)
+class Inspection:
+    """A decision and what it rests on."""
 
-    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
-        self.bundle = bundle
-        self._sessions = {
-            name: open_session(bundle.model(name), threads) for name in bundle.card.models
-        }
+    decision: Decision
+    defect_type: str
+    scored: Scored
 
-    def inspect(self, images: list[Pixels]) -> list[Inspection]:
-        """Inspect decoded RGB images `[H, W, 3]`, uint8, of any sizes, in one batch."""
+
+class ModelSet:
+    """ONNX models that score the same image, loaded once; safe to call from many threads."""
+
+    def __init__(
+        self, paths: dict[str, Path], sizes: dict[str, tuple[int, int]], threads: int = 0
+    ) -> None:
+        self._sizes = sizes
+        self._sessions = {name: open_session(path, threads) for name, path in paths.items()}
+
+    def score(self, images: list[Pixels]) -> list[Scored]:
+        """Score decoded RGB images `[H, W, 3]`, uint8, of any sizes, in one batch."""
         if not images:
             return []
         outputs = {name: self._run(name, images) for name in self._sessions}
-        return [self._one(outputs, index) for index in range(len(images))]
+        return [_scored(outputs, index) for index in range(len(images))]
 
     def _run(self, name: str, images: list[Pixels]) -> dict[str, Floats]:
-        batch = to_batch(images, self.bundle.card.models[name].size)
+        batch = to_batch(images, self._sizes[name])
         session = self._sessions[name]
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, {"image": batch}), strict=True))
 
-    def _one(self, outputs: dict[str, dict[str, Floats]], index: int) -> Inspection:
-        scores: dict[str, float] = {}
-        defect_type, area = "", None
-        anomaly_map = defect_map = None
-        if "classifier" in outputs:
-            probabilities = softmax(outputs["classifier"]["logits"][index])
-            scores["classifier"] = float(1 - probabilities[0])
-            defect_type = self._most_likely_defect(probabilities)
-        if "segmenter" in outputs:
-            defect_map = sigmoid(outputs["segmenter"]["logits"][index, 0])
-            scores["segmenter"] = mask_score(defect_map)
-            area = float((defect_map > 0.5).mean())
-        if "anomaly" in outputs:
-            scores["anomaly"] = float(outputs["anomaly"]["score"][index])
-            anomaly_map = outputs["anomaly"]["map"][index, 0]
-        return Inspection(
-            decide(self.bundle.card, scores),
-            scores,
-            defect_type,
-            area,
-            _embedding(outputs, index),
-            anomaly_map,
-            defect_map,
+
+class Inspector:
+    """The models and the card of one verified bundle: images in, verdicts out."""
+
+    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+        self.bundle = bundle
+        models = bundle.card.models
+        self._models = ModelSet(
+            {name: bundle.model(name) for name in models},
+            {name: model.size for name, model in models.items()},
+            threads,
         )
 
-    def _most_likely_defect(self, probabilities: Floats) -> str:
-        if len(probabilities) < 2:
-            return ""
-        return self.bundle.card.classes[1 + int(np.argmax(probabilities[1:]))]
+    def inspect(self, images: list[Pixels]) -> list[Inspection]:
+        """Inspect decoded RGB images `[H, W, 3]`, uint8, of any sizes, in one batch."""
+        card = self.bundle.card
+        return [
+            Inspection(decide(card, one.scores), _defect_type(card.classes, one), one)
+            for one in self._models.score(images)
+        ]
 
 
 def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
@@ -104,26 +109,52 @@ def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
         raise BundleError(msg) from error
 
 
-def mask_score(defect_map: Floats) -> float:
-    """Mean of the top 0.1 % of defect probabilities, at least one pixel."""
-    count = max(1, int(defect_map.size * TOP_SHARE))
-    top = np.partition(defect_map, defect_map.size - count, axis=None)[-count:]
+def mask_score(logits: Floats) -> float:
+    """Mean of the top 0.1 % of pixel log-odds, at least one pixel."""
+    count = max(1, int(logits.size * TOP_SHARE))
+    top = np.partition(logits, logits.size - count, axis=None)[-count:]
     return float(top.mean())
 
 
-def softmax(logits: Floats) -> Floats:
-    """Softmax over the last axis."""
-    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponents / exponents.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
+def class_score(logits: Floats) -> float:
+    """Log-odds of any defect against ok, from logits `[C]`."""
+    defects = logits[1:].astype(np.float64)
+    highest = defects.max()
+    return float(highest + np.log(np.exp(defects - highest).sum()) - logits[0])
 
 
-def sigmoid(logits: Floats) -> Floats:
-    """Logistic function, elementwise."""
-    return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))  # type: ignore[no-any-return]
+def _scored(outputs: dict[str, dict[str, Floats]], index: int) -> Scored:
+    scores: dict[str, float] = {}
+    probabilities = features = anomaly_map = defect_map = None
+    embedding = np.zeros(0, np.float32)
+    if "classifier" in outputs:
+        logits = outputs["classifier"]["logits"][index]
+        probabilities = _softmax(logits)
+        scores["classifier"] = class_score(logits)
+        features = outputs["classifier"]["features"][index]
+        embedding = outputs["classifier"]["embedding"][index]
+    if "segmenter" in outputs:
+        mask_logits = outputs["segmenter"]["logits"][index, 0]
+        scores["segmenter"] = mask_score(mask_logits)
+        defect_map = _sigmoid(mask_logits)
+    if "anomaly" in outputs:
+        scores["anomaly"] = float(outputs["anomaly"]["score"][index])
+        anomaly_map = outputs["anomaly"]["map"][index, 0]
+        # The frozen backbone's view does not change with each retraining, so drift watches it.
+        embedding = outputs["anomaly"]["embedding"][index]
+    return Scored(scores, embedding, probabilities, anomaly_map, defect_map, features)
 
 
-def _embedding(outputs: dict[str, dict[str, Floats]], index: int) -> Floats:
-    for name in ("anomaly", "classifier"):
-        if name in outputs:
-            return outputs[name]["embedding"][index]
-    return np.zeros(0, np.float32)
+def _defect_type(classes: tuple[str, ...], scored: Scored) -> str:
+    if scored.probabilities is None:
+        return ""
+    return classes[1 + int(np.argmax(scored.probabilities[1:]))]
+
+
+def _softmax(logits: Floats) -> Floats:
+    exponents = np.exp(logits - logits.max())
+    return np.asarray(exponents / exponents.sum(), np.float32)
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))), np.float32)

@@ -37,5 +37,5 @@ class Classifier(nn.Module):
 
 
 def class_scores(logits: Tensor) -> Tensor:
-    """Raw defect score: one minus the probability of ok."""
-    return 1 - torch.softmax(logits, dim=1)[:, 0]
+    """Raw defect score: the log-odds of any defect against ok."""
+    return torch.logsumexp(logits[:, 1:], dim=1) - logits[:, 0]

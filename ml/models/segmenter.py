@@ -12,20 +12,22 @@ import segmentation_models_pytorch as smp
 
 OUTPUTS = ("logits",)
 
-# A U-Net halves the image five times.
-_MULTIPLE = 32
+# A U-Net halves the image this many times.
+_LEVELS = 5
+_MULTIPLE = 2**_LEVELS
 
 
 class Segmenter(nn.Module):
     """`[N, 3, H, W]`, RGB 0-255, to logits `[N, 1, H, W]`: defect where above 0."""
 
-    def __init__(self, config: BackboneConfig, seed: int) -> None:
+    def __init__(self, config: BackboneConfig, decoder: int, seed: int) -> None:
         super().__init__()
         torch.manual_seed(seed)
         self.normalise = Normalise(config)
         self.unet = smp.Unet(
             encoder_name=f"tu-{config.name}",
             encoder_weights="imagenet" if config.weights == "hub" else None,
+            decoder_channels=[max(decoder >> level, 8) for level in range(_LEVELS)],
             classes=1,
             **padding(config),
         )
@@ -48,7 +50,7 @@ class Segmenter(nn.Module):
 
 
 def mask_scores(logits: Tensor, top_share: float) -> Tensor:
-    """Raw defect score: mean of the top share of pixel probabilities, at least one pixel."""
-    probabilities = torch.sigmoid(logits).flatten(1)
-    count = max(1, int(probabilities.shape[1] * top_share))
-    return probabilities.topk(count, dim=1).values.mean(dim=1)
+    """Raw defect score: mean of the top share of pixel log-odds, at least one pixel."""
+    flat = logits.flatten(1)
+    count = max(1, int(flat.shape[1] * top_share))
+    return flat.topk(count, dim=1).values.mean(dim=1)

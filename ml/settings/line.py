@@ -130,6 +130,7 @@ class SegmenterConfig(_Section):
     epochs: int = Field(8, ge=1)
     batch: int = Field(8, ge=2)
     learning_rate: float = Field(5e-4, gt=0)
+    decoder: int = Field(256, ge=32, description="channels of the deepest decoder block")
 
 
 class AnomalyConfig(_Section):

@@ -87,7 +87,7 @@ def fit_segmenter(
     )
     _require_two_kinds(line, masked, "segmenter", " with a mask")
     config = line.segmenter
-    model = Segmenter(line.backbone, line.seed)
+    model = Segmenter(line.backbone, config.decoder, line.seed)
     train, validation = (
         load_pixels(home, masked.split(name), config.size, masks=True, threads=threads)
         for name in ("train", "validation")

@@ -1,0 +1,67 @@
+"""A ledger file: one JSON object a line, each holding the hash of the line before it.
+
+Changing, removing or re-ordering a line breaks the chain from there on (Haber and Stornetta,
+J. Cryptology 1991). A signature over the chain's head comes with a later version.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ml.errors import LedgerError
+
+FIRST = "0" * 64
+
+
+def append(path: Path, entry: dict[str, Any]) -> bool:
+    """Append an entry unless one with its `key` stands already; True when it was written.
+
+    Safe with many processes. A half-written last line, left by a crash, is cut off first.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        lines = _whole_lines(file)
+        if any(line["entry"]["key"] == entry["key"] for line in lines):
+            return False
+        previous = lines[-1]["hash"] if lines else FIRST
+        line = {"previous": previous, "entry": entry, "hash": digest(previous, entry)}
+        file.write(json.dumps(line, sort_keys=True).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return True
+
+
+def verify(path: Path) -> int:
+    """How many entries stand; LedgerError names the first line that does not fit the chain."""
+    previous = FIRST
+    lines = path.read_bytes().splitlines()
+    for number, text in enumerate(lines, 1):
+        try:
+            line = json.loads(text)
+            fits = line["previous"] == previous and line["hash"] == digest(previous, line["entry"])
+        except (ValueError, KeyError, TypeError):
+            fits = False
+        if not fits:
+            msg = f"{path}, line {number}: altered, removed or out of order since it was written"
+            raise LedgerError(msg)
+        previous = line["hash"]
+    return len(lines)
+
+
+def digest(previous: str, entry: dict[str, Any]) -> str:
+    """SHA-256 over the hash of the line before and this entry as canonical JSON."""
+    canonical = json.dumps([previous, entry], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _whole_lines(file: Any) -> list[dict[str, Any]]:
+    file.seek(0)
+    content = file.read()
+    end = content.rfind(b"\n") + 1
+    if end < len(content):
+        file.truncate(end)
+    return [json.loads(line) for line in content[:end].splitlines()]

@@ -1,0 +1,94 @@
+"""Documents in Firestore, below one root document so that a project can hold other things too.
+
+FIRESTORE_EMULATOR_HOST, where set, is respected by Google's client.
+"""
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+from ml.errors import ResultsError
+from ml.results.store import Document, Where
+
+# Firestore's limit of writes in one commit.
+_BATCH_WRITES = 500
+_ROOT = ("loupe", "v1")
+
+
+class FirestoreStore:
+    """A results store in a Firestore project."""
+
+    def __init__(self, project: str) -> None:
+        from google.cloud import firestore
+
+        self._client = firestore.Client(project=project)
+        self._root = self._client.collection(_ROOT[0]).document(_ROOT[1])
+
+    def put(self, collection: str, documents: Mapping[str, Document]) -> int:
+        # Plain batches: a BulkWriter can lose a failed write silently. A commit that the client
+        # sends again writes the same ids, so it doubles nothing.
+        place = self._root.collection(collection)
+        for chunk in _chunks(documents.items()):
+            batch = self._client.batch()
+            for name, body in chunk:
+                batch.set(place.document(name), body)
+            done = self._call(batch.commit)
+            if len(done) != len(chunk):
+                msg = f"{collection}: Firestore wrote {len(done)} of {len(chunk)} documents"
+                raise ResultsError(msg)
+        return len(documents)
+
+    def get(self, collection: str, name: str) -> Document | None:
+        found = self._call(self._root.collection(collection).document(name).get)
+        return {**found.to_dict(), "id": found.id} if found.exists else None
+
+    def list(
+        self,
+        collection: str,
+        where: Where | None = None,
+        *,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> list[Document]:
+        query = self._query(collection, where)
+        direction = "DESCENDING" if descending else "ASCENDING"
+        query = query.order_by(order_by or "__name__", direction=direction)
+        if limit is not None:
+            query = query.limit(limit)
+        return self._call(lambda: [{**item.to_dict(), "id": item.id} for item in query.stream()])
+
+    def count(self, collection: str, where: Where | None = None) -> int:
+        query = self._query(collection, where)
+        return int(self._call(query.count().get)[0][0].value)
+
+    def delete(self, collection: str, names: Iterable[str]) -> None:
+        place = self._root.collection(collection)
+        for chunk in _chunks(names):
+            batch = self._client.batch()
+            for name in chunk:
+                batch.delete(place.document(name))
+            self._call(batch.commit)
+
+    def _query(self, collection: str, where: Where | None) -> Any:
+        from google.cloud.firestore_v1.base_query import FieldFilter
+
+        query: Any = self._root.collection(collection)
+        for field, value in (where or {}).items():
+            query = query.where(filter=FieldFilter(field, "==", value))
+        return query
+
+    def _call(self, action: Any) -> Any:
+        from google.api_core.exceptions import GoogleAPIError
+
+        try:
+            return action()
+        except GoogleAPIError as error:
+            msg = f"Firestore project {self._client.project}: {error}"
+            raise ResultsError(msg) from error
+
+
+def _chunks(items: Iterable[Any]) -> Iterable[list[Any]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, _BATCH_WRITES)):
+        yield chunk

@@ -1,0 +1,47 @@
+"""One small protocol for SQLite (the default) and Firestore (production)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from ml.settings import Env, Home
+
+Document = dict[str, Any]
+Where = Mapping[str, str | int | bool]
+
+
+class ResultStore(Protocol):
+    """Collections of documents with ids of their own. Writing the same twice changes nothing."""
+
+    def put(self, collection: str, documents: Mapping[str, Document]) -> int:
+        """Add or replace documents by id and return how many; ResultsError when any is lost."""
+
+    def get(self, collection: str, name: str) -> Document | None:
+        """One document, or None."""
+
+    def list(
+        self,
+        collection: str,
+        where: Where | None = None,
+        *,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+    ) -> list[Document]:
+        """Documents whose fields equal `where`; each has its id under `id`."""
+
+    def count(self, collection: str, where: Where | None = None) -> int:
+        """How many documents match."""
+
+    def delete(self, collection: str, names: Iterable[str]) -> None:
+        """Delete documents by id; an id that is not there is fine."""
+
+
+def open_results(env: Env, home: Home) -> ResultStore:
+    """The store that LOUPE_RESULTS names."""
+    if env.results.startswith("firestore:"):
+        from ml.results.firestore import FirestoreStore
+
+        return FirestoreStore(env.results.removeprefix("firestore:"))
+    from ml.results.sqlite import SQLiteStore
+
+    return SQLiteStore(home.results)
