@@ -1,21 +1,34 @@
 """Which bundle is live on a line: a small file that promotion writes and everybody reads."""
 
+from typing import Any
+
 from ml import files
 from ml.bundle.load import Bundle, load_bundle
 from ml.errors import BundleError
 from ml.settings import Home
 
 
-def live_name(home: Home, line: str) -> str | None:
-    """Name of the champion of a line, or None before the first promotion."""
+def live_record(home: Home, line: str) -> dict[str, Any] | None:
+    """`{line, bundle, previous, number}` of the last promotion, or None before the first.
+
+    Raises BundleError when the file does not say which bundle is live.
+    """
     path = home.live(line)
     if not path.exists():
         return None
     try:
-        return str(files.read_json(path)["bundle"])
-    except (ValueError, KeyError) as error:
+        record: dict[str, Any] = files.read_json(path)
+        str(record["bundle"])
+    except (ValueError, KeyError, TypeError) as error:
         msg = f"{path}: not readable; promote a bundle again"
         raise BundleError(msg) from error
+    return record
+
+
+def live_name(home: Home, line: str) -> str | None:
+    """Name of the champion of a line, or None before the first promotion."""
+    record = live_record(home, line)
+    return None if record is None else str(record["bundle"])
 
 
 def live_bundle(home: Home, line: str) -> Bundle | None:

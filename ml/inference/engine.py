@@ -1,5 +1,6 @@
 """Run a bundle's ONNX models on decoded images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,14 +10,18 @@ import onnxruntime
 
 from ml.bundle import Bundle
 from ml.errors import BundleError
-from ml.imaging import Pixels, to_batch
+from ml.imaging import Pixels, resize_rgb, to_batch
 from ml.inference.verdict import Decision, decide
 
 Floats = npt.NDArray[np.float32]
+Size = tuple[int, int]
+Prepared = dict[Size, Pixels]
 
 # The defect score of a mask: the mean of its most certain pixels, so that one pixel of noise does
 # not fail a part, and a small defect still does.
 TOP_SHARE = 0.001
+# A pixel above it is defect.
+MASK_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Scored:
     @property
     def area(self) -> float | None:
         """Share of the image that the segmenter calls defect."""
-        return None if self.defect_map is None else float((self.defect_map > 0.5).mean())
+        return None if self.defect_map is None else float((self.defect_map > MASK_THRESHOLD).mean())
 
 
 @dataclass(frozen=True)
@@ -53,21 +58,28 @@ class Inspection:
 class ModelSet:
     """ONNX models that score the same image, loaded once; safe to call from many threads."""
 
-    def __init__(
-        self, paths: dict[str, Path], sizes: dict[str, tuple[int, int]], threads: int = 0
-    ) -> None:
-        self._sizes = sizes
+    def __init__(self, paths: dict[str, Path], sizes: dict[str, Size], threads: int = 0) -> None:
+        self._sizes = {name: (sizes[name][0], sizes[name][1]) for name in paths}
         self._sessions = {name: open_session(path, threads) for name, path in paths.items()}
 
-    def score(self, images: list[Pixels]) -> list[Scored]:
+    def prepare(self, image: Pixels) -> Prepared:
+        """A decoded image at each size that the models want; meant for decoding threads."""
+        return {size: resize_rgb(image, size) for size in set(self._sizes.values())}
+
+    def score(self, images: Sequence[Pixels]) -> list[Scored]:
         """Score decoded RGB images `[H, W, 3]`, uint8, of any sizes, in one batch."""
+        return self.score_prepared([self.prepare(image) for image in images])
+
+    def score_prepared(self, images: Sequence[Prepared]) -> list[Scored]:
+        """Score images that `prepare` made, in one batch."""
         if not images:
             return []
         outputs = {name: self._run(name, images) for name in self._sessions}
         return [_scored(outputs, index) for index in range(len(images))]
 
-    def _run(self, name: str, images: list[Pixels]) -> dict[str, Floats]:
-        batch = to_batch(images, self._sizes[name])
+    def _run(self, name: str, images: Sequence[Prepared]) -> dict[str, Floats]:
+        size = self._sizes[name]
+        batch = to_batch([image[size] for image in images], size)
         session = self._sessions[name]
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, {"image": batch}), strict=True))
@@ -85,12 +97,20 @@ class Inspector:
             threads,
         )
 
-    def inspect(self, images: list[Pixels]) -> list[Inspection]:
+    def prepare(self, image: Pixels) -> Prepared:
+        """A decoded image at each size that the models want; meant for decoding threads."""
+        return self._models.prepare(image)
+
+    def inspect(self, images: Sequence[Pixels]) -> list[Inspection]:
         """Inspect decoded RGB images `[H, W, 3]`, uint8, of any sizes, in one batch."""
+        return self.inspect_prepared([self.prepare(image) for image in images])
+
+    def inspect_prepared(self, images: Sequence[Prepared]) -> list[Inspection]:
+        """Inspect images that `prepare` made, in one batch."""
         card = self.bundle.card
         return [
             Inspection(decide(card, one.scores), _defect_type(card.classes, one), one)
-            for one in self._models.score(images)
+            for one in self._models.score_prepared(images)
         ]
 
 

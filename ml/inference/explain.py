@@ -2,16 +2,47 @@
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
+from ml.bundle import Bundle
 from ml.imaging import Pixels
 from ml.inference.engine import Floats, Scored
+
+# Row per class, column per channel of the classifier's last feature map; lies in the bundle.
+HEAD = "classifier_head.npy"
 
 _OPACITY = 0.45
 
 
-def heat_map(scored: Scored) -> Floats | None:
-    """The best localisation that the models give, `[h, w]`: mask, else anomaly distances."""
-    return scored.defect_map if scored.defect_map is not None else scored.anomaly_map
+def read_head(bundle: Bundle) -> Floats | None:
+    """Weights `[C, K]` of the classifier's linear layer; None when the bundle has none."""
+    path = bundle.folder / HEAD
+    return np.load(path, allow_pickle=False) if path.exists() else None
+
+
+def grad_cam(features: Floats, weights: Floats) -> Floats:
+    """Grad-CAM (Selvaraju et al., ICCV 2017) of one class, without a backward pass.
+
+    For global average pooling and one linear layer, the gradient of a logit by the feature map
+    `[K, h, w]` is that class's row of `weights` `[K]` over h * w, so the map is their weighted sum,
+    cut off below zero. Returns float32 `[h, w]`.
+    """
+    height, width = features.shape[1:]
+    weighted = np.tensordot(weights, features, axes=1) / (height * width)
+    return np.asarray(np.maximum(weighted, 0), np.float32)
+
+
+def heat_map(scored: Scored, head: Floats | None = None) -> Floats | None:
+    """The best localisation that the models give, `[h, w]`: mask, else anomaly distances, else
+    Grad-CAM of the most likely defect type, for which `head` is needed.
+    """
+    if scored.defect_map is not None:
+        return scored.defect_map
+    if scored.anomaly_map is not None:
+        return scored.anomaly_map
+    if scored.features is None or scored.probabilities is None or head is None:
+        return None
+    return grad_cam(scored.features, head[1 + int(np.argmax(scored.probabilities[1:]))])
 
 
 def overlay(image: Pixels, heat: Floats, highest: float | None = None) -> Pixels:
@@ -24,6 +55,19 @@ def overlay(image: Pixels, heat: Floats, highest: float | None = None) -> Pixels
     return np.asarray(cv2.addWeighted(image, 1 - _OPACITY, rgb, _OPACITY, 0), np.uint8)
 
 
-def to_png(image: Pixels) -> bytes:
-    """RGB pixels as PNG bytes."""
+def outline(image: Pixels, mask: npt.NDArray[np.bool_]) -> Pixels:
+    """A copy of an RGB image with the border of a mask of the same size in red."""
+    contours, _ = cv2.findContours(
+        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    thickness = max(1, max(image.shape[:2]) // 200)
+    return np.asarray(cv2.drawContours(image.copy(), contours, -1, (230, 30, 30), thickness))
+
+
+def to_png(image: Pixels, side: int | None = None) -> bytes:
+    """RGB pixels as PNG bytes, shrunk to at most `side` pixels a side."""
+    longest = max(image.shape[:2])
+    if side is not None and longest > side:
+        size = [max(1, round(length * side / longest)) for length in image.shape[1::-1]]
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
     return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
