@@ -1,5 +1,5 @@
-"""Honest numbers: scores, calibration on validation only, metrics with intervals, the gate.
+"""What the models of a line are worth: calibrate, test, seal the bundle, compare, promote.
 
-Imports training (finished runs), inference, bundle, data and below; mlflow inside functions.
-Start reading at `evaluate.py`.
+Imports training, inference, bundle, data, results, audit; mlflow and matplotlib inside functions.
+Start reading at `evaluate.py`, then `gate.py` and `promote.py`.
 """

@@ -1,118 +1,164 @@
-"""Calibration, fusion and thresholds. Everything here is fitted on validation scores only."""
+"""From raw scores to a probability of a defect: fitted on validation, and on nothing else."""
 
 from dataclasses import dataclass
+from math import log
 
 import numpy as np
-import numpy.typing as npt
-from scipy.optimize import minimize
 
 from ml.bundle.card import Platt, Thresholds
-from ml.evaluation.scores import ValidationScores
+from ml.evaluation.scores import Flags, Numbers, ValidationScores
 from ml.settings.line import CostsConfig
 
-Numbers = npt.NDArray[np.float64]
-
-# Weak priors: they bound the slope where validation is perfectly separated, and do nothing else.
-_SLOPE_PRIOR = 0.02
-_FUSION_PRIOR = 0.5
-
-# Good-only validation: a part above this share of good ones is held.
-_GOOD_QUANTILE = 0.99
+# Pull of the fusion weights towards the plain mean of the log-odds, as of so many images.
+_PULL = 1.0
+# Without defects: the share of good validation images that stays below the review threshold.
+_GOOD_SHARE = 0.95
+_DIGITS = 6
 
 
 @dataclass(frozen=True)
-class Fusion:
-    """Log-odds of a defect = intercept + sum of weight * calibrated log-odds."""
+class Fit:
+    """All that turns raw scores into verdicts."""
 
-    calibrations: dict[str, Platt]
+    calibration: dict[str, Platt]
     weights: dict[str, float]
     intercept: float
+    thresholds: Thresholds
     warnings: tuple[str, ...]
 
 
-def fit_fusion(scores: ValidationScores) -> Fusion:
-    """Calibrate each model (Platt, 1999), then weigh them (logistic, weights not negative).
+def fit(validation: ValidationScores, costs: CostsConfig) -> Fit:
+    """Calibrate each model, fuse them, and take the thresholds from the costs."""
+    thresholds = chow(costs)
+    defect = validation.is_defect
+    if not defect.any() or defect.all():
+        return _fit_good_only(validation, thresholds)
+    calibration = {name: fit_platt(raw, defect) for name, raw in validation.raw.items()}
+    log_odds = np.stack(
+        [
+            calibration[name].slope * raw + calibration[name].intercept
+            for name, raw in validation.raw.items()
+        ],
+        axis=1,
+    )
+    weights, intercept = fit_fusion(log_odds, defect)
+    useless = [name for name, platt in calibration.items() if platt.slope == 0]
+    warnings = tuple(
+        f"The {name} does not tell defects from good parts on validation." for name in useless
+    )
+    named = dict(zip(validation.raw, weights, strict=True))
+    return Fit(calibration, named, intercept, thresholds, warnings)
 
-    Without defects in validation, each score is calibrated so that the 99 % quantile of good
-    parts lies on even odds, and the models weigh the same; the warning says so.
+
+def chow(costs: CostsConfig) -> Thresholds:
+    """Reject option of Chow (IEEE Trans. Inf. Theory 1970): review where it is the cheapest.
+
+    Where review is never the cheapest, both thresholds are the point of equal cost.
     """
-    labels = scores.is_defect.astype(float)
-    if labels.all() or not labels.any():
-        return _good_only(scores)
-    calibrations = {name: fit_platt(raw, labels) for name, raw in scores.raw.items()}
-    odds = np.column_stack([_apply(calibrations[name], raw) for name, raw in scores.raw.items()])
-    weights, intercept = _fit_weights(odds, labels)
-    named = dict(zip(scores.raw, weights, strict=True))
-    return Fusion(calibrations, named, intercept, ())
-
-
-def fit_platt(raw: Numbers, labels: Numbers) -> Platt:
-    """Slope (not negative) and intercept of the logistic curve that best explains the labels."""
-    centre, spread = float(raw.mean()), float(raw.std()) or 1.0
-    scaled = (raw - centre) / spread
-
-    def cost(theta: Numbers) -> float:
-        odds = theta[0] * scaled + theta[1]
-        return float(np.logaddexp(0, np.where(labels > 0, -odds, odds)).sum()) + float(
-            _SLOPE_PRIOR * theta[0] ** 2
-        )
-
-    best = minimize(cost, np.array([1.0, 0.0]), bounds=[(0, None), (None, None)]).x
-    slope = float(best[0]) / spread
-    return Platt(slope=_six(slope), intercept=_six(float(best[1]) - slope * centre))
-
-
-def thresholds(costs: CostsConfig) -> Thresholds:
-    """The cheapest verdict for each probability (Chow, IEEE Trans. Inf. Theory 1970)."""
+    pass_below = costs.review / costs.escape
+    fail_above = 1 - costs.review / costs.overkill
+    if pass_below >= fail_above:
+        pass_below = fail_above = costs.overkill / (costs.overkill + costs.escape)
     return Thresholds(
-        pass_below=costs.review / costs.escape,
-        fail_above=1 - costs.review / costs.overkill,
+        pass_below=pass_below,
+        fail_above=fail_above,
         escape_cost=costs.escape,
         overkill_cost=costs.overkill,
         review_cost=costs.review,
     )
 
 
-def fused_probability(fusion: Fusion, raw: dict[str, Numbers]) -> Numbers:
-    """Probability of a defect for each image."""
-    odds = np.full(len(next(iter(raw.values()))), fusion.intercept)
-    for name, values in raw.items():
-        odds = odds + fusion.weights[name] * _apply(fusion.calibrations[name], values)
-    return np.asarray(1 / (1 + np.exp(-np.clip(odds, -700, 700))))
+def fit_platt(raw: Numbers, defect: Flags) -> Platt:
+    """Platt scaling (Platt 1999) with his smoothed targets, so that few images stay doubtful.
 
-
-def _fit_weights(odds: Numbers, labels: Numbers) -> tuple[list[float], float]:
-    models = odds.shape[1]
-    even = 1 / models
-
-    def cost(theta: Numbers) -> float:
-        fused = odds @ theta[:-1] + theta[-1]
-        fit = float(np.logaddexp(0, np.where(labels > 0, -fused, fused)).sum())
-        return fit + float(_FUSION_PRIOR * ((theta[:-1] - even) ** 2).sum())
-
-    start = np.append(np.full(models, even), 0.0)
-    bounds = [(0, None)] * models + [(None, None)]
-    best = minimize(cost, start, bounds=bounds).x
-    return [_six(weight) for weight in best[:-1]], _six(best[-1])
-
-
-def _good_only(scores: ValidationScores) -> Fusion:
-    calibrations = {}
-    for name, raw in scores.raw.items():
-        slope = 1 / (float(raw.std()) or 1.0)
-        limit = float(np.quantile(raw, _GOOD_QUANTILE))
-        calibrations[name] = Platt(slope=_six(slope), intercept=_six(-slope * limit))
-    weight = _six(1 / len(calibrations))
-    warning = (
-        "Validation has one kind of part only: probabilities are not calibrated, thresholds come "
-        "from the spread of good parts."
+    A higher score never means a less likely defect: the slope is not negative.
+    """
+    positives, negatives = int(defect.sum()), int((~defect).sum())
+    target = np.where(defect, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    centre, scale = float(raw.mean()), float(raw.std()) or 1.0
+    slope, intercept = _logistic(
+        (raw - centre)[:, None] / scale, target, pull=0.0, towards=np.zeros(1)
     )
-    return Fusion(calibrations, dict.fromkeys(calibrations, weight), 0.0, (warning,))
+    found = slope[0] / scale
+    return Platt(slope=_round(found), intercept=_round(intercept - found * centre))
 
 
-def _apply(platt: Platt, raw: Numbers) -> Numbers:
-    return np.asarray(platt.slope * raw + platt.intercept)
+def fit_fusion(log_odds: Numbers, defect: Flags) -> tuple[tuple[float, ...], float]:
+    """Weights (not negative) and intercept of a logistic regression on `[N, models]` log-odds.
+
+    It is pulled towards the mean of the log-odds, so that separable data do not give certainty.
+    """
+    count = log_odds.shape[1]
+    weights, intercept = _logistic(
+        log_odds, defect.astype(float), pull=_PULL, towards=np.full(count, 1 / count)
+    )
+    return tuple(_round(weight) for weight in weights), _round(intercept)
 
 
-def _six(value: float) -> float:
-    return float(f"{value:.6g}")
+def probabilities(fit: Fit, raw: dict[str, Numbers]) -> Numbers:
+    """Fused probability of a defect `[N]`, as `ml.inference.verdict.fuse` computes it."""
+    total = np.full(len(next(iter(raw.values()))), fit.intercept)
+    for name, scores in raw.items():
+        total += fit.weights[name] * calibrated(fit, name, scores)
+    return _sigmoid(total)
+
+
+def calibrated(fit: Fit, name: str, scores: Numbers) -> Numbers:
+    """Calibrated log-odds `[N]` of one model."""
+    platt = fit.calibration[name]
+    return platt.slope * scores + platt.intercept
+
+
+def _fit_good_only(validation: ValidationScores, thresholds: Thresholds) -> Fit:
+    """No defects to learn from: what lies above a quantile of the good scores is not passed."""
+    margin = log(thresholds.pass_below / (1 - thresholds.pass_below))
+    calibration = {}
+    for name, raw in validation.raw.items():
+        edge = float(np.quantile(raw, _GOOD_SHARE))
+        spread = max(edge - float(np.median(raw)), 1e-3 * max(abs(edge), 1e-3))
+        calibration[name] = Platt(
+            slope=_round(1 / spread), intercept=_round(margin - edge / spread)
+        )
+    weights = dict.fromkeys(calibration, 1 / len(calibration))
+    warning = (
+        "Validation lacks defects: the thresholds are a quantile "
+        f"({_GOOD_SHARE:.0%}) of the good scores, and p_defect is not a probability."
+    )
+    return Fit(calibration, weights, 0.0, thresholds, (warning,))
+
+
+def _logistic(
+    inputs: Numbers, target: Numbers, *, pull: float, towards: Numbers
+) -> tuple[Numbers, float]:
+    from scipy.optimize import minimize
+
+    count = inputs.shape[1]
+
+    def loss(values: Numbers) -> tuple[float, Numbers]:
+        weights, intercept = values[:count], values[count]
+        total = inputs @ weights + intercept
+        away = weights - towards
+        value = np.logaddexp(0, total).sum() - target @ total + pull * (away @ away)
+        error = _sigmoid(total) - target
+        return value, np.append(inputs.T @ error + 2 * pull * away, error.sum())
+
+    bounds = [(0, None)] * count + [(None, None)]
+    start = np.append(np.ones(count), 0.0)
+    found = minimize(
+        loss,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": 2000, "ftol": 1e-14, "gtol": 1e-9},
+    ).x
+    return found[:count], float(found[count])
+
+
+def _sigmoid(log_odds: Numbers) -> Numbers:
+    return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -700, 700))))
+
+
+def _round(value: float) -> float:
+    # Beyond six digits a figure is the solver's and the processor's, and would rename the bundle.
+    return float(f"{value:.{_DIGITS}g}")

@@ -1,52 +1,57 @@
-"""95 % intervals by bootstrap over groups: images of one group are not independent."""
+"""Intervals by resampling whole groups (Field and Welsh, JRSS B 2007)."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from ml.bundle.card import Metric
+from ml.evaluation.scores import Flags, Numbers
 
-# With fewer groups of a kind the bootstrap's interval is far too narrow, so none is given.
+RESAMPLES = 1000
+# With fewer groups of either kind an interval by resampling would only pretend.
 MIN_GROUPS = 5
-_RESAMPLES = 1000
-_SEED = 20261121
-
-Indices = npt.NDArray[np.int64]
+_LEVEL = 0.95
+_DECIMALS = 4
 
 
-def with_interval(
-    measure: Callable[[Indices], float],
-    groups: npt.NDArray[np.str_],
-    is_defect: npt.NDArray[np.bool_],
-    needs: tuple[bool, ...] = (True, False),
-) -> Metric:
-    """`measure(indices)` on all images, with a percentile interval over resampled groups.
+def bootstrap_weights(groups: Sequence[str], seed: int, resamples: int = RESAMPLES) -> Numbers:
+    """Weights `[1 + resamples, N]`: first the data as they are, then resampled groups."""
+    names, index = np.unique(np.array(groups, dtype=str), return_inverse=True)
+    count = len(names)
+    random = np.random.default_rng(seed)
+    drawn = random.multinomial(count, np.full(count, 1 / count), size=resamples)
+    return np.vstack([np.ones(len(groups)), drawn[:, index]]).astype(np.float64)
 
-    `needs` are the kinds (defect True, good False) that the measure rests on; with fewer than
-    MIN_GROUPS groups of any of them there is no interval. `n` counts the groups of the scarcer.
+
+def to_metric(values: Numbers, n: int, *, enough: bool) -> Metric:
+    """A metric from its `[1 + resamples]` values; no interval unless there are `enough` groups."""
+    value = float(values[0])
+    if np.isnan(value):
+        return Metric(value=None, low=None, high=None, n=n)
+    low, high = _percentiles(values[1:]) if enough else (None, None)
+    return Metric(value=round(value, _DECIMALS), low=low, high=high, n=n)
+
+
+def rate_metric(values: Numbers, n: int, *, enough: bool) -> Metric:
+    """A rate. Where no resample differs (0 or 100 %), the bound is Clopper and Pearson's (1934)
+    over the `n` groups, because resampling cannot imagine an error that it never saw.
     """
-    names, member = np.unique(groups, return_inverse=True)
-    of_kind = [len(np.unique(groups[is_defect == kind])) for kind in needs]
-    value = _known(measure(np.arange(len(groups))))
-    if value is None or min(of_kind) < MIN_GROUPS:
-        return Metric(value=value, low=None, high=None, n=min(of_kind))
-    order = np.argsort(member, kind="stable")
-    rows = np.split(order, np.cumsum(np.bincount(member))[:-1])
-    random = np.random.default_rng(_SEED)
-    found = []
-    for _ in range(_RESAMPLES):
-        drawn = random.integers(len(names), size=len(names))
-        found.append(measure(np.concatenate([rows[index] for index in drawn])))
-    known = np.array(found)[~np.isnan(found)]
-    low, high = np.quantile(known, (0.025, 0.975))
-    return Metric(value=value, low=_round(low), high=_round(high), n=min(of_kind))
+    metric = to_metric(values, n, enough=enough)
+    if metric.value not in (0.0, 1.0) or not enough:
+        return metric
+    bound = round(1 - ((1 - _LEVEL) / 2) ** (1 / n), _DECIMALS)
+    limits = {"high": bound} if metric.value == 0.0 else {"low": round(1 - bound, _DECIMALS)}
+    return metric.model_copy(update=limits)
 
 
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else _round(value)
+def count_groups(groups: Sequence[str], among: Flags) -> int:
+    """How many groups have an image in `among`."""
+    return len({group for group, inside in zip(groups, among, strict=True) if inside})
 
 
-def _round(value: float) -> float:
-    # Four digits are more than any interval here supports, and equal on every machine.
-    return round(float(value), 4)
+def _percentiles(values: Numbers) -> tuple[float | None, float | None]:
+    seen = values[~np.isnan(values)]
+    if not len(seen):
+        return None, None
+    low, high = np.percentile(seen, [50 * (1 - _LEVEL), 50 * (1 + _LEVEL)])
+    return round(float(low), _DECIMALS), round(float(high), _DECIMALS)

@@ -1,59 +1,67 @@
-"""Rank and threshold metrics on plain arrays. NaN means: not defined on these samples."""
+"""Metrics over weighted images, many weightings at once.
+
+Weights are `[R, N]`: one row a resample (see `intervals.py`); each metric returns `[R]`, NaN where
+a resample has nothing to count. Scores are raw: only their order matters to rank metrics.
+"""
+
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Numbers = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from ml.evaluation.scores import Flags, Numbers
 
 
-def auroc(scores: Numbers, is_defect: Flags) -> float:
-    """Area under the ROC curve by the Mann-Whitney statistic; ties count one half."""
-    positives = int(is_defect.sum())
-    negatives = len(is_defect) - positives
-    if not positives or not negatives:
-        return float("nan")
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    above = ranks[is_defect].sum() - positives * (positives + 1) / 2
-    return float(above / (positives * negatives))
+def auroc(scores: Numbers, positive: Flags, weights: Numbers) -> Numbers:
+    """Area under the ROC curve; ties count half (Mann-Whitney)."""
+    pos, neg = _by_score(scores, positive, weights)
+    return area_under_roc(pos, neg)
 
 
-def average_precision(scores: Numbers, is_defect: Flags) -> float:
-    """Mean precision over the recall steps, ties taken together."""
-    positives = int(is_defect.sum())
-    if not positives:
-        return float("nan")
-    order = np.argsort(-scores, kind="stable")
-    hits = np.cumsum(is_defect[order])
-    last_of_tie = np.append(np.diff(scores[order]) != 0, True)
-    hits, seen = hits[last_of_tie], np.flatnonzero(last_of_tie) + 1
-    gained = np.diff(hits, prepend=0)
-    return float((gained / positives * (hits / seen)).sum())
+def area_under_roc(pos: Numbers, neg: Numbers) -> Numbers:
+    """The same from weights `[R, B]` of positives and negatives in bins of rising score."""
+    below = np.cumsum(neg, axis=1) - neg
+    wins = (pos * (below + 0.5 * neg)).sum(axis=1)
+    return _ratio(wins, pos.sum(axis=1) * neg.sum(axis=1))
 
 
-def f_score(flagged: Flags, is_defect: Flags, beta: float) -> float:
-    """F-beta (van Rijsbergen, 1979) of flagged against defective images."""
-    hits = float((flagged & is_defect).sum())
-    missed = float((~flagged & is_defect).sum())
-    false = float((flagged & ~is_defect).sum())
-    if hits + missed == 0:
-        return float("nan")
-    return (1 + beta**2) * hits / ((1 + beta**2) * hits + beta**2 * missed + false)
+def average_precision(scores: Numbers, positive: Flags, weights: Numbers) -> Numbers:
+    """Average precision: sum of precision over the steps of recall, no interpolation."""
+    pos, neg = _by_score(-scores, positive, weights)
+    found = np.cumsum(pos, axis=1)
+    precision = _ratio(found, found + np.cumsum(neg, axis=1))
+    total = (np.nan_to_num(precision) * pos).sum(axis=1)
+    return _ratio(total, pos.sum(axis=1))
 
 
-def share(flags: Flags, among: Flags) -> float:
-    """Share of `flags` among `among`; NaN among none."""
-    return float(flags[among].mean()) if among.any() else float("nan")
+def rate(event: Flags, among: Flags, weights: Numbers) -> Numbers:
+    """Share of `event` in `among`."""
+    return _ratio(weights @ (event & among), weights @ among)
 
 
-def dice(predicted: Flags, truth: Flags) -> float:
-    """Overlap 2 |A and B| / (|A| + |B|); NaN when both are empty."""
-    total = int(predicted.sum()) + int(truth.sum())
-    return 2 * float((predicted & truth).sum()) / total if total else float("nan")
+def f_beta(predicted: Flags, positive: Flags, weights: Numbers, beta: float) -> Numbers:
+    """F-measure; `beta` above 1 weighs missed defects more than false alarms."""
+    hit = (1 + beta**2) * (weights @ (predicted & positive))
+    return _ratio(
+        hit, hit + beta**2 * (weights @ (~predicted & positive)) + weights @ (predicted & ~positive)
+    )
 
 
-def mean_of_known(values: Numbers) -> float:
-    """Mean over the values that are not NaN."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+def mean(values: Numbers, among: Flags, weights: Numbers) -> Numbers:
+    """Weighted mean of `values` in `among`."""
+    return _ratio(weights[:, among] @ values[among], weights @ among)
+
+
+def _by_score(scores: Numbers, positive: Flags, weights: Numbers) -> tuple[Numbers, Numbers]:
+    """Weights of positives and negatives at each distinct score, rising."""
+    order = np.argsort(scores, kind="stable")
+    ranked = scores[order]
+    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+    ordered = weights[:, order]
+    pos = np.add.reduceat(ordered * positive[order], starts, axis=1)
+    neg = np.add.reduceat(ordered * ~positive[order], starts, axis=1)
+    return pos, neg
+
+
+def _ratio(top: Any, bottom: Any) -> Numbers:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(bottom > 0, top / bottom, np.nan)

@@ -124,7 +124,7 @@ def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(
             str(path), options, providers=[name for name in wanted if name in available]
         )
-    except Exception as error:  # noqa: BLE001 - ONNX Runtime's own errors share no base class
+    except Exception as error:  # ONNX Runtime's own errors share no base class
         msg = f"{path}: ONNX Runtime cannot load it: {error}"
         raise BundleError(msg) from error
 

@@ -1,0 +1,121 @@
+"""The `evaluate` step: score, fit on validation, measure on test, seal the bundle, report."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ml import files
+from ml.bundle import Bundle, load_bundle
+from ml.data.dataset import Dataset, Sample, load_dataset
+from ml.errors import DataError
+from ml.evaluation.calibrate import fit
+from ml.evaluation.draft import (
+    REFERENCE_ROWS,
+    build_card,
+    reference_rows,
+    write_bundle,
+)
+from ml.evaluation.pixels import MapEvidence
+from ml.evaluation.report import report_path, write_report
+from ml.evaluation.scores import TestScores, TrainScores, ValidationScores, score
+from ml.evaluation.summary import summarise
+from ml.inference.engine import ModelSet
+from ml.settings import Env, Home, LineConfig
+from ml.training.run import Run, finished_runs
+
+# Changes when this code would make another bundle or report of the same runs.
+_RECIPE = 1
+
+_LATENCY_CALLS = 9
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A sealed bundle and its report."""
+
+    bundle: Bundle
+    report: Path
+
+
+def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
+    """Make a bundle of the finished runs of a line on a dataset; found again when it was made.
+
+    Raises TrainingError when a model is not trained, DataError when a split is empty, BundleError
+    when the bundle made before was altered.
+    """
+    runs = finished_runs(home, line, dataset)
+    data = load_dataset(home, line.name, dataset)
+    index = home.bundle("index") / f"{_key(line, dataset, runs)}.json"
+    made = _made_before(home, line, index)
+    if made is not None:
+        return made
+    models = _open(runs, env.threads)
+    maps = MapEvidence(home, {name: run.result["size"] for name, run in runs.items()})
+    validation = score(ValidationScores, home, models, _some(data, "validation"), env.threads)
+    test = score(TestScores, home, models, _some(data, "test"), env.threads, maps)
+    known = data.split("train")
+    room = max(0, REFERENCE_ROWS - len(validation.samples))
+    train = score(TrainScores, home, models, _spread_evenly(known, room), env.threads)
+    fitted = fit(validation, line.costs)
+    card = build_card(line, data, runs, fitted, summarise(test, maps, fitted, line.seed))
+    reference = reference_rows(home, line.name, fitted, [validation, train])
+    bundle = write_bundle(home, card, runs, reference)
+    latency = {name: _latency_ms(run, name) for name, run in runs.items()}
+    page = write_report(home, line, bundle, test, fitted, latency, env.threads)
+    files.write_json(index, {"bundle": bundle.name, "latency_ms": latency})
+    return Evaluated(bundle, page)
+
+
+def _key(line: LineConfig, dataset: str, runs: dict[str, Run]) -> str:
+    names = {name: [run.name, files.sha256(run.onnx)] for name, run in runs.items()}
+    results = {name: run.result for name, run in runs.items()}
+    return files.content_key(
+        [_RECIPE, line.name, line.title, dataset, names, results, line.costs.model_dump()], 32
+    )
+
+
+def _made_before(home: Home, line: LineConfig, index: Path) -> Evaluated | None:
+    if not index.exists():
+        return None
+    folder = home.bundle(files.read_json(index)["bundle"])
+    if not folder.exists():
+        return None
+    bundle = load_bundle(folder)
+    page = report_path(home, line.name, bundle.name)
+    return Evaluated(bundle, page) if page.exists() else None
+
+
+def _open(runs: dict[str, Run], threads: int) -> ModelSet:
+    return ModelSet(
+        {name: run.onnx for name, run in runs.items()},
+        {name: run.result["size"] for name, run in runs.items()},
+        threads,
+    )
+
+
+def _some(data: Dataset, split: str) -> tuple[Sample, ...]:
+    found = data.split(split)
+    if not found:
+        msg = f"dataset {data.name} has no {split} images; snapshot a line with more groups"
+        raise DataError(msg)
+    return found
+
+
+def _spread_evenly(samples: tuple[Sample, ...], room: int) -> tuple[Sample, ...]:
+    """At most `room` samples: those with the least SHA-256, which is as good as random."""
+    return tuple(sorted(samples, key=lambda sample: sample.sha256)[:room])
+
+
+def _latency_ms(run: Run, name: str) -> float:
+    """Median time of one image in ONNX Runtime on this machine; it goes into no bundle."""
+    size = run.result["size"]
+    models = ModelSet({name: run.onnx}, {name: size})
+    image = np.full((*size, 3), 128, np.uint8)
+    times = []
+    for _ in range(_LATENCY_CALLS):
+        started = time.perf_counter()
+        models.score([image])
+        times.append(time.perf_counter() - started)
+    return round(float(np.median(times)) * 1000, 1)
