@@ -21,3 +21,29 @@ def evaluate(context: Context, dataset: str) -> Result:
         "report": str(made.report),
         "warnings": list(card.warnings),
     }
+
+
+@step
+@click.option("--bundle", required=True, help="a bundle of `loupe evaluate`")
+def gate(context: Context, bundle: str) -> Result:
+    """Compare a bundle with the line's minimum and with the champion."""
+    from ml.evaluation.promote import gate as run
+
+    found = run(context.env, context.home, context.line, bundle)
+    return {
+        "bundle": bundle,
+        "promote": found.promote,
+        "reasons": list(found.reasons),
+        "champion": found.champion,
+    }
+
+
+@step
+@click.option("--bundle", required=True, help="a bundle of `loupe evaluate`")
+@click.option("--by", default="gate", help="who promotes it")
+def promote(context: Context, bundle: str, by: str) -> Result:
+    """Make a bundle the champion; promoting it twice changes nothing."""
+    from ml.evaluation.promote import promote as run
+
+    done = run(context.env, context.home, context.line, bundle, by)
+    return {"bundle": done.bundle, "previous": done.previous, "version": done.version}

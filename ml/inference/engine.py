@@ -90,12 +90,7 @@ class Inspector:
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         self.bundle = bundle
-        models = bundle.card.models
-        self._models = ModelSet(
-            {name: bundle.model(name) for name in models},
-            {name: model.size for name, model in models.items()},
-            threads,
-        )
+        self._models = open_models(bundle, threads)
 
     def prepare(self, image: Pixels) -> Prepared:
         """A decoded image at each size that the models want; meant for decoding threads."""
@@ -112,6 +107,16 @@ class Inspector:
             Inspection(decide(card, one.scores), _defect_type(card.classes, one), one)
             for one in self._models.score_prepared(images)
         ]
+
+
+def open_models(bundle: Bundle, threads: int = 0) -> ModelSet:
+    """The models of a bundle; raises BundleError when ONNX Runtime cannot load one."""
+    models = bundle.card.models
+    return ModelSet(
+        {name: bundle.model(name) for name in models},
+        {name: model.size for name, model in models.items()},
+        threads,
+    )
 
 
 def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:

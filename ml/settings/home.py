@@ -42,6 +42,10 @@ class Home:
         """The small file that names the champion bundle; the API and the night read it."""
         return self.root / "live" / f"{line}.json"
 
+    def night(self, line: str, day: str) -> Path:
+        """The plan of one night: its shards, and the bundle that is fixed for it."""
+        return self.root / "nights" / line / f"{day}.json"
+
     def ledger(self, line: str, day: str) -> Path:
         """The hash-chained ledger of one day."""
         return self.root / "ledger" / line / f"{day}.jsonl"

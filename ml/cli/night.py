@@ -1,0 +1,79 @@
+"""Steps of the night: shards, predict, publish, reconcile."""
+
+import click
+
+from ml.cli.step import Context, Result, step
+
+day_option = click.option("--day", required=True, help="YYYY-MM-DD")
+
+
+@step
+@day_option
+def shards(context: Context, day: str) -> Result:
+    """Deal the day's accepted images into shards and fix the night's bundle."""
+    from ml.inference.night import plan_night
+
+    plan = plan_night(context.home, context.line, day)
+    return {
+        "day": day,
+        "bundle": plan.bundle,
+        "images": plan.images,
+        "shards": [
+            {"day": day, "shard": number, "images": size} for number, size in enumerate(plan.sizes)
+        ],
+    }
+
+
+@step
+@day_option
+@click.option("--shard", required=True, type=int, help="number of the shard, from 0")
+@click.option("--bundle", help="inspect with this bundle instead of the night's")
+def predict(context: Context, day: str, shard: int, bundle: str | None) -> Result:
+    """Inspect one shard; a part that cannot be inspected is held for review."""
+    from dataclasses import replace
+
+    from ml.inference.batch import predict_shard
+    from ml.inference.night import read_plan
+
+    plan = read_plan(context.home, context.line, day)
+    if bundle is not None:
+        plan = replace(plan, bundle=bundle)
+    done = predict_shard(context.home, plan, shard, context.line.night.batch, context.env.threads)
+    return {
+        "day": day,
+        "shard": shard,
+        "bundle": done.bundle,
+        "images": done.images,
+        **done.counts,
+        "images_per_s": done.images_per_s,
+    }
+
+
+@step
+@day_option
+def publish(context: Context, day: str) -> Result:
+    """Write the day's documents and ledger entries."""
+    from ml.inference.publish import publish as run
+    from ml.results import open_results
+
+    store = open_results(context.env, context.home)
+    done = run(context.home, store, context.line.name, day)
+    return {"day": day, "documents": done.documents, "flagged": done.flagged}
+
+
+@step
+@day_option
+def reconcile(context: Context, day: str) -> Result:
+    """Check that each image of the day has one prediction and is counted in the documents."""
+    from ml.inference.publish import reconcile as run
+    from ml.results import open_results
+
+    store = open_results(context.env, context.home)
+    done = run(context.home, store, context.line.name, day)
+    return {
+        "day": day,
+        "images": done.images,
+        "predictions": done.predictions,
+        "documents": done.documents,
+        "equal": True,
+    }
