@@ -91,7 +91,7 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
     images = catalog.read_images(home, line, day=check_day(day))["object"].to_pylist()
     table = catalog.read_predictions(home, line, day=day)
     night = store.get("nights", f"{line}__{day}")
-    shards = store.list("shards", {"line": line, "day": day})
+    shards = store.find("shards", {"line": line, "day": day})
     parts = store.count("parts", {"line": line, "day": day})
     held = sum(verdict != "pass" for verdict in table["verdict"].to_pylist())
     problems = [
@@ -159,7 +159,7 @@ def _entry(line: str, day: str, number: int, rows: list[Row]) -> Document:
 def _replace(
     store: ResultStore, collection: str, line: str, day: str, documents: dict[str, Document]
 ) -> None:
-    stale = {found["id"] for found in store.list(collection, {"line": line, "day": day})}
+    stale = {found["id"] for found in store.find(collection, {"line": line, "day": day})}
     store.put(collection, documents)
     store.delete(collection, sorted(stale - set(documents)))
 

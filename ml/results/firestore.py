@@ -42,7 +42,7 @@ class FirestoreStore:
         found = self._call(self._root.collection(collection).document(name).get)
         return {**found.to_dict(), "id": found.id} if found.exists else None
 
-    def list(
+    def find(
         self,
         collection: str,
         where: Where | None = None,

@@ -40,7 +40,7 @@ class SQLiteStore:
         rows = self._select("SELECT id, body", collection, {}, " AND id = ?", [name])
         return rows[0] if rows else None
 
-    def list(
+    def find(
         self,
         collection: str,
         where: Where | None = None,

@@ -18,7 +18,7 @@ class ResultStore(Protocol):
     def get(self, collection: str, name: str) -> Document | None:
         """One document, or None."""
 
-    def list(
+    def find(
         self,
         collection: str,
         where: Where | None = None,
