@@ -28,7 +28,7 @@ class Tiny:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Tiny:
-    """Sixty images of one day, twenty with a defect, a dataset and finished runs."""
+    """Images of two days, a third with a defect, a dataset and finished runs."""
     import tiny_line
 
     env = tiny_line.make_env(tmp_path)
