@@ -103,7 +103,7 @@ def reference_rows(home: Home, line: str, fit: Fit, splits: list[Scores]) -> pa.
     """The drift reference: measures, embedding and scores of accepted images, by SHA-256."""
     images = {row["sha256"]: row for row in catalog.read_images(home, line).to_pylist()}
     rows = []
-    for scores in splits:
+    for scores in (split for split in splits if split.samples):
         p_defect = probabilities(fit, scores.raw)
         for index, sample in enumerate(scores.samples):
             image = images.get(sample.sha256)

@@ -85,6 +85,8 @@ def _rates(
 
 
 def _map_metrics(maps: MapEvidence, test: TestScores, weights: Numbers) -> dict[str, Metric]:
+    if not maps.with_mask.any():
+        return {}
     found = {}
     n = count_groups(test.groups, maps.with_mask)
     enough = n >= MIN_GROUPS
