@@ -10,9 +10,7 @@ from ml.settings.line import ModelName
 
 @step
 @click.option("--dataset", required=True, help="a dataset version of `loupe snapshot`")
-@click.option(
-    "--model", required=True, type=click.Choice(["classifier", "segmenter", "anomaly"])
-)
+@click.option("--model", required=True, type=click.Choice(["classifier", "segmenter", "anomaly"]))
 def train(context: Context, dataset: str, model: str) -> Result:
     """Train one model of the line; resumes a killed run and reuses a finished one."""
     from ml.training.train import train as run

@@ -1,5 +1,5 @@
-"""The networks: backbones, classifier, segmenter, PatchCore. Each takes RGB 0-255 and exports as is.
+"""The networks: backbones, classifier, segmenter, PatchCore. Each takes RGB 0-255.
 
-Imports torch, timm and segmentation_models_pytorch; nothing of Loupe but settings and errors.
+Imports torch, timm and segmentation_models_pytorch; of Loupe only progress, settings and errors.
 Start reading at `backbones.py`.
 """

@@ -1,8 +1,11 @@
 """timm backbones: any name; weights from the hub, from a safetensors file, or none."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -33,36 +36,49 @@ def create_backbone(config: BackboneConfig, seed: int) -> nn.Module:
 
     Raises TrainingError when the name is unknown or the weights cannot be had.
     """
-    return _create(config, seed, num_classes=0, global_pool="")
+    return cast(nn.Module, _create(config, seed, num_classes=0, global_pool=""))
 
 
 def create_pyramid(config: BackboneConfig, seed: int, strides: tuple[int, ...]) -> nn.Module:
     """A timm network that returns its feature maps at `strides`, in that order."""
-    reductions = _create(config, seed, load=False, features_only=True).feature_info.reduction()
+    untrained = config.model_copy(update={"weights": "none"})
+    reductions = _create(untrained, seed, features_only=True).feature_info.reduction()
     missing = set(strides) - set(reductions)
     if missing:
         msg = f"{config.name} has no features at stride {sorted(missing)}; it has {reductions}"
         raise TrainingError(msg)
     indices = tuple(reductions.index(stride) for stride in strides)
-    return _create(config, seed, features_only=True, out_indices=indices)
+    return cast(nn.Module, _create(config, seed, features_only=True, out_indices=indices))
 
 
 def load_weights(model: nn.Module, config: BackboneConfig) -> None:
-    """Load the weights file into a network that may lack the file's last layers.
+    """Load the weights file into all or the first layers of the network it was made from.
 
-    Raises TrainingError naming the keys when the network has any that the file lacks.
+    Every tensor of `model` must be in the file in its shape, and every tensor of the file must
+    belong to the whole network, so that no part stays random and no other network's file is
+    taken. Raises TrainingError naming the tensors.
     """
-    state = load_file(config.weights)
+    try:
+        found = {_flat(name): tensor for name, tensor in load_file(config.weights).items()}
+    except (OSError, SafetensorError) as error:
+        msg = f"backbone weights {config.weights}: not a readable safetensors file: {error}"
+        raise TrainingError(msg) from error
     wanted = {
         name: tensor
         for name, tensor in model.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    missing = sorted(set(wanted) - set(state))
-    if missing:
-        msg = f"{config.weights}: lacks {len(missing)} tensors of {config.name}: {missing[:5]}"
+    wrong = [
+        n for n, t in wanted.items() if _flat(n) not in found or found[_flat(n)].shape != t.shape
+    ]
+    if wrong:
+        msg = f"{config.weights}: lacks {len(wrong)} tensors of {config.name}: {wrong[:5]}"
         raise TrainingError(msg)
-    model.load_state_dict({name: state[name] for name in wanted}, strict=False)
+    whole = timm.create_model(config.name, **padding(config)).state_dict()
+    if foreign := sorted(set(found) - {_flat(name) for name in whole}):
+        msg = f"{config.weights}: not made from {config.name}, which has no {foreign[:5]}"
+        raise TrainingError(msg)
+    model.load_state_dict({name: found[_flat(name)] for name in wanted}, strict=False)
 
 
 def hold_batch_norm(model: nn.Module) -> None:
@@ -77,12 +93,15 @@ def padding(config: BackboneConfig) -> dict[str, Any]:
     return {"pad_type": "same"} if config.pad_same else {}
 
 
-def _create(config: BackboneConfig, seed: int, load: bool = True, **options: Any) -> Any:
-    torch.manual_seed(seed)
-    hub = load and config.weights == "hub"
+@contextmanager
+def clear_backbone_errors(config: BackboneConfig) -> Iterator[None]:
+    """Turn what timm raises while it builds a network into a TrainingError that says what to do."""
     try:
-        model = timm.create_model(config.name, pretrained=hub, **padding(config), **options)
-    except RuntimeError as error:
+        yield
+    except TypeError as error:
+        msg = f"backbone {config.name!r}: {error}; `backbone.pad_same` is for networks that pad so"
+        raise TrainingError(msg) from error
+    except (RuntimeError, KeyError) as error:
         msg = f"backbone {config.name!r}: {error}; `backbone.name` is any timm network"
         raise TrainingError(msg) from error
     except OSError as error:
@@ -91,6 +110,18 @@ def _create(config: BackboneConfig, seed: int, load: bool = True, **options: Any
             'safetensors file as `backbone.weights`, or "none" for a random start'
         )
         raise TrainingError(msg) from error
-    if load and config.weights not in ("hub", "none"):
+
+
+def _create(config: BackboneConfig, seed: int, **options: Any) -> Any:
+    torch.manual_seed(seed)
+    with clear_backbone_errors(config):
+        hub = config.weights == "hub"
+        model = timm.create_model(config.name, pretrained=hub, **padding(config), **options)
+    if config.weights not in ("hub", "none"):
         load_weights(model, config)
     return model
+
+
+def _flat(name: str) -> str:
+    # timm calls the same layer `stages.0` in the whole network and `stages_0` in its feature form.
+    return name.replace(".", "_")

@@ -10,11 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ml.models.backbones import Normalise, create_pyramid
+from ml.progress import track
 from ml.settings.line import AnomalyConfig, BackboneConfig
 
 OUTPUTS = ("score", "map", "embedding")
 
 TOP_SHARE = 0.01
+
+# Patches of the bank compared at once: bounds the memory of a large batch.
+_CHUNK = 1000
 
 
 class PatchFeatures(nn.Module):
@@ -63,11 +67,19 @@ class PatchCore(nn.Module):
         count, width, height, across = patches.shape
         flat = patches.permute(0, 2, 3, 1).reshape(-1, width)
         bank: Tensor = self.bank  # type: ignore[assignment]
-        squared = (flat**2).sum(1, keepdim=True) - 2 * flat @ bank.T + (bank**2).sum(1)
-        distance = squared.min(dim=1).values.clamp(min=0).sqrt().view(count, height * across)
+        nearest = torch.stack(
+            [_squared_distances(flat, part) for part in torch.split(bank, _CHUNK)]
+        )
+        distance = nearest.amin(dim=0).clamp(min=0).sqrt().view(count, height * across)
         top = max(1, int(height * across * TOP_SHARE))
         score = distance.topk(top, dim=1).values.mean(dim=1)
         return score, distance.view(count, 1, height, across), embedding
+
+
+def _squared_distances(patches: Tensor, bank: Tensor) -> Tensor:
+    # Exact nearest neighbour by one matrix product: |a - b|^2 = |a|^2 - 2ab + |b|^2.
+    products = patches @ bank.T
+    return (patches**2).sum(1) + ((bank**2).sum(1) - 2 * products).amin(dim=1)
 
 
 def greedy_coreset(patches: Tensor, size: int, seed: int) -> Tensor:
@@ -82,7 +94,7 @@ def greedy_coreset(patches: Tensor, size: int, seed: int) -> Tensor:
     chosen[0] = start
     squares = (patches**2).sum(1)
     nearest = torch.full((len(patches),), float("inf"))
-    for number in range(1, size):
+    for number in track(range(1, size), "coreset", size - 1):
         last = int(chosen[number - 1])
         distance = squares - 2 * (patches @ patches[last]) + squares[last]
         torch.minimum(nearest, distance, out=nearest)

@@ -4,7 +4,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ml.models.backbones import Normalise, hold_batch_norm, load_weights, padding
+from ml.models.backbones import (
+    Normalise,
+    clear_backbone_errors,
+    hold_batch_norm,
+    load_weights,
+    padding,
+)
 from ml.settings.line import BackboneConfig
 
 # isort: split
@@ -24,13 +30,14 @@ class Segmenter(nn.Module):
         super().__init__()
         torch.manual_seed(seed)
         self.normalise = Normalise(config)
-        self.unet = smp.Unet(
-            encoder_name=f"tu-{config.name}",
-            encoder_weights="imagenet" if config.weights == "hub" else None,
-            decoder_channels=[max(decoder >> level, 8) for level in range(_LEVELS)],
-            classes=1,
-            **padding(config),
-        )
+        with clear_backbone_errors(config):
+            self.unet = smp.Unet(
+                encoder_name=f"tu-{config.name}",
+                encoder_weights=True if config.weights == "hub" else None,
+                decoder_channels=[max(decoder >> level, 8) for level in range(_LEVELS)],
+                classes=1,
+                **padding(config),
+            )
         if config.weights not in ("hub", "none"):
             load_weights(self.unet.encoder.model, config)
         self._hold = config.freeze_batch_norm

@@ -17,7 +17,7 @@ def _compiled_operators_load() -> bool:
     if spec is None or spec.origin is None:
         return False
     try:
-        torch.ops.load_library(str(Path(spec.origin).parent / "_C.so"))
+        torch.ops.load_library(str(Path(spec.origin).parent / "_C.so"))  # type: ignore[no-untyped-call]
     except OSError:
         return False
     return True
@@ -27,9 +27,10 @@ def declare_missing_operators() -> None:
     """Declare `torchvision::nms` and `qnms` where the compiled ones cannot load."""
     if _compiled_operators_load():
         return
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        signature = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        library.define(signature)  # type: ignore[no-untyped-call]
     _keep_alive.append(library)
 
 

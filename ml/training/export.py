@@ -4,13 +4,13 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from ml import files
 from ml.errors import TrainingError
-from ml.inference.engine import TOP_SHARE
+from ml.inference.engine import TOP_SHARE, open_session
 from ml.models.classifier import class_scores
 from ml.models.segmenter import mask_scores
 from ml.settings.line import ModelName
@@ -24,7 +24,8 @@ def export_onnx(
     model: nn.Module, outputs: tuple[str, ...], size: tuple[int, int], path: Path
 ) -> None:
     """Write one ONNX file: input `image` `[N, 3, H, W]`, any N, fixed size."""
-    model = model.eval().to(memory_format=torch.contiguous_format)
+    model = model.eval().cpu()
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     temporary = path.with_suffix(".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
@@ -58,15 +59,17 @@ def check_parity(kind: ModelName, model: nn.Module, path: Path, images: Tensor) 
 
     Raises TrainingError above MAX_PARITY.
     """
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(path)
     with torch.inference_mode():
-        expected = _scores(kind, model(images))
+        expected = raw_scores(kind, as_tuple(model.eval().cpu()(images))).numpy()
+
+    def onnx_scores(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        found = raw_scores(kind, tuple(map(torch.from_numpy, session.run(None, {"image": batch}))))
+        return found.numpy()
+
     batch = images.contiguous().numpy()
-    whole = _scores(kind, tuple(map(torch.from_numpy, session.run(None, {"image": batch}))))
-    single = [
-        _scores(kind, tuple(map(torch.from_numpy, session.run(None, {"image": one[None]}))))
-        for one in batch
-    ]
+    whole = onnx_scores(batch)
+    single = [onnx_scores(one[None]) for one in batch]
     found = max(np.abs(expected - whole).max(), np.abs(expected - np.concatenate(single)).max())
     if not found <= MAX_PARITY:
         msg = f"{path}: ONNX scores differ from torch by {found:.2e}, above {MAX_PARITY:.0e}"
@@ -74,6 +77,6 @@ def check_parity(kind: ModelName, model: nn.Module, path: Path, images: Tensor) 
     return float(found)
 
 
-def _scores(kind: ModelName, outputs: Tensor | tuple[Tensor, ...]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    return raw_scores(kind, outputs).numpy()
+def as_tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The outputs of a model that may have a single one."""
+    return outputs if isinstance(outputs, tuple) else (outputs,)

@@ -2,69 +2,75 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ml.data.dataset import Dataset, Sample
-from ml.errors import TrainingError
 from ml.models.classifier import Classifier
 from ml.models.patchcore import PatchCore, PatchFeatures, greedy_coreset
 from ml.models.segmenter import Segmenter
 from ml.progress import track
 from ml.settings import Home, LineConfig
+from ml.training.enough import class_names, require_good, require_two_kinds
 from ml.training.loop import Fitted, Task, fit
-from ml.training.pixels import Pixels, augment, balanced_batches, load_pixels, to_tensor
+from ml.training.losses import mask_sums, segmentation_loss
+from ml.training.pixels import (
+    Pixels,
+    augment,
+    balanced_batches,
+    load_pixels,
+    mask_tensor,
+    steps_per_epoch,
+    to_tensor,
+)
 
-# Fewer images of a kind teach nothing and leave nothing to tune on.
-MIN_PER_KIND = 4
+Network = TypeVar("Network", bound=nn.Module)
 
 # Candidate patches of the coreset: bounds memory, whatever the number of images.
 _CANDIDATES = 40_000
 _EVALUATION_BATCH = 16
 
 
-def class_names(samples: Iterable[Sample]) -> tuple[str, ...]:
-    """`ok`, then the defect types of the training images in alphabetical order."""
-    return ("ok", *sorted({sample.defect_type for sample in samples if sample.is_defect}))
-
-
 def fit_classifier(
     home: Home, line: LineConfig, dataset: Dataset, checkpoint: Path, threads: int
 ) -> tuple[Classifier, Fitted]:
-    """Fine-tune the backbone with cross-entropy on balanced batches."""
-    _require_two_kinds(line, dataset, "classifier")
+    """Fine-tune the backbone with cross-entropy on balanced batches.
+
+    Raises TrainingError when a kind of image is missing or too rare.
+    """
+    require_two_kinds(line, dataset, "classifier")
     config = line.classifier
     classes = class_names(dataset.split("train"))
-    model = Classifier(line.backbone, len(classes), line.seed)
-    splits = [
+    model = placed(Classifier(line.backbone, len(classes), line.seed))
+    train, validation = (
         load_pixels(home, dataset.split(name), config.size, masks=False, threads=threads)
         for name in ("train", "validation")
-    ]
-    train, validation = splits
-    targets = [torch.tensor([_class(s, classes) for s in split.samples]) for split in splits]
+    )
+    wanted, expected = (
+        torch.tensor([_class(sample, classes) for sample in split.samples])
+        for split in (train, validation)
+    )
 
     def batches(random: np.random.Generator) -> Iterable[tuple[Tensor, Tensor]]:
         for index in balanced_batches(_is_defect(train), config.batch, random):
-            images, _ = augment(to_tensor(train.images[index]), None, random)
-            yield images, targets[0][index]
+            images, _ = augment(train.images[index], None, random)
+            yield images, wanted[index]
 
     def loss(images: Tensor, target: Tensor) -> Tensor:
         return functional.cross_entropy(model(images)[0], target, label_smoothing=0.05)
 
     def validate() -> float:
-        logits = torch.cat([model(images)[0] for images in _chunks(validation)])
-        weights = _balance(_is_defect(validation))
-        each = functional.cross_entropy(logits, targets[1], reduction="none")
-        return float((each * weights).sum())
+        logits = torch.cat([model(images)[0].cpu() for images in chunks(validation)])
+        each = functional.cross_entropy(logits, expected, reduction="none")
+        return float((each * _balance(_is_defect(validation))).sum())
 
-    steps = max(1, len(train.samples) // config.batch)
-    task = Task(model, batches, steps, loss, validate)
     fitted = fit(
-        task,
+        Task(model, batches, steps_per_epoch(len(train.samples), config.batch), loss, validate),
         stage="train classifier",
         epochs=config.epochs,
         learning_rate=config.learning_rate,
@@ -77,46 +83,39 @@ def fit_classifier(
 def fit_segmenter(
     home: Home, line: LineConfig, dataset: Dataset, checkpoint: Path, threads: int
 ) -> tuple[Segmenter, Fitted]:
-    """Train a U-Net with cross-entropy and Dice; half of each batch are good images."""
-    _require_two_kinds(line, dataset, "segmenter")
-    # A defect without a mask would teach that its pixels are good.
-    masked = Dataset(
-        dataset.name,
-        tuple(s for s in dataset.samples if s.mask or not s.is_defect),
-        dataset.counts,
-    )
-    _require_two_kinds(line, masked, "segmenter", " with a mask")
+    """Train a U-Net with cross-entropy and Dice; half of each batch are good images.
+
+    Raises TrainingError when good images, or defects with a mask, are missing or too rare.
+    """
+    require_two_kinds(line, dataset, "segmenter")
+    masked = with_masks(dataset)
+    require_two_kinds(line, masked, "segmenter", " with a mask")
     config = line.segmenter
-    model = Segmenter(line.backbone, config.decoder, line.seed)
+    model = placed(Segmenter(line.backbone, config.decoder, line.seed))
     train, validation = (
         load_pixels(home, masked.split(name), config.size, masks=True, threads=threads)
         for name in ("train", "validation")
     )
+    assert train.masks is not None
+    assert validation.masks is not None
+    wanted, expected = train.masks, torch.split(mask_tensor(validation.masks), _EVALUATION_BATCH)
 
     def batches(random: np.random.Generator) -> Iterable[tuple[Tensor, Tensor]]:
         for index in balanced_batches(_is_defect(train), config.batch, random):
-            images, masks = augment(to_tensor(train.images[index]), _masks(train, index), random)
+            images, masks = augment(train.images[index], wanted[index], random)
             assert masks is not None
             yield images, masks
 
     def loss(images: Tensor, masks: Tensor) -> Tensor:
-        return segmentation_loss(model(images), masks)
+        return segmentation_loss(mask_sums(model(images), masks))
 
     def validate() -> float:
-        order = np.arange(len(validation.samples))
-        parts = np.array_split(order, max(1, len(order) // _EVALUATION_BATCH))
-        each = [
-            segmentation_loss(
-                model(to_tensor(validation.images[part])), _masks(validation, part), mean=False
-            )
-            for part in parts
-        ]
-        return float((torch.cat(each) * _balance(_is_defect(validation))).sum())
+        pairs = zip(chunks(validation), expected, strict=True)
+        sums = [mask_sums(model(images).cpu(), masks) for images, masks in pairs]
+        return float(segmentation_loss(torch.stack(sums).sum(dim=0)))
 
-    steps = max(1, len(train.samples) // config.batch)
-    task = Task(model, batches, steps, loss, validate)
     fitted = fit(
-        task,
+        Task(model, batches, steps_per_epoch(len(train.samples), config.batch), loss, validate),
         stage="train segmenter",
         epochs=config.epochs,
         learning_rate=config.learning_rate,
@@ -129,47 +128,47 @@ def fit_segmenter(
 def fit_patchcore(
     home: Home, line: LineConfig, dataset: Dataset, threads: int
 ) -> tuple[PatchCore, dict[str, Any]]:
-    """Fill a memory bank with a coreset of the patches of good training images."""
-    good = [sample for sample in dataset.split("train") if not sample.is_defect]
-    if len(good) < MIN_PER_KIND:
-        msg = f"line {line.name}: {len(good)} good training images; PatchCore needs {MIN_PER_KIND}"
-        raise TrainingError(msg)
-    features = PatchFeatures(line.backbone, line.anomaly, line.seed)
+    """Fill a memory bank with a coreset of the patches of good training images.
+
+    Raises TrainingError when there are too few good images.
+    """
+    good = require_good(line, dataset)
+    features = placed(PatchFeatures(line.backbone, line.anomaly, line.seed))
     pixels = load_pixels(home, good, line.anomaly.size, masks=False, threads=threads)
     per_image = max(1, _CANDIDATES // len(good))
     generator = torch.Generator().manual_seed(line.seed)
     kept = []
     with torch.inference_mode():
-        for images in track(_chunks(pixels), "embed", -(-len(good) // _EVALUATION_BATCH)):
-            patches = features(images)[0].permute(0, 2, 3, 1).flatten(1, 2)
+        for images in track(chunks(pixels), "embed", -(-len(good) // _EVALUATION_BATCH)):
+            patches = features(images)[0].cpu().permute(0, 2, 3, 1).flatten(1, 2)
             for one in patches:
                 kept.append(one[torch.randperm(len(one), generator=generator)[:per_image]])
         candidates = torch.cat(kept)
         chosen = greedy_coreset(candidates, line.anomaly.bank, line.seed)
     facts = {"good_images": len(good), "candidates": len(candidates), "bank": len(chosen)}
-    return PatchCore(features, candidates[chosen].clone()), facts
+    return PatchCore(features.cpu(), candidates[chosen].clone()), facts
 
 
-def segmentation_loss(logits: Tensor, masks: Tensor, *, mean: bool = True) -> Tensor:
-    """Binary cross-entropy plus soft Dice per image (Milletari et al., 3DV 2016)."""
-    entropy = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none")
-    probability = torch.sigmoid(logits)
-    overlap = (probability * masks).sum(dim=(1, 2, 3))
-    total = probability.sum(dim=(1, 2, 3)) + masks.sum(dim=(1, 2, 3))
-    # One pixel of smoothing: an empty prediction on a good image costs nothing.
-    dice = 1 - (2 * overlap + 1) / (total + 1)
-    each = entropy.mean(dim=(1, 2, 3)) + dice
-    return each.mean() if mean else each
+def with_masks(dataset: Dataset) -> Dataset:
+    """The dataset without unmasked defects: they would teach that their pixels are good."""
+    kept = tuple(sample for sample in dataset.samples if sample.mask or not sample.is_defect)
+    return Dataset(dataset.name, kept, dataset.counts)
 
 
-def _chunks(pixels: Pixels) -> Iterable[Tensor]:
+def chunks(pixels: Pixels) -> Iterable[Tensor]:
+    """The images in order, as tensors of a few images on the device."""
     for start in range(0, len(pixels.images), _EVALUATION_BATCH):
-        yield to_tensor(pixels.images[start : start + _EVALUATION_BATCH])
+        yield to_tensor(pixels.images[start : start + _EVALUATION_BATCH]).to(device())
 
 
-def _masks(pixels: Pixels, index: Any) -> Tensor:
-    assert pixels.masks is not None
-    return torch.from_numpy(pixels.masks[index]).float()[:, None]
+def placed(model: Network) -> Network:
+    """The model where it trains, laid out as convolutions are fastest."""
+    return model.to(device()).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def device() -> torch.device:
+    """Where models train: the GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _class(sample: Sample, classes: tuple[str, ...]) -> int:
@@ -179,23 +178,11 @@ def _class(sample: Sample, classes: tuple[str, ...]) -> int:
     return classes.index(sample.defect_type) if sample.defect_type in classes else 1
 
 
-def _is_defect(pixels: Pixels) -> Any:
+def _is_defect(pixels: Pixels) -> npt.NDArray[np.bool_]:
     return np.array([sample.is_defect for sample in pixels.samples])
 
 
-def _balance(is_defect: Any) -> Tensor:
+def _balance(is_defect: npt.NDArray[np.bool_]) -> Tensor:
     """Weights that sum to one and give good and defective images the same say."""
     weights = np.where(is_defect, 1 / max(is_defect.sum(), 1), 1 / max((~is_defect).sum(), 1))
     return torch.from_numpy(weights / weights.sum()).float()
-
-
-def _require_two_kinds(line: LineConfig, dataset: Dataset, model: str, extra: str = "") -> None:
-    train = dataset.split("train")
-    for label in ("ok", "defect"):
-        count = sum(sample.label == label for sample in train)
-        if count < MIN_PER_KIND:
-            msg = (
-                f"line {line.name}: {count} training images are {label}{extra}; a {model} needs "
-                f"at least {MIN_PER_KIND}. Label more, or leave the {model} out of `models`"
-            )
-            raise TrainingError(msg)

@@ -18,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ml import files
+from ml.errors import TrainingError
 from ml.progress import Progress
 
 _WARM_UP_SHARE = 0.1
@@ -49,11 +50,16 @@ class Fitted:
 def fit(
     task: Task, *, stage: str, epochs: int, learning_rate: float, seed: int, checkpoint: Path
 ) -> Fitted:
-    """Train for `epochs` and load the weights of the epoch with the lowest validation loss."""
+    """Train for `epochs` and load the weights of the epoch with the lowest validation loss.
+
+    The model trains where it lies. Raises TrainingError when the loss is not finite.
+    """
     optimiser = torch.optim.AdamW(
         task.model.parameters(), lr=learning_rate, weight_decay=_WEIGHT_DECAY
     )
     state = _State.load(checkpoint, task.model, optimiser)
+    # Loss and moments follow the parameters to their device; nothing else is kept there.
+    device = next(task.model.parameters()).device
     resumed = state.epoch > 0
     total = epochs * task.steps_per_epoch
     with Progress(stage, total) as progress:
@@ -67,17 +73,25 @@ def fit(
                 for group in optimiser.param_groups:
                     group["lr"] = learning_rate * _schedule(step / total)
                 optimiser.zero_grad()
-                task.loss(inputs, target).backward()
+                loss = task.loss(inputs.to(device), target.to(device))
+                loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(task.model.parameters(), _GRADIENT_NORM)
                 optimiser.step()
                 progress.step()
             task.model.eval()
             with torch.inference_mode():
-                state.note(epoch, task.validate(), task.model)
+                state.note(epoch, _finite(task.validate(), stage, epoch), task.model)
             state.save(checkpoint, task.model, optimiser)
     task.model.load_state_dict(state.best)
     task.model.eval()
     return Fitted(state.best_epoch, state.best_loss, state.losses, resumed)
+
+
+def _finite(loss: float, stage: str, epoch: int) -> float:
+    if not math.isfinite(loss):
+        msg = f"{stage}: the validation loss is {loss} after epoch {epoch + 1}; lower learning_rate"
+        raise TrainingError(msg)
+    return loss
 
 
 def _schedule(share_done: float) -> float:

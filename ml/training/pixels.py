@@ -1,17 +1,19 @@
-"""Images and masks of a split, decoded once into memory at the model's size."""
+"""Images and masks of a split, decoded once at the model's size, and the batches made of them."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ml.data.dataset import Sample, read_mask, read_rgb
+from ml.errors import DataError
 from ml.imaging import resize_rgb
 from ml.progress import track
 from ml.settings import Home
@@ -19,40 +21,60 @@ from ml.settings import Home
 # A resized mask pixel is defect when this share of what it covers is: small defects stay.
 _MASK_SHARE = 0.3
 
+# Decoded images beyond this lie in an unnamed temporary file instead of in memory.
+_IN_MEMORY_BYTES = 4 << 30
+
+# What a fixed camera sees change: light (gain, grey levels), noise (grey levels), a shift.
+_GAIN = (0.8, 1.2)
+_OFFSET = 12.0
+_NOISE = 4.0
+_SHIFT_SHARE = 0.04
+
 
 @dataclass(frozen=True)
 class Pixels:
-    """Images `[N, H, W, 3]` uint8 and, where asked for, masks `[N, H, W]` bool."""
+    """Images `[N, H, W, 3]` uint8 and, where asked for, masks `[N, H, W]` uint8, 1 is defect."""
 
     samples: tuple[Sample, ...]
     images: npt.NDArray[np.uint8]
-    masks: npt.NDArray[np.bool_] | None
+    masks: npt.NDArray[np.uint8] | None
 
 
 def load_pixels(
     home: Home, samples: Sequence[Sample], size: tuple[int, int], *, masks: bool, threads: int
 ) -> Pixels:
-    """Decode and resize the images of `samples`, in their order."""
+    """Decode and resize the images of `samples`, in their order.
 
-    def image(sample: Sample) -> npt.NDArray[np.uint8]:
-        return resize_rgb(read_rgb(home, sample.sha256), size)
+    Raises DataError when an image of the dataset is gone from the installation.
+    """
+    images = _room((len(samples), *size, 3))
+    found = _room((len(samples), *size)) if masks else None
 
-    def mask(sample: Sample) -> npt.NDArray[np.bool_]:
-        if not sample.mask:
-            return np.zeros(size, bool)
-        found = read_mask(home, sample.mask).astype(np.float32)
-        return cv2.resize(found, size[::-1], interpolation=cv2.INTER_AREA) >= _MASK_SHARE
+    def read(number: int) -> None:
+        sample = samples[number]
+        try:
+            images[number] = resize_rgb(read_rgb(home, sample.sha256), size)
+            if found is not None and sample.mask:
+                found[number] = _resize_mask(read_mask(home, sample.mask), size)
+        except FileNotFoundError as error:
+            msg = f"{error.filename}: gone, but a dataset needs it; restore it or ingest it again"
+            raise DataError(msg) from error
 
     with ThreadPoolExecutor(threads) as pool:
-        images = list(track(pool.map(image, samples), "decode", len(samples)))
-        found = np.stack(list(pool.map(mask, samples))) if masks else None
-    return Pixels(tuple(samples), np.stack(images), found)
+        for _ in track(pool.map(read, range(len(samples))), "decode", len(samples)):
+            pass
+    return Pixels(tuple(samples), images, found)
 
 
 def to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
     """`[N, H, W, 3]` uint8 to float `[N, 3, H, W]`, 0-255, channels last in memory."""
     tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
     return tensor.contiguous(memory_format=torch.channels_last)
+
+
+def mask_tensor(masks: npt.NDArray[np.uint8]) -> Tensor:
+    """`[N, H, W]` 0/1 to float `[N, 1, H, W]`."""
+    return torch.from_numpy(np.ascontiguousarray(masks)).float()[:, None]
 
 
 def balanced_batches(
@@ -64,7 +86,7 @@ def balanced_batches(
     data. The loss then needs no class weights.
     """
     sides = [np.flatnonzero(is_defect), np.flatnonzero(~is_defect)]
-    count = max(1, len(is_defect) // batch)
+    count = steps_per_epoch(len(is_defect), batch)
     half = batch // 2
     streams = [_repeat_shuffled(side, half * count, random) for side in sides]
     for number in range(count):
@@ -72,43 +94,80 @@ def balanced_batches(
         yield np.concatenate([stream[part] for stream in streams])
 
 
+def steps_per_epoch(images: int, batch: int) -> int:
+    """Batches of one epoch, at least one."""
+    return max(1, images // batch)
+
+
+def augment(
+    images: npt.NDArray[np.uint8],
+    masks: npt.NDArray[np.uint8] | None,
+    random: np.random.Generator,
+) -> tuple[Tensor, Tensor | None]:
+    """Changes that a fixed camera sees: light, noise, small shifts, mirror images.
+
+    `images` `[N, H, W, 3]`, `masks` `[N, H, W]`; each image changes by itself, its mask moves with
+    it. Returns tensors `[N, 3, H, W]` 0-255 and `[N, 1, H, W]`.
+    """
+    moves = [_Move.draw(images.shape[1:3], random) for _ in images]
+    moved = np.stack(
+        [move(one, cv2.BORDER_REFLECT_101) for move, one in zip(moves, images, strict=True)]
+    )
+    light = _relight(to_tensor(moved), random)
+    if masks is None:
+        return light, None
+    followed = [move(one, cv2.BORDER_CONSTANT) for move, one in zip(moves, masks, strict=True)]
+    return light, mask_tensor(np.stack(followed))
+
+
+@dataclass(frozen=True)
+class _Move:
+    """A mirror image and a shift by whole pixels."""
+
+    flip_rows: bool
+    flip_columns: bool
+    down: int
+    right: int
+
+    @classmethod
+    def draw(cls, size: tuple[int, int], random: np.random.Generator) -> "_Move":
+        reach = [max(1, round(side * _SHIFT_SHARE)) for side in size]
+        down, right = (int(random.integers(-most, most + 1)) for most in reach)
+        return cls(random.random() < 0.5, random.random() < 0.5, down, right)
+
+    def __call__(self, image: npt.NDArray[np.uint8], border: int) -> npt.NDArray[np.uint8]:
+        image = image[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+        height, width = image.shape[:2]
+        up, left = max(self.down, 0), max(self.right, 0)
+        around = (up, up - self.down, left, left - self.right)
+        wide: Any = cv2.copyMakeBorder(np.ascontiguousarray(image), *around, border)
+        top, first = up - self.down, left - self.right
+        return wide[top : top + height, first : first + width]  # type: ignore[no-any-return]
+
+
+def _relight(images: Tensor, random: np.random.Generator) -> Tensor:
+    one_each = (len(images), 1, 1, 1)
+    gain = torch.from_numpy(random.uniform(*_GAIN, one_each)).float()
+    offset = torch.from_numpy(random.uniform(-_OFFSET, _OFFSET, one_each)).float()
+    strength = torch.from_numpy(random.uniform(0, _NOISE, one_each)).float()
+    grain = torch.from_numpy(random.standard_normal(images.shape, np.float32))
+    return (images * gain + offset + grain * strength).clamp(0, 255)
+
+
+def _room(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    if np.prod(shape) <= _IN_MEMORY_BYTES:
+        return np.zeros(shape, np.uint8)
+    return np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=shape)
+
+
+def _resize_mask(mask: npt.NDArray[np.bool_], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    share: Any = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+    # A defect too thin for its share keeps the pixels that it covers most.
+    return np.asarray((share > 0) & (share >= min(_MASK_SHARE, share.max())))
+
+
 def _repeat_shuffled(
     indices: npt.NDArray[np.int64], count: int, random: np.random.Generator
 ) -> npt.NDArray[np.int64]:
     rounds = [random.permutation(indices) for _ in range(-(-count // len(indices)))]
     return np.concatenate(rounds)[:count]
-
-
-def augment(
-    images: Tensor, masks: Tensor | None, random: np.random.Generator
-) -> tuple[Tensor, Tensor | None]:
-    """Changes that a fixed camera sees: light, noise, small shifts, mirror images.
-
-    `images` `[N, 3, H, W]` 0-255, `masks` `[N, 1, H, W]`; mask and image move together.
-    """
-    for axis in (2, 3):
-        if random.random() < 0.5:
-            images = images.flip(axis)
-            masks = None if masks is None else masks.flip(axis)
-    images, masks = _shifted(images, masks, random)
-    count = len(images)
-    gain = torch.from_numpy(random.uniform(0.8, 1.2, (count, 1, 1, 1))).float()
-    offset = torch.from_numpy(random.uniform(-12, 12, (count, 1, 1, 1))).float()
-    noise = torch.from_numpy(random.standard_normal(images.shape, np.float32))
-    images = images * gain + offset + noise * random.uniform(0, 4)
-    return images.clamp(0, 255), masks
-
-
-def _shifted(
-    images: Tensor, masks: Tensor | None, random: np.random.Generator
-) -> tuple[Tensor, Tensor | None]:
-    height, width = images.shape[2:]
-    reach = (max(1, height // 25), max(1, width // 25))
-    dy, dx = (int(random.integers(0, 2 * side + 1)) for side in reach)
-
-    def move(tensor: Tensor, mode: str) -> Tensor:
-        around = (reach[1], reach[1], reach[0], reach[0])
-        padded = functional.pad(tensor, around, mode=mode)
-        return padded[:, :, dy : dy + height, dx : dx + width]
-
-    return move(images, "reflect"), None if masks is None else move(masks, "constant")

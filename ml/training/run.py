@@ -1,9 +1,19 @@
 """A training run: one model on one dataset version, named by all that determines it.
 
 A run's folder holds `checkpoint.safetensors` while it trains and, when it is finished,
-`model.onnx`, `model.safetensors` and `result.json` with these keys: `model`, `run`, `dataset`,
-`classes`, `size`, `epochs`, `best_epoch`, `loss`, `losses`, `parity`, `parity_images`, `backbone`
-(`name`, `weights`, `weights_sha256`), `seed`, `warnings`, `facts`.
+`model.onnx`, `model.safetensors` and `result.json` with these keys:
+
+| key | value |
+| --- | --- |
+| `run`, `model`, `dataset`, `seed`, `code` | what was trained, by which commit |
+| `classes` | `ok`, then the defect types of the training images |
+| `size` | height, width of the input |
+| `epochs`, `best_epoch`, `loss`, `losses` | validation losses; PatchCore: 0, null, null, [] |
+| `metrics` | on validation, of the raw scores: `auroc`, `ap`; segmenter: `dice`; null if unknown |
+| `parity`, `parity_images` | largest raw score difference of torch and ONNX Runtime, on how many |
+| `backbone` | `name`, `weights` (`hub`, `file`, `none`), `weights_sha256`: the card's fields |
+| `warnings` | sentences that belong on the card |
+| `facts` | PatchCore: `good_images`, `candidates`, `bank` |
 """
 
 from dataclasses import dataclass
@@ -16,7 +26,7 @@ from ml.settings import Home, LineConfig
 from ml.settings.line import BackboneConfig, ModelName
 
 # Changes when the code would give other weights for the same run.
-_RECIPE = 1
+_RECIPE = 2
 
 ONNX, WEIGHTS, RESULT, CHECKPOINT = (
     "model.onnx",
@@ -91,4 +101,3 @@ def finished_runs(home: Home, line: LineConfig, dataset: str) -> dict[str, Run]:
         )
         raise TrainingError(msg)
     return {model: run for model, run in found.items() if run is not None}
-

@@ -15,8 +15,9 @@ from ml.data.dataset import Dataset, load_dataset
 from ml.models import classifier, patchcore, segmenter
 from ml.settings import Env, Home, LineConfig
 from ml.settings.line import ModelName
+from ml.training.enough import class_names, require_model
 from ml.training.export import check_parity, export_onnx
-from ml.training.fit import class_names, fit_classifier, fit_patchcore, fit_segmenter
+from ml.training.fit import fit_classifier, fit_patchcore, fit_segmenter, with_masks
 from ml.training.pixels import load_pixels, to_tensor
 from ml.training.run import (
     CHECKPOINT,
@@ -29,6 +30,7 @@ from ml.training.run import (
     weights_sha256,
 )
 from ml.training.tracking import track_run
+from ml.training.validation import validation_metrics
 
 RANDOM_START = (
     "The backbone started from random numbers, not from pretrained weights: "
@@ -59,19 +61,23 @@ def train(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelName
 
     Raises TrainingError when the data cannot train this model or its ONNX differs.
     """
+    require_model(line, model)
     data = load_dataset(home, line.name, dataset)
     name = run_name(line, dataset, model, weights_sha256(line.backbone))
     finished = read_run(home, line.name, name)
     if finished is not None:
+        (finished.folder / CHECKPOINT).unlink(missing_ok=True)
         return Trained(finished, track_run(env, line, finished), 0.0, False, True)
     started = time.monotonic()
     torch.set_num_threads(env.threads)
     folder = home.training(line.name, name)
     network, facts = _fit(home, line, data, model, folder, env.threads)
     resumed = bool(facts.pop("resumed", False))
+    facts["metrics"] = _measure(home, line, data, model, network, env.threads)
     result = facts | _export(home, line, data, model, network, folder, env.threads)
     result |= {"run": name, "dataset": dataset, "model": model, "code": code_commit()}
     files.write_bytes(folder / WEIGHTS, save(_tensors(network)))
+    # Last: a folder with a result is finished.
     files.write_json(folder / RESULT, result)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     run = Run(name, folder, result)
@@ -99,7 +105,13 @@ def _fit(
 ) -> tuple[nn.Module, dict[str, Any]]:
     if model == "anomaly":
         network, facts = fit_patchcore(home, line, data, threads)
-        return network, {"epochs": 0, "loss": None, "losses": [], "facts": facts}
+        return network, {
+            "epochs": 0,
+            "best_epoch": None,
+            "loss": None,
+            "losses": [],
+            "facts": facts,
+        }
     fit = fit_classifier if model == "classifier" else fit_segmenter
     trained, fitted = fit(home, line, data, folder / CHECKPOINT, threads)
     return trained, {
@@ -110,6 +122,16 @@ def _fit(
         "resumed": fitted.resumed,
         "facts": {},
     }
+
+
+def _measure(
+    home: Home, line: LineConfig, data: Dataset, model: ModelName, network: nn.Module, threads: int
+) -> dict[str, float | None]:
+    segments = model == "segmenter"
+    samples = (with_masks(data) if segments else data).split("validation")
+    size = getattr(line, model).size
+    pixels = load_pixels(home, samples, size, masks=segments, threads=threads)
+    return validation_metrics(model, network, pixels)
 
 
 def _export(
@@ -123,12 +145,12 @@ def _export(
 ) -> dict[str, Any]:
     size = getattr(line, model).size
     export_onnx(network, _OUTPUTS[model], size, folder / ONNX)
-    some = data.split("validation")[:_PARITY_IMAGES]
+    some = (data.split("validation") or data.split("train"))[:_PARITY_IMAGES]
     pixels = load_pixels(home, some, size, masks=False, threads=threads)
     parity = check_parity(model, network, folder / ONNX, to_tensor(pixels.images))
     weights = line.backbone.weights
     return {
-        "classes": class_names(data.split("train")) if model == "classifier" else ("ok",),
+        "classes": class_names(data.split("train")),
         "size": size,
         "parity": parity,
         "parity_images": len(some),

@@ -1,0 +1,55 @@
+"""What a fitted model does on validation: a first look, logged with the run.
+
+The figures that count are measured by `ml.evaluation` on held-out test groups.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ml.settings.line import ModelName
+from ml.training.export import as_tuple, raw_scores
+from ml.training.fit import chunks, device
+from ml.training.losses import mask_sums
+from ml.training.pixels import Pixels, mask_tensor
+
+
+def validation_metrics(
+    model: ModelName, network: nn.Module, pixels: Pixels
+) -> dict[str, float | None]:
+    """AUROC and average precision of the raw scores; for a segmenter also the Dice of its masks.
+
+    A figure is None where validation lacks what it needs (both kinds of image, masks).
+    """
+    network = network.eval().to(device())
+    scores: list[Tensor] = []
+    sums = torch.zeros(5)
+    done = 0
+    with torch.inference_mode():
+        for images in chunks(pixels):
+            outputs = tuple(output.cpu() for output in as_tuple(network(images)))
+            scores.append(raw_scores(model, outputs))
+            if pixels.masks is not None:
+                masks = mask_tensor(pixels.masks[done : done + len(images)])
+                # Logits of 100 and -100 make the soft overlap that of the drawn masks.
+                sums += mask_sums(outputs[0].sign() * 100, masks)
+            done += len(images)
+    is_defect = np.array([sample.is_defect for sample in pixels.samples], bool)
+    found = _ranking(is_defect, torch.cat(scores).numpy() if scores else np.zeros(0, np.float32))
+    if pixels.masks is not None:
+        found["dice"] = float(2 * sums[2] / (sums[3] + sums[4])) if sums[4] else None
+    return found
+
+
+def _ranking(
+    is_defect: npt.NDArray[np.bool_], scores: npt.NDArray[np.float32]
+) -> dict[str, float | None]:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    if is_defect.all() or not is_defect.any():
+        return {"auroc": None, "ap": None}
+    return {
+        "auroc": float(roc_auc_score(is_defect, scores)),
+        "ap": float(average_precision_score(is_defect, scores)),
+    }

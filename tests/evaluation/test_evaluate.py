@@ -1,0 +1,162 @@
+"""From finished runs to a champion, on a tiny line with real ONNX models."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tiny_line
+from conftest import Tiny
+
+from ml.audit import ledger
+from ml.bundle import live_bundle
+from ml.errors import BundleError, DataError, TrainingError
+from ml.evaluation.evaluate import evaluate
+from ml.evaluation.promote import gate, promote
+from ml.results import open_results
+from ml.settings import Home
+
+
+def test_a_bundle_says_what_it_is_worth(tiny: Tiny) -> None:
+    bundle = tiny.evaluate()
+    metrics = bundle.card.metrics
+    assert metrics["fused.auroc"].value == 1.0
+    assert metrics["segmenter.pixel_auroc"].value == pytest.approx(1.0, abs=0.01)
+    assert metrics["segmenter.dice"].value == pytest.approx(1.0, abs=0.05)
+    assert set(metrics) >= {"fused.escape", "fused.overkill", "fused.review_rate", "anomaly.ap"}
+    assert "random start" in bundle.card.warnings
+    reference = pq.read_table(bundle.reference)
+    assert set(reference["split"].to_pylist()) == {"train", "validation"}
+    assert {"brightness", "embedding", "score_anomaly", "p_defect"} <= set(reference.column_names)
+
+
+def test_the_same_inputs_give_the_same_bytes(tiny: Tiny) -> None:
+    first = tiny.evaluate()
+    shutil.rmtree(tiny.home.bundle("."))
+    again = tiny.evaluate()
+    assert again.name == first.name
+    assert not list(tiny.home.bundle(".").glob(".draft-*"))
+
+
+def test_a_repeated_evaluation_is_found_again(tiny: Tiny) -> None:
+    first = evaluate(tiny.env, tiny.home, tiny.line, tiny_line.DATASET)
+    written = first.report.stat().st_mtime_ns
+    assert evaluate(tiny.env, tiny.home, tiny.line, tiny_line.DATASET) == first
+    assert first.report.stat().st_mtime_ns == written
+
+
+def test_the_report_is_one_file_with_pictures_and_warnings(tiny: Tiny) -> None:
+    html = evaluate(tiny.env, tiny.home, tiny.line, tiny_line.DATASET).report.read_text()
+    assert "random start" in html
+    assert html.count("data:image/png;base64,") > 10
+    assert "http://" not in html
+    assert "https://" not in html
+
+
+def test_a_line_without_defects_gets_a_bundle_that_says_so(tmp_path: Path) -> None:
+    env = tiny_line.make_env(tmp_path)
+    home, line = Home(env.home), tiny_line.make_line(models=["anomaly"])
+    samples = tiny_line.add_images(home, line.name, defects=False)
+    tiny_line.write_dataset(home, line.name, samples)
+    tiny_line.write_runs(home, line)
+    card = evaluate(env, home, line, tiny_line.DATASET).bundle.card
+    assert card.metrics["fused.auroc"].value is None
+    assert card.metrics["fused.escape"].value is None
+    assert any("lacks defects" in warning for warning in card.warnings)
+    assert any("no defects" in warning for warning in card.warnings)
+    assert not gate(env, home, line, _only_bundle(home)).promote
+
+
+def test_an_untrained_model_and_an_empty_split_stop_with_a_clear_message(tiny: Tiny) -> None:
+    with pytest.raises(TrainingError, match="not trained yet"):
+        evaluate(tiny.env, tiny.home, tiny.line, "other")
+    samples = [
+        row for row in tiny_line.add_images(tiny.home, "tiny") if row["split"] != "validation"
+    ]
+    tiny_line.write_dataset(tiny.home, "tiny", samples, "partial")
+    tiny_line.write_runs(tiny.home, tiny.line, "partial")
+    with pytest.raises(DataError, match="no validation images"):
+        evaluate(tiny.env, tiny.home, tiny.line, "partial")
+
+
+def test_the_first_good_bundle_is_promoted_and_twice_changes_nothing(tiny: Tiny) -> None:
+    name = tiny.evaluate().name
+    store = open_results(tiny.env, tiny.home)
+    judgement = gate(tiny.env, tiny.home, tiny.line, name)
+    assert judgement.promote
+    assert judgement.champion is None
+    assert store.find("runs")[0]["decision"] == "waiting"
+    first = promote(tiny.env, tiny.home, tiny.line, name, "somebody")
+    before = _everything(tiny)
+    assert promote(tiny.env, tiny.home, tiny.line, name, "somebody else") == first
+    assert gate(tiny.env, tiny.home, tiny.line, name).promote
+    assert _everything(tiny) == before
+    live = live_bundle(tiny.home, "tiny")
+    assert live is not None
+    assert live.name == name
+    assert store.find("runs")[0]["decision"] == "promoted"
+    assert ledger.verify(tiny.home.ledger("tiny", "promotions")) == 1
+
+
+def test_a_worse_challenger_is_kept_out(tiny: Tiny) -> None:
+    promote(tiny.env, tiny.home, tiny.line, tiny.evaluate().name, "test")
+    worse = _weaker_bundle(tiny)
+    # The minimum alone would let it pass.
+    lenient = tiny.line.model_copy(
+        update={"gate": tiny.line.gate.model_copy(update={"min_auroc": 0.0})}
+    )
+    judgement = gate(tiny.env, tiny.home, lenient, worse)
+    assert not judgement.promote
+    assert any("drop of more than" in reason for reason in judgement.reasons)
+    assert not gate(tiny.env, tiny.home, tiny.line, worse).promote
+
+
+def test_an_altered_bundle_is_neither_judged_nor_promoted(tiny: Tiny) -> None:
+    bundle = tiny.evaluate()
+    path = bundle.model("anomaly")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    for step in (gate, lambda *args: promote(*args, "test")):
+        with pytest.raises(BundleError, match="altered"):
+            step(tiny.env, tiny.home, tiny.line, bundle.name)
+    assert live_bundle(tiny.home, "tiny") is None
+
+
+def _only_bundle(home: Home) -> str:
+    (index,) = home.bundle("index").glob("*.json")
+    return str(json.loads(index.read_text())["bundle"])
+
+
+def _weaker_bundle(tiny: Tiny) -> str:
+    """A bundle of models that see the wrong way round, on the same dataset."""
+    line = tiny.line.model_copy(update={"seed": 5})
+    tiny_line.write_runs(tiny.home, line, gain=-40.0)
+    return replace(tiny, line=line).evaluate().name
+
+
+def _everything(tiny: Tiny) -> dict[str, object]:
+    store = open_results(tiny.env, tiny.home)
+    found: dict[str, object] = {name: store.find(name) for name in ("runs", "lines")}
+    for path in (tiny.home.live("tiny"), tiny.home.ledger("tiny", "promotions")):
+        found[path.name] = path.read_bytes()
+    return found
+
+
+def test_the_head_of_the_bundle_gives_the_logits(tiny: Tiny) -> None:
+    from ml.inference.engine import open_models
+    from ml.inference.explain import grad_cam, read_head
+
+    bundle = tiny.evaluate()
+    head = read_head(bundle)
+    assert head is not None
+    image = tiny_line.picture(np.random.default_rng(1), 90)
+    (scored,) = open_models(bundle, 1).score([image])
+    assert scored.features is not None
+    # The map's sum is the logit without its bias (-0.5 in this model); class 0 is flat zero.
+    logit = grad_cam(scored.features, head[1]).sum() - 0.5
+    positive = np.tensordot(head[1], scored.features, axes=1).min() >= 0
+    assert positive == (logit == pytest.approx(scored.scores["classifier"], abs=1e-4))

@@ -1,0 +1,75 @@
+"""Metrics against scikit-learn, and intervals against what they promise."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, fbeta_score, roc_auc_score
+
+from ml.evaluation import metrics
+from ml.evaluation.intervals import bootstrap_weights, rate_metric, to_metric
+
+
+@pytest.fixture
+def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(3)
+    defect = random.random(300) < 0.3
+    # Rounded, so that there are ties within and across the kinds.
+    scores = np.round(random.normal(0, 1, 300) + defect, 1)
+    return scores, defect, random.integers(0, 4, (5, 300)).astype(float)
+
+
+def test_weighted_rank_metrics_equal_scikit_learn(data: tuple[np.ndarray, ...]) -> None:
+    scores, defect, weights = data
+    roc = [roc_auc_score(defect, scores, sample_weight=row) for row in weights]
+    ap = [average_precision_score(defect, scores, sample_weight=row) for row in weights]
+    assert metrics.auroc(scores, defect, weights) == pytest.approx(roc)
+    assert metrics.average_precision(scores, defect, weights) == pytest.approx(ap)
+
+
+def test_weighted_f2_equals_scikit_learn(data: tuple[np.ndarray, ...]) -> None:
+    scores, defect, weights = data
+    found = scores > 0.5
+    expected = [fbeta_score(defect, found, beta=2, sample_weight=row) for row in weights]
+    assert metrics.f_beta(found, defect, weights, 2) == pytest.approx(expected)
+
+
+def test_one_kind_only_is_unknown_not_zero() -> None:
+    weights = np.ones((2, 4))
+    found = metrics.auroc(np.arange(4.0), np.zeros(4, bool), weights)
+    assert to_metric(found, 4, enough=False).value is None
+
+
+def test_resampling_keeps_groups_together() -> None:
+    groups = ["a", "b", "a", "c", "b"]
+    weights = bootstrap_weights(groups, seed=1, resamples=50)
+    assert (weights[0] == 1).all()
+    assert (weights[:, 0] == weights[:, 2]).all()
+    assert (weights[:, 1] == weights[:, 4]).all()
+    drawn = weights[1:, 0] + weights[1:, 1] + weights[1:, 3]
+    assert (drawn == 3).all()
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    random = np.random.default_rng(4)
+    groups = [str(number // 2) for number in range(160)]
+    covered = 0
+    for trial in range(100):
+        # Two exposures of a part fail together: counted singly, intervals would be too narrow.
+        event = np.repeat(random.random(80) < 0.3, 2)
+        weights = bootstrap_weights(groups, seed=trial, resamples=400)
+        values = metrics.rate(event, np.ones(160, bool), weights)
+        metric = to_metric(values, 80, enough=True)
+        assert metric.low is not None
+        assert metric.high is not None
+        covered += metric.low <= 0.3 <= metric.high
+    assert covered >= 88
+
+
+def test_no_error_seen_still_has_an_upper_bound() -> None:
+    metric = rate_metric(np.zeros(101), 10, enough=True)
+    assert metric.low == 0
+    assert metric.high == pytest.approx(0.3085)
+
+
+def test_too_few_groups_have_no_interval() -> None:
+    metric = rate_metric(np.zeros(101), 3, enough=False)
+    assert (metric.value, metric.low, metric.high, metric.n) == (0.0, None, None, 3)

@@ -1,0 +1,61 @@
+"""What the classifier and the segmenter promise of their outputs."""
+
+import pytest
+import torch
+
+from ml.models.classifier import Classifier, class_scores
+from ml.models.segmenter import Segmenter, mask_scores
+from ml.settings.line import BackboneConfig
+
+TINY = BackboneConfig(name="test_resnet", weights="none")
+
+
+def test_logits_are_a_linear_layer_on_the_mean_of_the_exported_features() -> None:
+    model = Classifier(TINY, classes=3, seed=1).eval()
+    with torch.inference_mode():
+        logits, features, embedding = model(torch.rand(2, 3, 64, 64) * 255)
+        torch.testing.assert_close(embedding, features.mean(dim=(2, 3)))
+        torch.testing.assert_close(logits, model.head(embedding))
+    assert logits.shape == (2, 3)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (50, 70), (33, 32)])
+def test_segmenter_answers_at_the_input_size(size: tuple[int, int]) -> None:
+    model = Segmenter(TINY, 32, seed=1).eval()
+    with torch.inference_mode():
+        assert model(torch.rand(2, 3, *size) * 255).shape == (2, 1, *size)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_batch_norm_keeps_its_statistics_while_training(frozen: bool) -> None:
+    config = TINY.model_copy(update={"freeze_batch_norm": frozen})
+    for model, part in (
+        (Classifier(config, 2, seed=1), "backbone"),
+        (Segmenter(config, 32, seed=1), "unet.encoder"),
+    ):
+        before = {name: value.clone() for name, value in model.named_buffers()}
+        model.train()(torch.rand(2, 3, 64, 64) * 255)
+        held = [
+            torch.equal(value, before[name])
+            for name, value in model.named_buffers()
+            if name.startswith(part) and name.endswith("running_mean")
+        ]
+        assert held
+        assert all(held) if frozen else not any(held)
+
+
+def test_the_same_seed_gives_the_same_random_start() -> None:
+    for build in (lambda seed: Classifier(TINY, 2, seed), lambda seed: Segmenter(TINY, 32, seed)):
+        first, again, other = (
+            torch.nn.utils.parameters_to_vector(build(s).parameters()) for s in (1, 1, 2)
+        )
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+
+
+def test_scores_rise_with_the_evidence_for_a_defect() -> None:
+    logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 2.0, 2.0]])
+    assert class_scores(logits).diff().gt(0).all()
+    maps = torch.full((2, 1, 40, 40), -5.0)
+    maps[1, 0, 3, 3:5] = 5.0
+    assert mask_scores(maps, 0.001).diff().gt(0).all()
