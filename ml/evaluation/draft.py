@@ -111,6 +111,7 @@ def reference_rows(home: Home, line: str, fit: Fit, splits: list[Scores]) -> pa.
                 continue
             row: dict[str, Any] = {
                 "sha256": sample.sha256,
+                "part": sample.part,
                 "split": sample.split,
                 "day": sample.day,
             }
@@ -128,6 +129,7 @@ def _schema(scores: Scores) -> pa.Schema:
     return pa.schema(
         [
             ("sha256", pa.string()),
+            ("part", pa.string()),
             ("split", pa.string()),
             ("day", pa.string()),
             *((name, pa.float64()) for name in numbers),
