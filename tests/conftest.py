@@ -1,5 +1,6 @@
 """Fixtures that more than one room uses."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +27,25 @@ class Tiny:
         return evaluate(self.env, self.home, self.line, DATASET).bundle
 
 
-@pytest.fixture
-def tiny(tmp_path: Path) -> Tiny:
-    """Sixty images of one day, twenty with a defect, a dataset and finished runs."""
+@pytest.fixture(scope="session")
+def evaluated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with images of two days, a third with a defect, finished runs and their bundle."""
     import tiny_line
 
-    env = tiny_line.make_env(tmp_path)
-    home = Home(env.home)
-    line = tiny_line.make_line()
+    folder = tmp_path_factory.mktemp("tiny")
+    home, line = Home(folder), tiny_line.make_line()
     tiny_line.write_dataset(home, line.name, tiny_line.add_images(home, line.name))
     tiny_line.write_runs(home, line)
-    return Tiny(env, home, line)
+    Tiny(tiny_line.make_env(folder), home, line).evaluate()
+    return folder
+
+
+@pytest.fixture
+def tiny(evaluated_home: Path, tmp_path: Path) -> Tiny:
+    """A copy of its own of the evaluated tiny line."""
+    import tiny_line
+
+    folder = tmp_path / "home"
+    shutil.copytree(evaluated_home, folder)
+    env = tiny_line.make_env(folder)
+    return Tiny(env, Home(env.home), tiny_line.make_line())

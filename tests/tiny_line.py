@@ -23,6 +23,8 @@ from ml.training.run import run_name
 
 SIDE = 32
 DAY = "2026-01-05"
+# Images of DAY; those after them are of the day before, for a validation split that is worth one.
+DAY_IMAGES = 60
 DATASET = "tinydataset"
 SIZE = (SIDE, SIDE)
 
@@ -63,8 +65,8 @@ def store(home: Home, content: bytes) -> str:
     return name
 
 
-def add_images(home: Home, line: str, count: int = 60, defects: bool = True) -> list[Any]:
-    """Accepted images of one day, a third with a defect; returns their dataset rows."""
+def add_images(home: Home, line: str, count: int = 180, defects: bool = True) -> list[Any]:
+    """Accepted images of two days, a third with a defect; returns their dataset rows."""
     random = np.random.default_rng(7)
     images, samples = [], []
     mask = np.zeros((SIDE, SIDE), np.uint8)
@@ -80,8 +82,8 @@ def add_images(home: Home, line: str, count: int = 60, defects: bool = True) -> 
             "part": part,
             "lot": f"l{number % 4}",
             "camera": "north",
-            "captured_at": datetime(2026, 1, 5, 6, tzinfo=UTC),
-            "day": DAY,
+            "captured_at": datetime(2026, 1, 5 if number < DAY_IMAGES else 4, 6, tzinfo=UTC),
+            "day": DAY if number < DAY_IMAGES else "2026-01-04",
             "group": part,
         }
         measures = {key: value for key, value in measure(pixels).items() if key != "phash"}

@@ -1,6 +1,6 @@
 """From raw scores to a probability of a defect: fitted on validation, and on nothing else."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 
 import numpy as np
@@ -13,6 +13,8 @@ from ml.settings.line import CostsConfig
 _PULL = 1.0
 # Without defects: the share of good validation images that stays below the review threshold.
 _GOOD_SHARE = 0.95
+# Below this share of good validation images that pass, people review most of the line.
+_FEW_PASS = 0.5
 _DIGITS = 6
 
 
@@ -42,12 +44,17 @@ def fit(validation: ValidationScores, costs: CostsConfig) -> Fit:
         axis=1,
     )
     weights, intercept = fit_fusion(log_odds, defect)
-    useless = [name for name, platt in calibration.items() if platt.slope == 0]
-    warnings = tuple(
-        f"The {name} does not tell defects from good parts on validation." for name in useless
-    )
     named = dict(zip(validation.raw, weights, strict=True))
-    return Fit(calibration, named, intercept, thresholds, warnings)
+    useless = [name for name, platt in calibration.items() if platt.slope == 0]
+    warnings = [f"The {name} does not tell defects from good parts." for name in useless]
+    fitted = Fit(calibration, named, intercept, thresholds, ())
+    passed = probabilities(fitted, validation.raw)[~defect] <= thresholds.pass_below
+    if passed.mean() < _FEW_PASS:
+        warnings.append(
+            f"Only {passed.mean():.0%} of the good validation images pass: too few images, or too "
+            "weak models, for what an escape costs. The rest is reviewed."
+        )
+    return replace(fitted, warnings=tuple(warnings))
 
 
 def chow(costs: CostsConfig) -> Thresholds:

@@ -87,10 +87,12 @@ def _dice(found: Flags, mask: Flags) -> float:
 
 
 def _edges(maps: list[Floats]) -> Numbers:
-    """Bin edges at quantiles of a sample of the pixels, finest at the top, where defects are."""
+    """Bin edges: at equal distances, and at quantiles, finest at the top, where defects are."""
     pixels = np.concatenate([heat.ravel()[:: max(1, heat.size // 4096)] for heat in maps])
     levels = np.r_[np.linspace(0, 1, _BINS)[1:-1], 1 - np.geomspace(1e-5, 1 / _BINS, _BINS)]
-    return np.unique(np.quantile(pixels.astype(np.float64), np.sort(levels)))
+    quantiles = np.quantile(pixels.astype(np.float64), np.sort(levels))
+    even = np.linspace(float(pixels.min()), float(pixels.max()), _BINS)
+    return np.unique(np.r_[quantiles, even[1:]])
 
 
 def _histogram(heat: Floats, mask: Flags, edges: Numbers) -> Numbers:

@@ -19,12 +19,13 @@ def track_run(env: Env, line: LineConfig, run: Run) -> str:
     not answer.
     """
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         client = open_client(env)
         with _alone(env):
             return _record(client, env, line, run)
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         msg = f"MLflow at {env.mlflow} refused run {run.name}: {error}; train again to record it"
         raise StackError(msg) from error
 
@@ -36,11 +37,9 @@ def open_client(env: Env) -> Any:
 
     # MLflow's own progress lines about its database belong in no step's log.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    client = MlflowClient(tracking_uri=env.mlflow, registry_uri=env.mlflow)
     with _alone(env):
-        # The first call creates the tables; two processes doing so at once break each other.
-        client.search_experiments(max_results=1)
-    return client
+        # The first client creates the tables; two processes doing so at once break each other.
+        return MlflowClient(tracking_uri=env.mlflow, registry_uri=env.mlflow)
 
 
 def _record(client: Any, env: Env, line: LineConfig, run: Run) -> str:

@@ -80,7 +80,7 @@ def train(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelName
     # Last: a folder with a result is finished.
     files.write_json(folder / RESULT, result)
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    run = Run(name, folder, result)
+    run = Run(name, folder, files.read_json(folder / RESULT))
     seconds = time.monotonic() - started
     return Trained(run, track_run(env, line, run), round(seconds, 1), resumed, False)
 

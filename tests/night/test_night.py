@@ -1,0 +1,210 @@
+"""The night: every image of the day gets a verdict, and none passes because something broke."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import tiny_line
+from conftest import Tiny
+
+from ml import files
+from ml.audit import ledger
+from ml.data import catalog
+from ml.errors import CountError, DataError
+from ml.inference.batch import predict_shard
+from ml.inference.night import Plan, plan_night, read_plan
+from ml.inference.publish import publish, reconcile
+from ml.results import ResultStore, open_results
+
+DAY = tiny_line.DAY
+IMAGES = tiny_line.DAY_IMAGES
+
+
+@pytest.fixture
+def live(tiny: Tiny) -> Tiny:
+    """The tiny line with a champion (without MLflow, which the night does not need)."""
+    record = {"line": "tiny", "bundle": tiny.evaluate().name, "previous": None, "number": 1}
+    files.write_json(tiny.home.live("tiny"), record)
+    return tiny
+
+
+@pytest.fixture
+def store(tiny: Tiny) -> ResultStore:
+    return open_results(tiny.env, tiny.home)
+
+
+def _predict(tiny: Tiny, plan: Plan, *shards: int) -> None:
+    for shard in shards or range(len(plan.sizes)):
+        predict_shard(tiny.home, plan, shard, tiny.line.night.batch, 2)
+
+
+def _rows(tiny: Tiny) -> list[dict[str, Any]]:
+    return catalog.read_predictions(tiny.home, "tiny", day=DAY).to_pylist()
+
+
+def _documents(store: ResultStore) -> dict[str, Any]:
+    return {name: store.find(name) for name in ("shards", "nights", "parts")}
+
+
+def test_every_image_is_inspected_once_and_the_counts_agree(live: Tiny, store: ResultStore) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    assert (plan.images, plan.sizes) == (IMAGES, [7] * 8 + [4])
+    _predict(live, plan)
+    rows = _rows(live)
+    assert len({row["object"] for row in rows}) == len(rows) == IMAGES
+    counts = Counter(row["verdict"] for row in rows)
+    assert counts["pass"] >= 35
+    assert counts["fail"] >= 15
+    done = publish(live.home, store, "tiny", DAY)
+    assert done.flagged == IMAGES - counts["pass"] == store.count("parts")
+    assert reconcile(live.home, store, "tiny", DAY).documents == IMAGES
+    (night,) = store.find("nights")
+    assert night["reconciled"]
+    assert [night[name] for name in ("pass", "fail", "review")] == [
+        counts[name] for name in ("pass", "fail", "review")
+    ]
+
+
+def test_a_repeated_shard_leaves_the_same_rows(live: Tiny) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    _predict(live, plan)
+    before = _rows(live)
+    _predict(live, plan, 3, 0, 3)
+    assert _rows(live) == before
+
+
+def test_a_killed_shard_leaves_nothing_behind(live: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    _predict(live, plan, 0)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog, "write_predictions", killed)
+        with pytest.raises(KeyboardInterrupt):
+            _predict(live, plan, 1)
+    assert {row["shard"] for row in _rows(live)} == {0}
+    _predict(live, plan, 1)
+    assert Counter(row["shard"] for row in _rows(live)) == {0: 7, 1: 7}
+
+
+def test_without_a_champion_every_part_is_held(tiny: Tiny) -> None:
+    plan = plan_night(tiny.home, tiny.line, DAY)
+    assert plan.bundle == ""
+    _predict(tiny, plan)
+    assert {(row["verdict"], row["reason"]) for row in _rows(tiny)} == {
+        ("review", "no champion bundle")
+    }
+    assert {row["p_defect"] for row in _rows(tiny)} == {None}
+    assert len(_rows(tiny)) == IMAGES
+
+
+def test_an_altered_champion_holds_every_part(live: Tiny) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    path = live.home.bundle(plan.bundle) / "card.json"
+    path.write_bytes(path.read_bytes().replace(b'"pass_below": 0.01', b'"pass_below": 0.99'))
+    _predict(live, plan, 0)
+    assert {(row["verdict"], row["reason"]) for row in _rows(live)} == {
+        ("review", "the bundle was refused")
+    }
+
+
+def test_broken_and_lost_images_are_held_and_the_rest_inspected(live: Tiny) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    first, second, *_ = catalog.read_images(live.home, "tiny", day=DAY).to_pylist()
+    path = live.home.object(first["sha256"])
+    path.write_bytes(path.read_bytes()[:-30])
+    live.home.object(second["sha256"]).unlink()
+    _predict(live, plan, 0)
+    rows = {row["object"]: row for row in _rows(live)}
+    assert rows[first["object"]]["reason"] == "truncated"
+    assert rows[second["object"]]["reason"] == "the stored image cannot be read"
+    assert rows[first["object"]]["verdict"] == rows[second["object"]]["verdict"] == "review"
+    assert sum(row["p_defect"] is not None for row in rows.values()) == 5
+
+
+def test_models_that_fail_hold_their_batch(live: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ml.inference.engine import Inspector
+
+    plan = plan_night(live.home, live.line, DAY)
+
+    def fail(*_: object) -> None:
+        msg = "out of memory"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(Inspector, "inspect_prepared", fail)
+    _predict(live, plan, 0)
+    assert {(row["verdict"], row["reason"]) for row in _rows(live)} == {
+        ("review", "the models failed")
+    }
+
+
+def test_the_bundle_is_fixed_when_the_night_begins(live: Tiny) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    files.write_json(live.home.live("tiny"), {"bundle": "another", "number": 2})
+    assert read_plan(live.home, live.line, DAY).bundle == plan.bundle
+    assert plan_night(live.home, live.line, DAY).bundle == "another"
+
+
+def test_publishing_twice_leaves_the_same_documents_and_ledger(
+    live: Tiny, store: ResultStore
+) -> None:
+    _predict(live, plan_night(live.home, live.line, DAY))
+    publish(live.home, store, "tiny", DAY)
+    reconcile(live.home, store, "tiny", DAY)
+    before, chain = _documents(store), live.home.ledger("tiny", DAY).read_bytes()
+    publish(live.home, store, "tiny", DAY)
+    assert _documents(store) == before
+    assert live.home.ledger("tiny", DAY).read_bytes() == chain
+    assert ledger.verify(live.home.ledger("tiny", DAY)) == 9
+
+
+def test_a_second_run_of_a_day_deletes_what_no_longer_holds(live: Tiny, store: ResultStore) -> None:
+    none = plan_night(live.home, live.line, DAY)
+    _predict(live, replace(none, bundle=""))
+    assert publish(live.home, store, "tiny", DAY).flagged == IMAGES
+    larger = live.line.model_copy(
+        update={"night": live.line.night.model_copy(update={"shard_images": 40})}
+    )
+    _predict(live, plan_night(live.home, larger, DAY))
+    flagged = publish(live.home, store, "tiny", DAY).flagged
+    assert store.count("parts") == flagged < IMAGES / 2
+    assert store.count("shards") == 2
+    assert reconcile(live.home, store, "tiny", DAY).predictions == IMAGES
+
+
+def test_a_missing_row_is_named_and_the_night_is_not_reconciled(
+    live: Tiny, store: ResultStore
+) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    _predict(live, plan, *range(8))
+    publish(live.home, store, "tiny", DAY)
+    with pytest.raises(CountError, match=r"4 without a prediction: 056\.png, 057\.png"):
+        reconcile(live.home, store, "tiny", DAY)
+    assert store.find("nights")[0]["reconciled"] is False
+    _predict(live, plan, 8)
+    with pytest.raises(CountError, match="the night's document"):
+        reconcile(live.home, store, "tiny", DAY)
+    publish(live.home, store, "tiny", DAY)
+    reconcile(live.home, store, "tiny", DAY)
+
+
+def test_a_lost_part_document_is_noticed(live: Tiny, store: ResultStore) -> None:
+    _predict(live, plan_night(live.home, live.line, DAY))
+    publish(live.home, store, "tiny", DAY)
+    store.delete("parts", [store.find("parts")[0]["id"]])
+    with pytest.raises(CountError, match="parts not passed"):
+        reconcile(live.home, store, "tiny", DAY)
+
+
+def test_a_day_without_images_is_a_night_without_shards(live: Tiny, store: ResultStore) -> None:
+    quiet = "2026-02-01"
+    assert plan_night(live.home, live.line, quiet).sizes == []
+    assert publish(live.home, store, "tiny", quiet).flagged == 0
+    assert reconcile(live.home, store, "tiny", quiet).images == 0
+    with pytest.raises(DataError, match="YYYY-MM-DD"):
+        plan_night(live.home, live.line, "yesterday")
+    with pytest.raises(DataError, match="no shard 0"):
+        predict_shard(live.home, read_plan(live.home, live.line, quiet), 0, 3, 1)

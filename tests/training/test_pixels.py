@@ -1,0 +1,94 @@
+"""Batches are balanced, masks follow their images, small defects survive, learning has a goal."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml.data.dataset import load_dataset
+from ml.settings import Home
+from ml.training import pixels
+from ml.training.losses import mask_sums, segmentation_loss
+from tests.training.conftest import SIDE, MakeDataset
+
+
+@settings(max_examples=60, deadline=None)
+@given(good=st.integers(1, 50), defects=st.integers(1, 50), batch=st.integers(2, 16))
+def test_every_batch_is_half_defects_and_nothing_repeats_early(
+    good: int, defects: int, batch: int
+) -> None:
+    is_defect = np.arange(good + defects) >= good
+    batches = list(pixels.balanced_batches(is_defect, batch, np.random.default_rng(1)))
+    assert len(batches) == pixels.steps_per_epoch(good + defects, batch)
+    for index in batches:
+        assert is_defect[index].sum() == (~is_defect[index]).sum() == batch // 2
+    drawn = np.bincount(np.concatenate(batches), minlength=len(is_defect))
+    for side in (is_defect, ~is_defect):
+        assert drawn[side].max() - drawn[side].min() <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), height=st.integers(24, 60), width=st.integers(24, 60))
+def test_masks_move_with_their_images(seed: int, height: int, width: int) -> None:
+    random = np.random.default_rng(seed)
+    masks = np.zeros((3, height, width), np.uint8)
+    for mask in masks:
+        row, column = random.integers(6, min(height, width) - 10, 2)
+        mask[row : row + 4, column : column + 4] = 1
+    images = np.repeat(masks[..., None] * np.uint8(200), 3, axis=3) + np.uint8(20)
+    light, moved = pixels.augment(images, masks, random)
+    assert light.shape == (3, 3, height, width)
+    assert moved is not None
+    inside = light.mean(dim=1, keepdim=True)
+    assert moved.sum() == masks.sum()
+    assert inside[moved > 0].min() > inside[moved == 0].max()
+
+
+def test_images_of_one_batch_change_differently() -> None:
+    images = np.tile(np.arange(48, dtype=np.uint8)[None, :, None, None] * 4, (8, 1, 48, 3))
+    light, _ = pixels.augment(images, None, np.random.default_rng(1))
+    falls = (light[:, :, :10].mean(dim=(1, 2, 3)) > light[:, :, -10:].mean(dim=(1, 2, 3))).tolist()
+    assert 0 < sum(falls) < 8
+
+
+def test_a_defect_thinner_than_a_pixel_stays_in_the_mask() -> None:
+    mask = np.zeros((400, 400), bool)
+    mask[200, 100:300] = True
+    small = pixels._resize_mask(mask, (40, 40))
+    assert 15 <= small.sum() <= 40
+    assert not pixels._resize_mask(np.zeros((400, 400), bool), (40, 40)).any()
+
+
+def test_images_beyond_memory_lie_in_a_file_with_the_same_pixels(
+    home: Home, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = load_dataset(home, "tiny", make_dataset()).split("train")
+    size = (SIDE, SIDE)
+    held = pixels.load_pixels(home, samples, size, masks=True, threads=2)
+    monkeypatch.setattr(pixels, "_IN_MEMORY_BYTES", 10)
+    filed = pixels.load_pixels(home, samples, size, masks=True, threads=2)
+    assert isinstance(filed.images, np.memmap)
+    assert np.array_equal(held.images, filed.images)
+    assert held.masks is not None
+    assert held.masks.any(axis=(1, 2)).tolist() == [sample.is_defect for sample in samples]
+    assert np.array_equal(held.masks, filed.masks)  # type: ignore[arg-type]
+
+
+def test_segmentation_loss_prefers_the_true_mask_and_adds_up_over_batches() -> None:
+    masks = torch.zeros(4, 1, 32, 32)
+    masks[:2, :, 4:8, 4:8] = 1
+    right, nothing, everything = (
+        mask_sums(logits, masks)
+        for logits in (masks * 20 - 10, torch.full_like(masks, -10), torch.full_like(masks, 10))
+    )
+    losses = [float(segmentation_loss(sums)) for sums in (right, nothing, everything)]
+    assert losses[0] < 0.01
+    assert losses[0] < losses[1] < losses[2]
+    parts = sum(mask_sums(part * 20 - 10, part) for part in masks.split(1))
+    torch.testing.assert_close(parts, right)
+
+
+def test_seeing_nothing_on_good_images_costs_almost_nothing() -> None:
+    good = torch.zeros(2, 1, 32, 32)
+    assert float(segmentation_loss(mask_sums(good - 12, good))) < 0.05
