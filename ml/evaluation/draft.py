@@ -100,7 +100,10 @@ def head_weights(path: Path) -> npt.NDArray[np.float32]:
 
 
 def reference_rows(home: Home, line: str, fit: Fit, splits: list[Scores]) -> pa.Table:
-    """The drift reference: measures, embedding and scores of accepted images, by SHA-256."""
+    """The drift reference: measures, embedding and scores of accepted images, by SHA-256.
+
+    `splits` are validation and test: a model is too sure of the images that it was trained on.
+    """
     images = {row["sha256"]: row for row in catalog.read_images(home, line).to_pylist()}
     rows = []
     for scores in splits:
