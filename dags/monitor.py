@@ -5,14 +5,12 @@ from loupe_lines import DEFAULTS, START, asset, lines, step
 
 DOC = """
 ### Monitor
-After each night: image drift, embedding drift and model drift against the champion's reference, with
-Evidently reports. An alarm asks for a retraining, which really starts the train DAG.
+After each night: image drift, embedding drift and model drift against the champion's reference,
+with Evidently reports. An alarm asks for a retraining, which really starts the train DAG.
 """
 
 # By hand: the parameter. After a night: the day that the night announced.
-DAY = (
-    "{{ params.day or (triggering_asset_events.values() | map('last') | first).extra['day'] }}"
-)
+DAY = "{{ params.day or (triggering_asset_events.values() | map('last') | first).extra['day'] }}"
 
 
 def _ask(line):

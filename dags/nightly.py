@@ -7,8 +7,8 @@ from loupe_step import LoupeStepOperator
 DOC = """
 ### Nightly inspection
 Inspects every part of one day with the champion that the night began with. A part that cannot be
-inspected is held for review. Every count is reconciled before the night is called done. Backfill any past
-day with the parameter `day`; without it, the day before the run.
+inspected is held for review. Every count is reconciled before the night is called done. Backfill
+any past day with the parameter `day`; without it, the day before the run.
 """
 
 # The day asked for, else the day before the logical date of a scheduled run.

@@ -54,7 +54,11 @@ for line in lines():
         made = step("snapshot", line, options={"until": "{{ params.until }}"})
         dataset = result("snapshot", "dataset")
         fitted = LoupeStepOperator.partial(
-            task_id="train", step="train", line=line.name, map_index_template="{{ task.options.model }}", **GPU
+            task_id="train",
+            step="train",
+            line=line.name,
+            map_index_template="{{ task.options.model }}",
+            **GPU,
         ).expand(options=[{"dataset": dataset, "model": model} for model in line.models])
         measured = step("evaluate", line, options={"dataset": dataset}, **GPU)
         bundle = result("evaluate", "bundle")

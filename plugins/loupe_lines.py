@@ -51,4 +51,4 @@ def step(name: str, line: LineConfig, **kwargs: Any) -> LoupeStepOperator:
 
 def result(task: str, key: str) -> str:
     """Template of one value of an earlier step's result."""
-    return "{{ ti.xcom_pull(task_ids='%s')['%s'] }}" % (task, key)
+    return f"{{{{ ti.xcom_pull(task_ids='{task}')['{key}'] }}}}"

@@ -69,9 +69,7 @@ class Airflow:
         value = found["value"]
         return json.loads(value) if isinstance(value, str) else value
 
-    def _api(
-        self, method: str, path: str, body: Any = None, allowed: tuple[int, ...] = ()
-    ) -> Any:
+    def _api(self, method: str, path: str, body: Any = None, allowed: tuple[int, ...] = ()) -> Any:
         return self._request(method, f"/api/v2{path}", body, allowed)
 
     def _request(

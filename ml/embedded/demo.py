@@ -62,7 +62,10 @@ class Demo:
         return story
 
     def _prepare(self) -> None:
-        if self.line.name == DEMO_LINE and Path(self.source) == Path(self.line.source.uri).absolute():
+        if (
+            self.line.name == DEMO_LINE
+            and Path(self.source) == Path(self.line.source.uri).absolute()
+        ):
             written, kept = write_demo_images(Path(self.source), self.line.seed)
             print(f"  ✓ demo images: {written} made, {kept} there already", flush=True)
         self.airflow.login()

@@ -44,7 +44,9 @@ def _show(label: str, dag: str, tasks: list[dict[str, Any]], elapsed: float) -> 
     running = ", ".join(sorted({t["task_id"] for t in tasks if t["state"] == "running"}))
     left = max(_USUAL_SECONDS.get(dag.rsplit("__", 1)[-1], 60) - elapsed, 0)
     eta = f"about {left:.0f} s left" if left else f"{elapsed:.0f} s so far"
-    sys.stdout.write(f"\r\033[K  … {label}: {ended}/{len(tasks)} tasks, {running or 'waiting'}, {eta}")
+    sys.stdout.write(
+        f"\r\033[K  … {label}: {ended}/{len(tasks)} tasks, {running or 'waiting'}, {eta}"
+    )
     sys.stdout.flush()
 
 

@@ -145,9 +145,7 @@ def _migrate(env: Env, environ: dict[str, str]) -> None:
         raise StackError(msg)
 
 
-def _start(
-    env: Env, name: str, command: list[str], environ: dict[str, str], project: Path
-) -> None:
+def _start(env: Env, name: str, command: list[str], environ: dict[str, str], project: Path) -> None:
     with _log(env, name).open("ab") as output:
         subprocess.Popen(
             command,

@@ -95,9 +95,7 @@ def _tests(reference: Rows, current: Rows) -> dict[str, list[Test]]:
 
     image = [distribution_test(name, *columns(name)) for name in MEASURES]
     embedding = [embedding_test("embedding", *columns("embedding"))]
-    odds = both(
-        [[_log_odds(row["p_defect"]) for row in rows] for rows in (reference, current)]
-    )
+    odds = both([[_log_odds(row["p_defect"]) for row in rows] for rows in (reference, current)])
     held = [row["verdict"] != "pass" for row in current]
     expected = float(np.mean([row["flagged"] for row in reference]))
     flagged = by_part(parts[1], np.array(held, float)) >= 0.5
@@ -117,7 +115,11 @@ def _windows(
 ) -> dict[str, Document]:
     flat = [test for kind in KINDS for test in tests[kind]]
     levels = dict(
-        zip([test.name for test in flat], holm([t.p_value for t in flat], line.monitor.alpha), strict=True)
+        zip(
+            [test.name for test in flat],
+            holm([t.p_value for t in flat], line.monitor.alpha),
+            strict=True,
+        )
     )
     return {
         kind: {
