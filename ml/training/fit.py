@@ -28,6 +28,7 @@ from ml.training.pixels import (
     steps_per_epoch,
     to_tensor,
 )
+from ml.training.probe import fit_head
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -55,6 +56,9 @@ def fit_classifier(
         torch.tensor([_class(sample, classes) for sample in split.samples])
         for split in (train, validation)
     )
+
+    if line.backbone.weights != "none":
+        fit_head(model, chunks(train), wanted, _balance(_is_defect(train)))
 
     def batches(random: np.random.Generator) -> Iterable[tuple[Tensor, Tensor]]:
         for index in balanced_batches(_is_defect(train), config.batch, random):

@@ -39,7 +39,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Fitted:
-    """How a fit went; the model holds the weights of the best epoch."""
+    """How a fit went; the model holds the weights of the best epoch.
+
+    `losses` are validation losses: before training, then after each epoch.
+    """
 
     best_epoch: int
     best_loss: float
@@ -61,6 +64,11 @@ def fit(
     # Loss and moments follow the parameters to their device; nothing else is kept there.
     device = next(task.model.parameters()).device
     resumed = state.epoch > 0
+    if not state.losses:
+        # What the start is worth: pretrained features with a probed head may be the best epoch.
+        task.model.eval()
+        with torch.inference_mode():
+            state.note(0, _finite(task.validate(), stage, 0), task.model)
     total = epochs * task.steps_per_epoch
     with Progress(stage, total) as progress:
         progress.done = state.epoch * task.steps_per_epoch
@@ -80,7 +88,7 @@ def fit(
                 progress.step()
             task.model.eval()
             with torch.inference_mode():
-                state.note(epoch, _finite(task.validate(), stage, epoch), task.model)
+                state.note(epoch + 1, _finite(task.validate(), stage, epoch + 1), task.model)
             state.save(checkpoint, task.model, optimiser)
     task.model.load_state_dict(state.best)
     task.model.eval()
@@ -89,7 +97,7 @@ def fit(
 
 def _finite(loss: float, stage: str, epoch: int) -> float:
     if not math.isfinite(loss):
-        msg = f"{stage}: the validation loss is {loss} after epoch {epoch + 1}; lower learning_rate"
+        msg = f"{stage}: the validation loss is {loss} after epoch {epoch}; lower learning_rate"
         raise TrainingError(msg)
     return loss
 
@@ -111,7 +119,7 @@ class _State:
         self.best = _copy(model)
 
     def note(self, epoch: int, loss: float, model: nn.Module) -> None:
-        self.epoch = epoch + 1
+        self.epoch = epoch
         self.losses.append(loss)
         if loss < self.best_loss:
             self.best_epoch, self.best_loss, self.best = epoch, loss, _copy(model)

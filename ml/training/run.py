@@ -8,7 +8,7 @@ A run's folder holds `checkpoint.safetensors` while it trains and, when it is fi
 | `run`, `model`, `dataset`, `seed`, `code` | what was trained, by which commit |
 | `classes` | `ok`, then the defect types of the training images |
 | `size` | height, width of the input |
-| `epochs`, `best_epoch`, `loss`, `losses` | validation losses; PatchCore: 0, null, null, [] |
+| `epochs`, `best_epoch`, `loss`, `losses` | on validation, `losses[0]` before training |
 | `metrics` | on validation, of the raw scores: `auroc`, `ap`; segmenter: `dice`; null if unknown |
 | `parity`, `parity_images` | largest raw score difference of torch and ONNX Runtime, on how many |
 | `backbone` | `name`, `weights` (`hub`, `file`, `none`), `weights_sha256`: the card's fields |
@@ -26,7 +26,7 @@ from ml.settings import Home, LineConfig
 from ml.settings.line import BackboneConfig, ModelName
 
 # Changes when the code would give other weights for the same run.
-_RECIPE = 2
+_RECIPE = 3
 
 ONNX, WEIGHTS, RESULT, CHECKPOINT = (
     "model.onnx",

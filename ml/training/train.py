@@ -115,7 +115,7 @@ def _fit(
     fit = fit_classifier if model == "classifier" else fit_segmenter
     trained, fitted = fit(home, line, data, folder / CHECKPOINT, threads)
     return trained, {
-        "epochs": len(fitted.losses),
+        "epochs": len(fitted.losses) - 1,
         "best_epoch": fitted.best_epoch,
         "loss": fitted.best_loss,
         "losses": fitted.losses,
