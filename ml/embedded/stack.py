@@ -86,9 +86,9 @@ def _commands(env: Env, ports: Mapping[str, int]) -> dict[str, list[str]]:
         "mlflow": mlflow,
         "dashboard": [*serving, "--port", str(ports["dashboard"])],
         "api-server": [*airflow, "api-server", "--host", _HOST, "--port", str(ports["airflow"])],
-        "scheduler": [*airflow, "scheduler"],
+        "scheduler": [*airflow, "scheduler", "--skip-serve-logs"],
         "dag-processor": [*airflow, "dag-processor"],
-        "triggerer": [*airflow, "triggerer"],
+        "triggerer": [*airflow, "triggerer", "--skip-serve-logs"],
     }
 
 
