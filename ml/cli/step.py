@@ -37,7 +37,7 @@ def step(function: Callable[..., Result]) -> click.Command:
     def command(line_name: str, **options: Any) -> None:
         with clear_errors():
             env = Env.read()
-            context = Context(env, Home(env.home), load_line(_line_file(env, line_name)))
+            context = Context(env, Home(env.home), load_line(line_file(env, line_name)))
             result = function(context, **options)
         print(json.dumps(result, sort_keys=True))
 
@@ -57,7 +57,7 @@ class clear_errors:  # noqa: N801 - used as `with clear_errors():`
             sys.exit(2)
 
 
-def _line_file(env: Env, name: str) -> Path:
+def line_file(env: Env, name: str) -> Path:
     if name.endswith(".toml"):
         return Path(name)
     path = env.lines / f"{name}.toml"

@@ -43,9 +43,7 @@ class Batch:
     new: int
 
 
-def ingest(
-    home: Home, line: LineConfig, *, source: str, until: str | None, threads: int
-) -> Batch:
+def ingest(home: Home, line: LineConfig, *, source: str, until: str | None, threads: int) -> Batch:
     """Stage every image of `source` that the catalog does not have in this version.
 
     Images captured after the day `until` are left for a later ingest. Raises SourceError when the
@@ -89,9 +87,7 @@ class _Work:
     day: str
 
 
-def _days(
-    line: LineConfig, facts: dict[str, Facts], listed: dict[str, Listed]
-) -> dict[str, str]:
+def _days(line: LineConfig, facts: dict[str, Facts], listed: dict[str, Listed]) -> dict[str, str]:
     if line.source.spread is not None:
         return deal_days(line.source.spread, facts.values())
     return {

@@ -57,9 +57,7 @@ def describe(
 _Manifest = dict[str, dict[str, str]]
 
 
-def _manifest(
-    config: LayoutConfig, keys: set[str], read: Callable[[str], bytes]
-) -> _Manifest:
+def _manifest(config: LayoutConfig, keys: set[str], read: Callable[[str], bytes]) -> _Manifest:
     if config.manifest is None:
         return {}
     if config.manifest not in keys:

@@ -1,4 +1,4 @@
-"""A dataset version: the labelled images up to a day, split by group, with the leak guard passed."""
+"""A dataset version: labelled images up to a day, split by group, the leak guard passed."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -17,9 +17,19 @@ from ml.settings import Home, LineConfig
 # With fewer groups no split by group leaves anything to learn, to tune on and to test on.
 MIN_GROUPS = 8
 
-_COLUMNS = (
-    "sha256 split group label defect_type mask part lot camera captured_at day".split()
-)
+_COLUMNS = [
+    "sha256",
+    "split",
+    "group",
+    "label",
+    "defect_type",
+    "mask",
+    "part",
+    "lot",
+    "camera",
+    "captured_at",
+    "day",
+]
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,9 @@ def snapshot(home: Home, line: LineConfig, until: str | None) -> Snapshot:
     splits = split_groups([(row["group"], row["kind"]) for row in rows], line.split)
     rows = [row | {"split": splits[row["group"]]} for row in rows]
     guard(find_leaks(home, rows))
-    name = files.content_key([[row[key] for key in _COLUMNS if key != "captured_at"] for row in rows])
+    name = files.content_key(
+        [[row[key] for key in _COLUMNS if key != "captured_at"] for row in rows]
+    )
     counts = _counts(rows)
     _write(home, line, name, rows, {"until": until, "counts": counts})
     return Snapshot(name, len(rows), len(splits), counts)

@@ -62,9 +62,7 @@ def suite(checks: ChecksConfig) -> list[Expectation]:
                 "max_value": checks.brightness[1],
             },
         ),
-        Expectation(
-            "contrast", between, {"column": "contrast", "min_value": checks.min_contrast}
-        ),
+        Expectation("contrast", between, {"column": "contrast", "min_value": checks.min_contrast}),
     ]
     if checks.sizes:
         names = [f"{height}x{width}" for height, width in checks.sizes]

@@ -13,8 +13,8 @@ _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{{ line.title }}: batch {{ outcome.batch }}</title>
 <style>
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .75rem;border-bottom:1px solid #ccc;
-text-align:left}td.number{text-align:right}
+table{border-collapse:collapse;margin:1rem 0}
+td,th{padding:.25rem .75rem;border-bottom:1px solid #ccc;text-align:left}td.number{text-align:right}
 </style>
 <h1>{{ line.title }}: batch {{ outcome.batch }}</h1>
 <p>{{ outcome.listed }} listed = {{ outcome.accepted }} accepted + {{ outcome.quarantined }}

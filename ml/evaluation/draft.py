@@ -100,7 +100,10 @@ def head_weights(path: Path) -> npt.NDArray[np.float32]:
 
 
 def reference_rows(home: Home, line: str, fit: Fit, splits: list[Scores]) -> pa.Table:
-    """The drift reference: measures, embedding and scores of accepted images, by SHA-256."""
+    """The drift reference: measures, embedding and scores of accepted images, by SHA-256.
+
+    `splits` are validation and test: a model is too sure of the images that it was trained on.
+    """
     images = {row["sha256"]: row for row in catalog.read_images(home, line).to_pylist()}
     rows = []
     for scores in (split for split in splits if split.samples):
@@ -111,6 +114,7 @@ def reference_rows(home: Home, line: str, fit: Fit, splits: list[Scores]) -> pa.
                 continue
             row: dict[str, Any] = {
                 "sha256": sample.sha256,
+                "part": sample.part,
                 "split": sample.split,
                 "day": sample.day,
             }
@@ -128,6 +132,7 @@ def _schema(scores: Scores) -> pa.Schema:
     return pa.schema(
         [
             ("sha256", pa.string()),
+            ("part", pa.string()),
             ("split", pa.string()),
             ("day", pa.string()),
             *((name, pa.float64()) for name in numbers),

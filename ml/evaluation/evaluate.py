@@ -12,14 +12,13 @@ from ml.data.dataset import Dataset, Sample, load_dataset
 from ml.errors import DataError
 from ml.evaluation.calibrate import fit
 from ml.evaluation.draft import (
-    REFERENCE_ROWS,
     build_card,
     reference_rows,
     write_bundle,
 )
 from ml.evaluation.pixels import MapEvidence
 from ml.evaluation.report import report_path, write_report
-from ml.evaluation.scores import TestScores, TrainScores, ValidationScores, score
+from ml.evaluation.scores import TestScores, ValidationScores, score
 from ml.evaluation.summary import summarise
 from ml.inference.engine import ModelSet
 from ml.settings import Env, Home, LineConfig
@@ -55,12 +54,9 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     maps = MapEvidence(home, {name: run.result["size"] for name, run in runs.items()})
     validation = score(ValidationScores, home, models, _some(data, "validation"), env.threads)
     test = score(TestScores, home, models, _some(data, "test"), env.threads, maps)
-    known = data.split("train")
-    room = max(0, REFERENCE_ROWS - len(validation.samples))
-    train = score(TrainScores, home, models, _spread_evenly(known, room), env.threads)
     fitted = fit(validation, line.costs)
     card = build_card(line, data, runs, fitted, summarise(test, maps, fitted, line.seed))
-    reference = reference_rows(home, line.name, fitted, [validation, train])
+    reference = reference_rows(home, line.name, fitted, [validation, test])
     bundle = write_bundle(home, card, runs, reference)
     latency = {name: _latency_ms(run, name) for name, run in runs.items()}
     page = write_report(home, line, bundle, test, fitted, latency, env.threads)
@@ -101,11 +97,6 @@ def _some(data: Dataset, split: str) -> tuple[Sample, ...]:
         msg = f"dataset {data.name} has no {split} images; snapshot a line with more groups"
         raise DataError(msg)
     return found
-
-
-def _spread_evenly(samples: tuple[Sample, ...], room: int) -> tuple[Sample, ...]:
-    """At most `room` samples: those with the least SHA-256, which is as good as random."""
-    return tuple(sorted(samples, key=lambda sample: sample.sha256)[:room])
 
 
 def _latency_ms(run: Run, name: str) -> float:

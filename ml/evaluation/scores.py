@@ -49,12 +49,6 @@ class Scores:
         return tuple(sample.group for sample in self.samples)
 
 
-class TrainScores(Scores):
-    """Scores of training images: only good for a drift reference."""
-
-    split = "train"
-
-
 class ValidationScores(Scores):
     """Scores that calibration, fusion and thresholds are fitted on."""
 
@@ -68,7 +62,7 @@ class TestScores(Scores):
     __test__ = False  # not a pytest class
 
 
-Kind = TypeVar("Kind", TrainScores, ValidationScores, TestScores)
+Kind = TypeVar("Kind", ValidationScores, TestScores)
 
 
 class Watcher(Protocol):

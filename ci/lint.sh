@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# Style, types and floors.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+make lint

@@ -1,0 +1,37 @@
+"""`<line>__ingest`: list new objects, hash, decode, measure, validate; emits `images`."""
+
+from airflow.sdk import DAG, Param
+from loupe_lines import DEFAULTS, START, asset, lines, result, step
+
+DOC = """
+### Ingest
+Lists what is new in the line's source, hashes, decodes and measures it, and lets Great Expectations
+decide: accept, quarantine with a reason, or duplicate. Run it as often as you like: what is in the
+catalog is not read again.
+"""
+
+for line in lines():
+    with DAG(
+        f"{line.name}__ingest",
+        schedule=line.ingest_schedule,
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        default_args=DEFAULTS,
+        doc_md=DOC,
+        tags=["loupe", line.name],
+        params={
+            "source": Param("", type="string", title="Source", description="empty: the line's own"),
+            "until": Param("", type="string", title="Until day", description="YYYY-MM-DD or empty"),
+        },
+    ) as dag:
+        options = {"source": "{{ params.source }}", "until": "{{ params.until }}"}
+        listed = step("ingest", line, options=options)
+        checked = step(
+            "validate",
+            line,
+            options={"batch": result("ingest", "batch")},
+            outlets=[asset(line.name, "images")],
+        )
+        listed >> checked
+    globals()[dag.dag_id] = dag

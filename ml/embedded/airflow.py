@@ -1,0 +1,98 @@
+"""A small client of Airflow's REST API (v2): start runs, follow them, read their results."""
+
+import json
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+from ml.errors import StackError
+
+_TIMEOUT = 30
+
+
+class Airflow:
+    """Airflow at an address; on loopback everybody is an administrator."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._token = ""
+
+    def login(self) -> None:
+        """Fetch a token; raises StackError when Airflow does not give one."""
+        self._token = self._request("GET", "/auth/token")["access_token"]
+
+    def ensure_pool(self, name: str, slots: int) -> None:
+        """Make a pool; one of that name that is there already stays as it is."""
+        body = {"name": name, "slots": slots, "description": "heavy steps of Loupe"}
+        self._api("POST", "/pools", body, allowed=(409,))
+
+    def has_dag(self, dag: str) -> bool:
+        """Whether Airflow has read the DAG's file."""
+        return self._api("GET", f"/dags/{dag}", allowed=(404,)) is not None
+
+    def unpause(self, dag: str) -> None:
+        """Let a DAG run."""
+        self._api("PATCH", f"/dags/{dag}", {"is_paused": False})
+
+    def run(self, dag: str, run: str) -> dict[str, Any] | None:
+        """One DAG run, or None."""
+        found: dict[str, Any] | None = self._api("GET", _run_path(dag, run), allowed=(404,))
+        return found
+
+    def runs(self, dag: str) -> list[dict[str, Any]]:
+        """The runs of a DAG, oldest first."""
+        found = self._api("GET", f"/dags/{dag}/dagRuns?order_by=run_after&limit=100")
+        return list(found["dag_runs"])
+
+    def trigger(self, dag: str, run: str, conf: dict[str, Any]) -> None:
+        """Start a run under a given id; nothing happens when there is one of that id."""
+        body = {"dag_run_id": run, "logical_date": None, "conf": conf}
+        self._api("POST", f"/dags/{dag}/dagRuns", body, allowed=(409,))
+
+    def retry(self, dag: str, run: str) -> None:
+        """Clear what failed in a run, so that it goes on from there."""
+        body = {"dry_run": False, "dag_run_id": run, "only_failed": True, "reset_dag_runs": True}
+        self._api("POST", f"/dags/{dag}/clearTaskInstances", body)
+
+    def tasks(self, dag: str, run: str) -> list[dict[str, Any]]:
+        """The task instances of a run."""
+        found = self._api("GET", f"{_run_path(dag, run)}/taskInstances?limit=200")
+        return list(found["task_instances"])
+
+    def result(self, dag: str, run: str, task: str) -> Any:
+        """What a task returned, or None."""
+        path = f"{_run_path(dag, run)}/taskInstances/{task}/xcomEntries/return_value"
+        found = self._api("GET", path, allowed=(404,))
+        if found is None:
+            return None
+        value = found["value"]
+        return json.loads(value) if isinstance(value, str) else value
+
+    def _api(self, method: str, path: str, body: Any = None, allowed: tuple[int, ...] = ()) -> Any:
+        return self._request(method, f"/api/v2{path}", body, allowed)
+
+    def _request(
+        self, method: str, path: str, body: Any = None, allowed: tuple[int, ...] = ()
+    ) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        request = Request(self.address + path, data, headers, method=method)
+        try:
+            with urlopen(request, timeout=_TIMEOUT) as answer:
+                return json.loads(answer.read() or b"null")
+        except HTTPError as error:
+            if error.code in allowed:
+                return None
+            detail = error.read().decode(errors="replace")[:500]
+            msg = f"Airflow answered {error.code} to {method} {path}: {detail}"
+            raise StackError(msg) from error
+        except OSError as error:
+            msg = f"Airflow at {self.address} does not answer: {error}"
+            raise StackError(msg) from error
+
+
+def _run_path(dag: str, run: str) -> str:
+    return f"/dags/{dag}/dagRuns/{quote(run, safe='')}"

@@ -1,0 +1,72 @@
+"""Evidently's pages of a day's image and embedding drift, for people; decisions are made elsewhere.
+
+The method is pinned: Evidently's presets switch it with the number of rows.
+"""
+
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+
+from ml import files
+from ml.data.measure import MEASURES
+from ml.settings import Home, LineConfig
+
+_MAX_ROWS = 10_000
+_COMPONENTS = 10
+
+Rows = list[dict[str, Any]]
+
+
+def write_reports(
+    home: Home, line: LineConfig, day: str, reference: Rows, current: Rows
+) -> dict[str, str]:
+    """Write one page per kind; return their paths below LOUPE_HOME by kind."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    frames = {
+        "image": [_measures(rows) for rows in (reference, current)],
+        "embedding": _components(reference, current),
+    }
+    written = {}
+    for kind, (before, now) in frames.items():
+        path = home.reports(line.name) / "drift" / f"{day}-{kind}.html"
+        files.write_bytes(path, _page(before, now).encode())
+        written[kind] = path.relative_to(home.root).as_posix()
+    return written
+
+
+def _measures(rows: Rows) -> dict[str, list[float]]:
+    return {name: [float(row[name]) for row in rows[:_MAX_ROWS]] for name in MEASURES}
+
+
+def _components(reference: Rows, current: Rows) -> list[dict[str, list[float]]]:
+    """The first principal components of the reference's embeddings, for both."""
+    before, now = (
+        np.array([row["embedding"] for row in rows[:_MAX_ROWS]], float)
+        for rows in (reference, current)
+    )
+    centre = before.mean(axis=0)
+    axes = np.linalg.svd(before - centre, full_matrices=False)[2][:_COMPONENTS]
+    return [
+        {f"component {n}": ((rows - centre) @ axis).tolist() for n, axis in enumerate(axes, 1)}
+        for rows in (before, now)
+    ]
+
+
+def _page(before: dict[str, list[float]], now: dict[str, list[float]]) -> str:
+    import pandas as pd
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    columns = DataDefinition(numerical_columns=list(before))
+    reference, current = (
+        Dataset.from_pandas(pd.DataFrame(frame), data_definition=columns) for frame in (before, now)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        snapshot = Report([DataDriftPreset(num_method="ks", num_threshold=0.01)]).run(
+            current, reference
+        )
+        page: str = snapshot.get_html_str(as_iframe=False)
+    return page

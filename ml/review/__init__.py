@@ -1,0 +1,5 @@
+"""People's verdicts become labels, with provenance.
+
+Imports data, results and below.
+Start reading at `verdicts.py`.
+"""

@@ -1,0 +1,56 @@
+"""The `review` step: verdicts of the results store into the labels table."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from ml.data import catalog
+from ml.results import Document, ResultStore
+from ml.settings import Home
+
+log = logging.getLogger(__name__)
+
+_LABELS = {"pass": "ok", "fail": "defect"}
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """Verdicts found and labels that follow from them."""
+
+    verdicts: int
+    labels: int
+
+
+def review(home: Home, line: str, store: ResultStore) -> Reviewed:
+    """Write one label per reviewed image; the same reviews leave the same labels.
+
+    A later verdict on an image wins over an earlier one. A malformed one is named and left out.
+    """
+    found = store.find("reviews", {"line": line}, order_by="at")
+    known = {row["sha256"] for row in catalog.read_images(home, line).to_pylist()}
+    labels = {one["sha256"]: _label(one) for one in found if _is_whole(one, known)}
+    rows = pa.Table.from_pylist(list(labels.values()), schema=catalog.LABELS)
+    catalog.upsert_labels(home, line, rows)
+    return Reviewed(len(found), len(labels))
+
+
+def _is_whole(one: Document, known: set[str]) -> bool:
+    whole = one.get("verdict") in _LABELS and bool(one.get("by")) and one.get("sha256") in known
+    if not whole:
+        log.warning("review %s left out: unknown image, no name or no verdict", one["id"])
+    return whole
+
+
+def _label(one: Document) -> dict[str, Any]:
+    label = _LABELS[one["verdict"]]
+    return {
+        "sha256": one["sha256"],
+        "label": label,
+        "defect_type": (one.get("defect_type") or "defect") if label == "defect" else "",
+        "mask": "",
+        "source": "review",
+        "by": one["by"],
+        "at": one.get("at", ""),
+    }

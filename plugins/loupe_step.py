@@ -1,0 +1,104 @@
+"""The step operator: runs one `loupe` command as a child process.
+
+No heavy library is ever imported by Airflow: the child has its own memory, is killed with all its
+children on cancel, and its small JSON result goes to XCom.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+PROGRESS = "loupe-progress "
+BAD_INPUT = 2
+_SECONDS_TO_STOP = 10
+
+
+class LoupeStepOperator(BaseOperator):
+    """Run `loupe <step> --line <line> [options]` and return its JSON result.
+
+    Options whose value renders empty are left out. Exit status 2 is bad input, which no retry
+    cures, so the task fails at once; any other failure is retried.
+    """
+
+    template_fields: Sequence[str] = ("options",)
+    ui_color = "#e8f1f8"
+
+    def __init__(
+        self, *, step: str, line: str, options: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.step = step
+        self.line = line
+        self.options = options or {}
+        self._child: subprocess.Popen[str] | None = None
+
+    def execute(self, context: Any) -> Any:
+        command = [sys.executable, "-m", "ml.cli", self.step, "--line", self.line]
+        for name, value in self.options.items():
+            if value not in (None, "", "None"):
+                command += [f"--{name}", str(value)]
+        self.log.info("%s", " ".join(command[2:]))
+        self._child = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"LOUPE_PROGRESS": "json", "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+        return self._result(self._child)
+
+    def on_kill(self) -> None:
+        """Stop the child and all its children: first kindly, then not."""
+        if self._child is None or self._child.poll() is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGTERM)
+            try:
+                self._child.wait(_SECONDS_TO_STOP)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._child.pid, signal.SIGKILL)
+
+    def _result(self, child: subprocess.Popen[str]) -> Any:
+        assert child.stdout is not None
+        last_words: list[str] = []
+        reader = threading.Thread(target=self._follow, args=(child.stderr, last_words))
+        reader.start()
+        output = child.stdout.read()
+        status = child.wait()
+        reader.join()
+        if status == BAD_INPUT:
+            raise AirflowFailException("\n".join(last_words))
+        if status:
+            msg = f"loupe {self.step} ended with status {status}: {' '.join(last_words[-3:])}"
+            raise RuntimeError(msg)
+        result = json.loads(output.splitlines()[-1])
+        self.log.info("result: %s", json.dumps(result)[:2000])
+        return result
+
+    def _follow(self, stream: Any, last_words: list[str]) -> None:
+        for text in stream:
+            line = text.rstrip()
+            if line.startswith(PROGRESS):
+                self.log.info(readable(line.removeprefix(PROGRESS)))
+            elif line:
+                self.log.info(line)
+                last_words.append(line)
+                del last_words[:-20]
+
+
+def readable(report: str) -> str:
+    """`{"stage": "decode", "done": 5, ...}` as `decode: 5 of 10, 12 s left`."""
+    facts = json.loads(report)
+    eta = facts["eta_s"]
+    left = "" if eta is None else f", {eta:.0f} s left"
+    return f"{facts['stage']}: {facts['done']} of {facts['total']}{left}"
