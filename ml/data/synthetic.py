@@ -119,7 +119,7 @@ def _plate(random: np.random.Generator) -> Grey:
             centre = (x + int(random.integers(-2, 3)), y + int(random.integers(-2, 3)))
             hole = cv2.circle(np.zeros((SIDE, SIDE), np.float32), centre, 9, 1.0, -1)
             plate = plate * (1 - hole) + 45 * hole
-    return plate.astype(np.float32)
+    return np.asarray(plate, np.float32)
 
 
 def _photograph(

@@ -135,7 +135,7 @@ class Demo:
 
     def _retraining(self, story: Story) -> None:
         """Wait for the train runs that alarms have started."""
-        asked = [drift["day"] for drift in self._drifts() if drift["retrain"]]
+        asked = [str(drift["day"]) for drift in self._drifts() if drift["retrain"]]
         if not asked:
             return
         label = f"retraining after {', '.join(asked)}"

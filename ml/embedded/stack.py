@@ -124,6 +124,8 @@ def _environment(env: Env, project: Path, addresses: Addresses) -> dict[str, str
         "LOUPE_HOME": str(env.home),
         "LOUPE_LINES": str(env.lines),
         "LOUPE_DASHBOARD_URL": f"{addresses.dashboard}/",
+        # Training shares the cores with Airflow: a thread that waits must not spin.
+        "OMP_WAIT_POLICY": "PASSIVE",
         MARK: str(env.home),
     }
 

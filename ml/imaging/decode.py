@@ -45,7 +45,8 @@ def resize_rgb(image: Pixels, size: tuple[int, int]) -> Pixels:
     """Resize RGB `[H, W, 3]` to `size` (height, width); the one way that all models are fed."""
     if image.shape[:2] == tuple(size):
         return image
-    return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+    resized = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, np.uint8)
 
 
 def to_batch(images: list[Pixels], size: tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -120,6 +121,6 @@ def _to_8_bit(image: npt.NDArray[np.generic]) -> Pixels:
 
 def _to_rgb(image: Pixels) -> Pixels:
     if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
     code = cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB
-    return cv2.cvtColor(image, code)  # type: ignore[return-value]
+    return np.asarray(cv2.cvtColor(image, code), np.uint8)

@@ -56,7 +56,8 @@ class FirestoreStore:
         query = query.order_by(order_by or "__name__", direction=direction)
         if limit is not None:
             query = query.limit(limit)
-        return self._call(lambda: [{**item.to_dict(), "id": item.id} for item in query.stream()])
+        found = self._call(lambda: list(query.stream()))
+        return [{**item.to_dict(), "id": item.id} for item in found]
 
     def count(self, collection: str, where: Where | None = None) -> int:
         query = self._query(collection, where)
