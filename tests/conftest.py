@@ -49,3 +49,18 @@ def tiny(evaluated_home: Path, tmp_path: Path) -> Tiny:
     shutil.copytree(evaluated_home, folder)
     env = tiny_line.make_env(folder)
     return Tiny(env, Home(env.home), tiny_line.make_line())
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The project's root."""
+    return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data(project: Path) -> Path:
+    """The folder of real images; without it the test is skipped, loudly."""
+    folder = project.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real images are not here ({folder})")
+    return folder

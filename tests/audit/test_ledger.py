@@ -1,0 +1,67 @@
+"""The ledger tells when a line was altered, removed, re-ordered or half-written."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml.audit.ledger import append, verify
+from ml.errors import LedgerError
+
+values = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3)
+
+
+@pytest.fixture
+def path(tmp_path):
+    found = tmp_path / "ledger" / "2026-01-09.jsonl"
+    for number in range(4):
+        assert append(found, {"key": str(number), "verdict": "pass"})
+    return found
+
+
+def test_an_untouched_ledger_verifies(path):
+    assert verify(path) == 4
+
+
+def test_the_same_key_is_written_once(path):
+    assert not append(path, {"key": "2", "verdict": "fail"})
+    assert verify(path) == 4
+
+
+@pytest.mark.parametrize("line", [0, 1, 3])
+def test_an_altered_line_is_named(path, line):
+    rows = path.read_text().splitlines()
+    rows[line] = rows[line].replace("pass", "fail")
+    path.write_text("\n".join(rows) + "\n")
+    with pytest.raises(LedgerError, match=f"line {line + 1}"):
+        verify(path)
+
+
+def test_a_removed_or_swapped_line_breaks_the_chain(path):
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join([rows[0], rows[2], rows[3]]) + "\n")
+    with pytest.raises(LedgerError, match="line 2"):
+        verify(path)
+    path.write_text("\n".join([rows[1], rows[0], *rows[2:]]) + "\n")
+    with pytest.raises(LedgerError, match="line 1"):
+        verify(path)
+
+
+def test_a_half_written_last_line_is_cut_off_by_the_next_append(path):
+    with path.open("ab") as file:
+        file.write(b'{"previous": "12')
+    with pytest.raises(LedgerError, match="line 5"):
+        verify(path)
+    append(path, {"key": "4"})
+    assert verify(path) == 5
+
+
+@given(st.lists(values, min_size=1, max_size=6))
+def test_any_entries_round_trip(tmp_path_factory, entries):
+    found = tmp_path_factory.mktemp("ledger") / "day.jsonl"
+    keyed = [{**entry, "key": str(number)} for number, entry in enumerate(entries)]
+    for entry in keyed:
+        append(found, entry)
+    assert verify(found) == len(keyed)
+    assert [json.loads(row)["entry"] for row in found.read_text().splitlines()] == keyed

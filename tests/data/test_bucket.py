@@ -1,0 +1,50 @@
+"""A bucket is read like a folder, over the real S3 protocol."""
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from ml.data.source import open_source
+from ml.errors import SourceError
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="plant")
+    yield client
+    server.stop()
+
+
+def test_objects_below_the_prefix_are_listed_over_pages_and_read(bucket):
+    for number in range(1005):
+        bucket.put_object(Bucket="plant", Key=f"line/ok/{number:04d}.png", Body=b"x")
+    bucket.put_object(Bucket="plant", Key="other/1.png", Body=b"y")
+    source = open_source("s3://plant/line")
+    keys = [item.key for item in source.list()]
+    assert len(keys) == 1005
+    assert keys[0] == "ok/0000.png"
+    assert source.read("ok/0000.png") == b"x"
+
+
+def test_a_changed_object_has_another_version(bucket):
+    source = open_source("s3://plant")
+    versions = []
+    for body in (b"one", b"two"):
+        bucket.put_object(Bucket="plant", Key="a.png", Body=body)
+        versions += [item.version for item in source.list()]
+    assert versions[0] != versions[1]
+
+
+def test_a_missing_bucket_and_object_are_named(bucket):
+    with pytest.raises(SourceError, match="s3://nobody"):
+        list(open_source("s3://nobody").list())
+    with pytest.raises(SourceError, match="gone"):
+        open_source("s3://plant").read("gone")

@@ -1,0 +1,81 @@
+"""Names become labels, masks, groups, serials and times."""
+
+from datetime import UTC, datetime
+
+import pytest
+from conftest import make_line
+
+from ml.data.layout import describe
+from ml.data.source import open_source
+from ml.data.spread import deal_days
+from ml.errors import SourceError
+from ml.settings import load_line
+from ml.settings.line import SpreadConfig
+
+
+def _describe(keys, read=lambda key: b"", **layout):
+    return describe(make_line(**layout).source.layout, keys, read)
+
+
+def test_mvtec_folders_give_label_type_and_mask():
+    keys = {"train/good/1.png", "test/crack/2.png", "ground_truth/crack/2_mask.png", "readme.txt"}
+    facts = _describe(keys, kind="mvtec")
+    assert set(facts) == {"train/good/1.png", "test/crack/2.png"}
+    assert facts["train/good/1.png"].label == "ok"
+    bad = facts["test/crack/2.png"]
+    assert (bad.defect_type, bad.mask_key) == ("crack", "ground_truth/crack/2_mask.png")
+
+
+def test_a_pattern_gives_part_camera_and_time():
+    pattern = r"(?P<part>\d+)_(?P<camera>\w+)_(?P<captured_at>\d{8}T\d{6})"
+    facts = _describe({"ok/17_top_20260105T081500.png"}, pattern=pattern)
+    found = facts["ok/17_top_20260105T081500.png"]
+    assert (found.part, found.group, found.camera) == ("17", "17", "top")
+    assert found.captured_at == datetime(2026, 1, 5, 8, 15, tzinfo=UTC)
+
+
+def test_a_manifest_column_wins_over_the_pattern():
+    manifest = b"path,tile\nok/1.png,seven\n"
+    facts = _describe(
+        {"ok/1.png", "m.csv"}, lambda key: manifest, manifest="m.csv", columns={"group": "tile"}
+    )
+    assert facts["ok/1.png"].group == "seven"
+
+
+def test_a_manifest_without_the_column_names_it():
+    with pytest.raises(SourceError, match=r"m\.csv: no column \['tile'\]"):
+        _describe({"m.csv"}, lambda key: b"path\n", manifest="m.csv", columns={"group": "tile"})
+
+
+def test_a_missing_manifest_is_named():
+    with pytest.raises(SourceError, match=r"the source has no m\.csv"):
+        _describe({"ok/1.png"}, manifest="m.csv", columns={"group": "tile"})
+
+
+def test_a_time_that_is_none_is_named():
+    with pytest.raises(SourceError, match="'late' is not ISO 8601"):
+        _describe({"ok/late.png"}, pattern=r"ok/(?P<captured_at>\w+)")
+
+
+def test_groups_are_dealt_whole_over_the_days():
+    keys = {f"ok/{group}_{n}.png" for group in range(20) for n in range(3)}
+    facts = _describe(keys, pattern=r"(?P<group>\d+)_").values()
+    days = deal_days(SpreadConfig(days=5, start="2026-01-05"), facts)
+    for group in range(20):
+        assert len({days[f"ok/{group}_{n}.png"] for n in range(3)}) == 1
+    assert len(set(days.values())) == 5
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "images", "groups"),
+    [("magnetic_tile", 783, 139), ("casting", 1382, 139), ("kolektor_sdd", 124, 24)],
+)
+def test_the_real_sets_are_read_whole(project, real_data, name, images, groups):
+    line = load_line(project / "lines" / f"{name}.toml")
+    source = open_source(str(project / line.source.uri))
+    facts = describe(line.source.layout, {item.key for item in source.list()}, source.read)
+    assert len(facts) == images
+    assert len({one.group for one in facts.values()}) == groups
+    defects = sum(one.label == "defect" for one in facts.values())
+    assert 0 < defects < images

@@ -1,0 +1,101 @@
+"""A split keeps groups whole, does not depend on order, and a leak stops it."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml.data.leak import find_leaks, guard
+from ml.data.snapshot import snapshot
+from ml.data.split import split_groups
+from ml.errors import DataError, LeakError
+from ml.settings.line import SplitConfig
+
+CONFIG = SplitConfig()
+kinds = st.lists(
+    st.tuples(st.integers(0, 30).map(str), st.sampled_from(["ok", "pit", "chip"])), min_size=1
+)
+
+
+@given(kinds, st.randoms(use_true_random=False))
+def test_the_split_is_by_group_and_independent_of_order(pairs, shuffler: random.Random):
+    splits = split_groups(pairs, CONFIG)
+    assert set(splits) == {group for group, _ in pairs}
+    shuffled = list(pairs)
+    shuffler.shuffle(shuffled)
+    assert split_groups(shuffled, CONFIG) == splits
+
+
+def test_every_kind_with_three_groups_is_in_all_splits():
+    pairs = [(f"{kind}{n}", kind) for kind in ("ok", "pit") for n in range(3)]
+    splits = split_groups(pairs, CONFIG)
+    for kind in ("ok", "pit"):
+        assert {splits[f"{kind}{n}"] for n in range(3)} == {"train", "validation", "test"}
+
+
+def test_shares_are_near_those_asked_for():
+    splits = list(split_groups([(str(n), "ok") for n in range(200)], CONFIG).values())
+    assert splits.count("test") == 50
+    assert splits.count("validation") == 40
+
+
+def _rows(plant, groups):
+    from ml.data import catalog
+
+    plant.run()
+    rows = catalog.read_images(plant.home, "plant").to_pylist()
+    return [
+        row | {"group": group, "split": split}
+        for row, (group, split) in zip(rows, groups, strict=True)
+    ]
+
+
+def test_a_group_in_two_splits_is_a_leak_that_names_both(plant):
+    apart = [("a", "train"), ("a", "test")] + [(str(n), "train") for n in range(4)]
+    leaks = find_leaks(plant.home, _rows(plant, apart))
+    assert [leak.kind for leak in leaks] == ["group"]
+    with pytest.raises(LeakError, match=r"ok/part0\.png and ok/part1\.png"):
+        guard(leaks)
+
+
+def test_a_re_encoded_copy_across_the_split_is_a_leak(plant):
+    import cv2
+
+    image = cv2.imread(str(plant.source / "ok/part0.png"))
+    smooth = cv2.GaussianBlur(image, (0, 0), 1.5)
+    plant.write("ok/part0.png", cv2.imencode(".png", smooth)[1].tobytes())
+    brighter = np.clip(smooth * 1.1 + 4, 0, 255).astype(np.uint8)
+    plant.write("ok/part1.png", cv2.imencode(".png", brighter)[1].tobytes())
+    apart = [("a", "train"), ("b", "test")] + [(str(n), "train") for n in range(4)]
+    leaks = find_leaks(plant.home, _rows(plant, apart))
+    assert [leak.kind for leak in leaks] == ["near duplicate"]
+
+
+def test_different_parts_are_no_leak(plant):
+    apart = [(str(n), "train" if n % 2 else "test") for n in range(6)]
+    assert find_leaks(plant.home, _rows(plant, apart)) == []
+
+
+def test_too_few_groups_are_refused_with_the_number_needed(plant):
+    plant.run()
+    with pytest.raises(DataError, match="6 labelled images in 6 groups; at least 8"):
+        snapshot(plant.home, plant.line, None)
+
+
+def test_a_line_of_defects_only_is_refused(plant):
+    for seed in range(4):
+        (plant.source / f"ok/part{seed}.png").unlink()
+    for seed in range(10, 20):
+        plant.picture(f"pit/part{seed}.png", seed)
+    plant.run()
+    with pytest.raises(DataError, match="every labelled image is a defect"):
+        snapshot(plant.home, plant.line, None)
+
+
+def test_equal_content_is_the_same_dataset_version(plant):
+    for seed in range(10, 16):
+        plant.picture(f"ok/part{seed}.png", seed)
+    plant.run()
+    assert snapshot(plant.home, plant.line, None) == snapshot(plant.home, plant.line, None)

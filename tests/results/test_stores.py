@@ -1,0 +1,120 @@
+"""Both stores keep the same promises: SQLite always, Firestore against the real emulator."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from ml.results.firestore import FirestoreStore
+from ml.results.sqlite import SQLiteStore
+
+_EMULATOR = Path("/usr/lib/google-cloud-sdk/platform/cloud-firestore-emulator")
+_MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
+
+
+@pytest.fixture(scope="session")
+def emulator():
+    """The address of a running Firestore emulator."""
+    jars = sorted(_EMULATOR.glob("*.jar"))
+    if not jars or shutil.which("java") is None:
+        pytest.skip(
+            "Firestore emulator not installed (Debian package google-cloud-cli-firestore-emulator)"
+        )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["java", "-Xmx512m", "-cp", ":".join(map(str, jars)), _MAIN, "start"]
+    process = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        _wait(port, process)
+        yield f"127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)
+
+
+def _wait(port, process):
+    for _ in range(120):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert process.poll() is None, "the emulator ended at its start"
+        time.sleep(0.5)
+    pytest.fail("the emulator did not answer within a minute")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("firestore", marks=pytest.mark.emulator)])
+def store(request, tmp_path, monkeypatch):
+    if request.param == "sqlite":
+        return SQLiteStore(tmp_path / "results.db")
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", request.getfixturevalue("emulator"))
+    return FirestoreStore(f"test-{os.getpid()}-{abs(hash(request.node.name)) % 10**6}")
+
+
+def test_a_document_comes_back_whole_under_its_id(store):
+    body = {"line": "demo", "pass": 3, "p": 0.25, "nested": {"a": [1, 2]}, "none": None}
+    assert store.put("nights", {"n1": body}) == 1
+    assert store.get("nights", "n1") == {**body, "id": "n1"}
+    assert store.get("nights", "other") is None
+    assert store.get("elsewhere", "n1") is None
+
+
+def test_writing_twice_changes_nothing_and_writing_anew_replaces(store):
+    for _ in range(2):
+        store.put("nights", {"n1": {"pass": 1, "fail": 2}})
+    store.put("nights", {"n1": {"pass": 5}})
+    assert store.find("nights") == [{"pass": 5, "id": "n1"}]
+
+
+def test_documents_are_found_by_fields_in_order(store):
+    days = {f"d{n}": {"line": "a" if n % 2 else "b", "day": f"2026-01-0{n}"} for n in range(1, 6)}
+    store.put("nights", days)
+    found = store.find("nights", {"line": "a"}, order_by="day", descending=True, limit=2)
+    assert [item["day"] for item in found] == ["2026-01-05", "2026-01-03"]
+    assert store.count("nights", {"line": "b"}) == 2
+
+
+def test_more_documents_than_one_commit_holds_all_arrive(store):
+    assert store.put("parts", {f"p{n:04d}": {"n": n} for n in range(1201)}) == 1201
+    assert store.count("parts") == 1201
+
+
+def test_deleting_takes_only_what_is_named(store):
+    store.put("parts", {"a": {"n": 1}, "b": {"n": 2}})
+    store.delete("parts", ["a", "never there"])
+    assert [item["id"] for item in store.find("parts")] == ["b"]
+
+
+def test_a_store_without_a_file_is_empty(tmp_path):
+    store = SQLiteStore(tmp_path / "none.db")
+    assert store.find("lines") == []
+    assert store.get("lines", "a") is None
+    assert not (tmp_path / "none.db").exists()
+
+
+def _write(path, worker):
+    store = SQLiteStore(path)
+    for number in range(20):
+        store.put("shards", {f"{worker}-{number}": {"n": number}})
+
+
+def test_many_processes_write_at_once_and_nothing_is_lost(tmp_path):
+    path = tmp_path / "results.db"
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_write, args=(path, worker)) for worker in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert SQLiteStore(path).count("shards") == 60
