@@ -1,0 +1,112 @@
+"""The results store as the dashboard reads it."""
+
+import re
+from typing import Any
+
+from flask import Blueprint, request
+
+from ml.results import Document
+from serving.errors import ApiError
+from serving.installation import Installation, installation
+
+blueprint = Blueprint("results", __name__, url_prefix="/v1/lines")
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_VERDICTS = ("fail", "review")
+_SEVERITIES = ("none", "warning", "alarm")
+_DEFAULT_LIMIT = 100
+_MAX_LIMIT = 1000
+
+
+@blueprint.get("")
+def lines() -> dict[str, Any]:
+    """All lines at a glance."""
+    here = installation()
+    return {"lines": [_glance(here, line) for line in here.lines()]}
+
+
+@blueprint.get("/<line>")
+def line(line: str) -> dict[str, Any]:
+    """One line, its latest night, and the run whose bundle is live."""
+    here = installation()
+    document = here.line(line)
+    run = here.store.get("runs", f"{line}__{document['bundle']}") if document["bundle"] else None
+    return {"line": document, "night": _latest_night(here, line), "run": run}
+
+
+@blueprint.get("/<line>/nights")
+def nights(line: str) -> dict[str, Any]:
+    """Nights, newest first."""
+    return _items("nights", line)
+
+
+@blueprint.get("/<line>/windows")
+def windows(line: str) -> dict[str, Any]:
+    """Drift windows, newest day first."""
+    return _items("windows", line)
+
+
+@blueprint.get("/<line>/alerts")
+def alerts(line: str) -> dict[str, Any]:
+    """Alerts, newest day first."""
+    return _items("alerts", line)
+
+
+@blueprint.get("/<line>/runs")
+def runs(line: str) -> dict[str, Any]:
+    """Evaluated bundles, the live one first."""
+    here = installation()
+    live = here.line(line)["bundle"]
+    items = here.store.find("runs", {"line": line}, limit=_limit())
+    return {"items": sorted(items, key=lambda run: run["bundle"] != live)}
+
+
+@blueprint.get("/<line>/parts")
+def parts(line: str) -> dict[str, Any]:
+    """Parts not passed, newest day first; `day` and `verdict` narrow them."""
+    where = {}
+    if day := request.args.get("day", ""):
+        if not _DAY.fullmatch(day):
+            raise ApiError(400, "bad_day", f"`day` is {day!r}; expected YYYY-MM-DD")
+        where["day"] = day
+    if verdict := request.args.get("verdict", ""):
+        if verdict not in _VERDICTS:
+            msg = f"`verdict` is {verdict!r}; expected {' or '.join(_VERDICTS)}"
+            raise ApiError(400, "bad_verdict", msg)
+        where["verdict"] = verdict
+    return _items("parts", line, where)
+
+
+def _items(collection: str, line: str, where: dict[str, str] | None = None) -> dict[str, Any]:
+    here = installation()
+    here.line(line)
+    found = here.store.find(
+        # Ids begin with line and day, so their order is the order of days.
+        collection, {"line": line, **(where or {})}, descending=True, limit=_limit()
+    )  # fmt: skip
+    return {"items": found}
+
+
+def _limit() -> int:
+    text = request.args.get("limit", str(_DEFAULT_LIMIT))
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MAX_LIMIT:
+        raise ApiError(400, "bad_limit", f"`limit` is {text!r}; expected 1 to {_MAX_LIMIT}")
+    return int(text)
+
+
+def _latest_night(here: Installation, line: str) -> Document | None:
+    found = here.store.find("nights", {"line": line}, descending=True, limit=1)
+    return found[0] if found else None
+
+
+def _glance(here: Installation, document: Document) -> Document:
+    name = document["line"]
+    newest = here.store.find("windows", {"line": name}, descending=True, limit=1)
+    severity, alert_count = "none", 0
+    if newest:
+        day = {"line": name, "day": newest[0]["day"]}
+        windows_of_day = here.store.find("windows", day)
+        severity = max((w["severity"] for w in windows_of_day), key=_SEVERITIES.index)
+        alert_count = here.store.count("alerts", day)
+    night = _latest_night(here, name)
+    return {**document, "night": night, "severity": severity, "alerts": alert_count}
