@@ -1,7 +1,11 @@
 """The built dashboard; its own router handles the addresses inside it."""
 
-from flask import Blueprint, Response, send_from_directory
+from typing import NoReturn
 
+from flask import Blueprint, Response, current_app, request, send_file
+from werkzeug.exceptions import MethodNotAllowed
+
+from serving.disk import file_below
 from serving.errors import ApiError
 from serving.installation import installation
 
@@ -26,10 +30,10 @@ answer. To see the dashboard here, build it and load this page again:</p>
 def dashboard(path: str = "") -> Response:
     """A file of the build, or index.html for an address of the dashboard's own."""
     if path.startswith(_NOT_THE_DASHBOARD):
-        raise ApiError(404, "not_found", f"no such address: /{path}")
+        _refuse(path)
     folder = installation().settings.dashboard
-    if path and (folder / path).is_file():
-        answer = send_from_directory(folder, path)
+    if path and (found := file_below(folder, path)):
+        answer = send_file(found)
         # Vite names assets by their content.
         if path.startswith("assets/"):
             answer.cache_control.max_age = _YEAR_SECONDS
@@ -37,6 +41,15 @@ def dashboard(path: str = "") -> Response:
         return answer
     if "." in path.rsplit("/", 1)[-1]:
         raise ApiError(404, "not_found", f"no such file: /{path}")
-    if not (folder / "index.html").is_file():
-        return Response(_NOT_BUILT, mimetype="text/html")
-    return send_from_directory(folder, "index.html", max_age=0)
+    if index := file_below(folder, "index.html"):
+        return send_file(index, max_age=0)
+    return Response(_NOT_BUILT, mimetype="text/html")
+
+
+def _refuse(path: str) -> NoReturn:
+    # This blueprint answers GET everywhere, so a GET of an address that only takes POST lands here.
+    adapter = current_app.create_url_adapter(request)
+    others = set(adapter.allowed_methods() if adapter else ()) - {"GET", "HEAD", "OPTIONS"}
+    if others:
+        raise MethodNotAllowed(sorted(others))
+    raise ApiError(404, "not_found", f"no such address: /{path}")

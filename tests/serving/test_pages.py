@@ -44,6 +44,7 @@ def test_a_report_is_shown_in_a_sandbox(client, report):
         "tiny/missing.html",
         "link.html",
         "tiny/page.html%00.png",
+        "x" * 300 + ".html",
     ],
 )
 def test_nothing_outside_the_reports_is_shown(client, home, report, path):
@@ -76,7 +77,8 @@ def test_assets_are_kept_by_browsers_and_missing_ones_are_404(client, build):
 
 
 @pytest.mark.parametrize(
-    "path", ["/../secret.html", "/..%2fsecret.html", "/assets/../../secret.html"]
+    "path",
+    ["/../secret.html", "/..%2fsecret.html", "/assets/../../secret.html", f"/{'x' * 300}.js"],
 )
 def test_nothing_outside_the_build_is_shown(client, build, path):
     answer = client.get(path)
