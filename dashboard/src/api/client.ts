@@ -46,11 +46,13 @@ export async function read<T>(path: string, guard: Guard<T>, signal: AbortSignal
   return guard(await answer.json(), path);
 }
 
-/** POST a person's verdict; raises Unreachable or ApiError. */
-export async function postReview(line: string, review: Review): Promise<void> {
+/** POST a person's verdict; raises Unreachable or ApiError. `token` is for servers that ask for one. */
+export async function postReview(line: string, review: Review, token: string): Promise<void> {
+  const headers: Record<string, string> = { "Content-Type": "application/json" };
+  if (token !== "") headers.Authorization = `Bearer ${token}`;
   await call(linePath(line, "/reviews"), {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers,
     body: JSON.stringify(review),
     signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
   });

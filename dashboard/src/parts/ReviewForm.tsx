@@ -3,7 +3,10 @@ import type { FormEvent } from "react";
 
 import type { Part } from "../api/documents";
 import type { Sending } from "./useReview";
-import { reviewerName, useReview } from "./useReview";
+import { accessToken, reviewerName, useReview } from "./useReview";
+
+// What the server accepts as a name; it becomes part of a document's id.
+const NAME = "(?=.*\\S)[\\p{L}\\p{N}_.@+ \\-]{1,64}";
 
 interface Props {
   line: string;
@@ -15,19 +18,22 @@ interface Props {
 export function ReviewForm({ line, part, title }: Props) {
   const [sending, send] = useReview(line);
   const [verdict, setVerdict] = useState<"pass" | "fail" | null>(null);
+  const [asksForToken, setAsksForToken] = useState(false);
+  if (sending.state === "failed" && sending.unauthorised && !asksForToken) setAsksForToken(true);
 
   const submit = (event: FormEvent<HTMLFormElement>): void => {
     event.preventDefault();
     if (verdict === null) return;
     const fields = new FormData(event.currentTarget);
     const value = (name: string): string => String(fields.get(name) ?? "").trim();
-    void send({
+    const review = {
       sha256: part.sha256,
       verdict,
       defect_type: verdict === "fail" ? value("defect_type") : "",
       by: value("by"),
       comment: value("comment"),
-    });
+    };
+    void send(review, value("token") || accessToken());
   };
 
   return (
@@ -51,17 +57,31 @@ export function ReviewForm({ line, part, title }: Props) {
       {verdict === "fail" && (
         <label>
           Kind of defect (optional)
-          <input name="defect_type" defaultValue={part.defect_type ?? ""} maxLength={100} />
+          <input name="defect_type" defaultValue={part.defect_type ?? ""} maxLength={64} />
         </label>
       )}
       <label>
         Your name
-        <input name="by" required maxLength={100} autoComplete="name" defaultValue={reviewerName()} pattern=".*\S.*" />
+        <input
+          name="by"
+          required
+          maxLength={64}
+          autoComplete="name"
+          defaultValue={reviewerName()}
+          pattern={NAME}
+          title="letters, digits, spaces and . _ @ + -"
+        />
       </label>
       <label>
         Comment (optional)
-        <textarea name="comment" rows={2} maxLength={1000} />
+        <textarea name="comment" rows={2} maxLength={2000} />
       </label>
+      {asksForToken && (
+        <label>
+          Access token (ask whoever runs this server)
+          <input name="token" type="password" autoComplete="off" required />
+        </label>
+      )}
       <button type="submit" disabled={sending.state === "sending"}>
         Send verdict
       </button>

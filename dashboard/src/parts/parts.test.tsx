@@ -46,7 +46,7 @@ test("a person's verdict is sent with name and comment", async () => {
   fireEvent.submit(form);
   expect(await screen.findByText(/Stored\./)).toBeTruthy();
   const body = { sha256: part.sha256, verdict: "pass", defect_type: "", by: "Ada", comment: "dust only" };
-  expect(api.sent).toEqual([{ path: "/v1/lines/demo/reviews", body }]);
+  expect(api.sent).toEqual([{ path: "/v1/lines/demo/reviews", body, authorisation: null }]);
 });
 
 test("a failed part keeps its kind of defect", async () => {
@@ -62,4 +62,17 @@ test("a verdict that could not be stored says so and may be sent again", async (
   fireEvent.submit(form);
   expect(await screen.findByText(/Not stored: nothing at/)).toBeTruthy();
   expect(within(form).getByRole<HTMLButtonElement>("button").disabled).toBe(false);
+});
+
+test("a server that asks for a token gets the one that is typed in", async () => {
+  const api = fakeApi({ [parts]: { items: [part] } });
+  api.refuse = { status: 401, message: "a review needs a token" };
+  const form = await openReview("pass");
+  fireEvent.submit(form);
+  fireEvent.change(await within(form).findByLabelText(/Access token/), { target: { value: "s3cret" } });
+  delete api.refuse;
+  api.routes["/v1/lines/demo/reviews"] = {};
+  fireEvent.submit(form);
+  expect(await screen.findByText(/Stored\./)).toBeTruthy();
+  expect(api.sent.at(-1)?.authorisation).toBe("Bearer s3cret");
 });

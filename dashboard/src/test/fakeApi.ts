@@ -3,6 +3,7 @@ import { vi } from "vitest";
 export interface Sent {
   path: string;
   body: unknown;
+  authorisation: string | null;
 }
 
 export interface FakeApi {
@@ -10,6 +11,8 @@ export interface FakeApi {
   down: boolean;
   asked: string[];
   sent: Sent[];
+  /** When set, every POST is answered with this error. */
+  refuse?: { status: number; message: string };
 }
 
 /** Stands in for the server: answers `routes` by path (query left out), 404 for the rest, nothing when down. */
@@ -20,7 +23,14 @@ export function fakeApi(routes: Record<string, unknown>): FakeApi {
     const address = input.replace(/^\./, "");
     const path = address.split("?")[0] ?? address;
     api.asked.push(address);
-    if (init?.method === "POST") api.sent.push({ path, body: JSON.parse(String(init.body)) });
+    if (init?.method === "POST") {
+      const authorisation = new Headers(init.headers).get("Authorization");
+      api.sent.push({ path, body: JSON.parse(String(init.body)), authorisation });
+      if (api.refuse) {
+        const { status, message } = api.refuse;
+        return Promise.resolve(Response.json({ error: { code: "refused", message } }, { status }));
+      }
+    }
     const found = api.routes[path];
     if (found === undefined) {
       const error = { error: { code: "not_found", message: `nothing at ${path}` } };

@@ -8,5 +8,6 @@ afterEach(() => {
   vi.unstubAllGlobals();
   connection.reset();
   localStorage.clear();
+  sessionStorage.clear();
   window.location.hash = "";
 });
