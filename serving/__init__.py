@@ -1,7 +1,7 @@
-"""The predict API, the results API and the dashboard, as one Flask app.
+"""The Flask app: predict, the results API, reports and the dashboard; no torch, pandas or mlflow.
 
-Imports bundle, inference, imaging, results, audit and settings; no torch, pandas, mlflow, airflow.
-Start reading at `app.py`.
+Imports ml.bundle, imaging, inference, results, settings, errors and files only.
+Start reading at `app.py`, then `predict.py`.
 """
 
 from serving.app import create_app

@@ -2,37 +2,41 @@
 
 from typing import Any
 
-from flask import Blueprint, current_app
+from flask import Blueprint
 
-from ml.bundle.live import live_bundle
-from ml.errors import LoupeError
-from serving.lines import known_lines
+from ml.errors import BundleError, ResultsError
+from serving.installation import Installation, installation
 
 blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/healthz")
 def healthz() -> dict[str, str]:
-    """The process is alive."""
-    return {"status": "alive"}
+    """Liveness: the process answers."""
+    return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
 def readyz() -> tuple[dict[str, Any], int]:
-    """The results store answers and every champion is as it was sealed; else 503 and why."""
+    """Readiness: the results store is readable and every live bundle is as it was sealed."""
+    here = installation()
     try:
-        lines = known_lines()
-    except LoupeError as error:
-        return {"ready": False, "problems": {"results": str(error)}}, 503
-    problems = {name: why for name in lines if (why := _problem(name))}
-    return {"ready": not problems, "lines": list(lines), "problems": problems}, (
-        503 if problems else 200
-    )
+        names = [line["line"] for line in here.lines()]
+        store = "ok"
+    except ResultsError as error:
+        names, store = here.line_files(), str(error)
+    lines = {name: _bundle_state(here, name) for name in names}
+    ready = store == "ok" and all(state["ok"] for state in lines.values())
+    body = {"status": "ready" if ready else "not ready", "results": store, "lines": lines}
+    return body, 200 if ready else 503
 
 
-def _problem(line: str) -> str:
+def _bundle_state(here: Installation, line: str) -> dict[str, Any]:
     try:
-        live_bundle(current_app.config["HOME"], line)
-    except LoupeError as error:
-        return str(error)
-    return ""
+        inspector = here.inspectors.get(line)
+    except BundleError as error:
+        return {"ok": False, "bundle": None, "detail": str(error)}
+    if inspector is None:
+        # Not a fault: the line waits for its first training, and its parts are held for review.
+        return {"ok": True, "bundle": None, "detail": "no bundle is live yet"}
+    return {"ok": True, "bundle": inspector.bundle.name, "detail": "verified"}

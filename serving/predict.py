@@ -1,77 +1,94 @@
-"""`POST /v1/predict`: one image in, one verdict out. What cannot be inspected is `review`."""
+"""Inspect one uploaded image with the line's live bundle."""
 
 import base64
 import time
 from typing import Any
 
-from flask import Blueprint, abort, current_app, request
+import numpy as np
+from flask import Blueprint, request
 
-from ml.bundle.card import Card
 from ml.errors import ImageError
 from ml.imaging import Pixels, decode_rgb
 from ml.inference.engine import Inspection, Inspector
 from ml.inference.explain import heat_map, overlay, read_head, to_png
-from serving.lines import require_line
+from ml.settings.line import ChecksConfig
+from serving.errors import PREDICT_PATH, ApiError
+from serving.installation import installation
 
 blueprint = Blueprint("predict", __name__)
 
-_MAX_PIXELS = 40_000_000
-_HEAT_MAP_SIDE = 768
+_HEAT_MAP_SIDE = 512
 
 
-@blueprint.post("/v1/predict")
-def predict() -> tuple[dict[str, Any], int]:
-    """Inspect the uploaded `image` for the `line` with its champion; `explain=1` adds a heat map."""
-    started = time.monotonic()
-    line = request.form.get("line", "")
-    upload = request.files.get("image")
-    if not line or upload is None:
-        abort(400, "send multipart/form-data with the fields `line` and `image`")
-    require_line(line)
-    try:
-        image = decode_rgb(upload.read(), _MAX_PIXELS)
-    except ImageError as error:
-        problem = {"code": error.reason, "message": str(error)}
-        return {"line": line, "verdict": "review", "reason": error.reason, "error": problem}, 422
-    inspector = current_app.extensions["inspectors"].of(line)
+@blueprint.post(PREDICT_PATH)
+def predict() -> dict[str, Any]:
+    """Verdict on the multipart file `image` of the line named in the field `line`.
+
+    A part that cannot be inspected is never passed: every error answer says `review`.
+    """
+    started = time.perf_counter()
+    here = installation()
+    line = _field("line")
+    here.line(line)
+    content = _upload()
+    inspector = here.inspectors.get(line)
     if inspector is None:
-        problem = {"code": "no_champion", "message": f"no bundle is live on line {line!r} yet"}
-        return {"line": line, "verdict": "review", "reason": "no champion", "error": problem}, 503
+        raise ApiError(503, "no_live_bundle", f"no bundle is live on line {line!r}; promote one")
+    config = here.line_config(line)
+    image = _decode(content, ChecksConfig() if config is None else config.checks)
     inspection = inspector.inspect([image])[0]
-    answer = _answer(line, inspector, inspection)
-    if request.form.get("explain") == "1":
-        answer["heat_map"] = _explanation(inspector, inspection, image)
-    answer["elapsed_ms"] = round(1000 * (time.monotonic() - started), 1)
-    return answer, 200
+    answer = {"line": line, "bundle": inspector.bundle.name, **_describe(inspection)}
+    if request.values.get("explain") == "1":
+        answer["heat_map"] = _heat_map(inspector, inspection, image)
+    answer["elapsed_ms"] = round((time.perf_counter() - started) * 1000, 1)
+    return answer
 
 
-@blueprint.get("/v1/models/current")
-def current() -> dict[str, Any]:
-    """The card of a line's champion."""
-    line = request.args.get("line", "")
-    require_line(line)
-    inspector = current_app.extensions["inspectors"].of(line)
-    if inspector is None:
-        abort(404, f"no bundle is live on line {line!r} yet; every part is held for review")
-    card: Card = inspector.bundle.card
-    return {"bundle": inspector.bundle.name, "card": card.model_dump(mode="json")}
+def _field(name: str) -> str:
+    value = request.form.get(name, "")
+    if not value:
+        msg = f"the form field `{name}` is missing; send multipart/form-data with `image`, `line`"
+        raise ApiError(400, f"missing_{name}", msg)
+    return value
 
 
-def _answer(line: str, inspector: Inspector, inspection: Inspection) -> dict[str, Any]:
-    decision = inspection.decision
+def _upload() -> bytes:
+    if "image" not in request.files:
+        msg = "the file `image` is missing; send multipart/form-data with `image` and `line`"
+        raise ApiError(400, "missing_image", msg)
+    content: bytes = request.files["image"].read()
+    return content
+
+
+def _decode(content: bytes, checks: ChecksConfig) -> Pixels:
+    try:
+        image = decode_rgb(content, checks.max_pixels)
+    except ImageError as error:
+        raise ApiError(422, error.reason, str(error)) from error
+    height, width = image.shape[:2]
+    if min(height, width) < checks.min_side:
+        msg = f"{width} x {height} pixels; the line wants at least {checks.min_side} a side"
+        raise ApiError(422, "too_small", msg)
+    if checks.sizes and (height, width) not in checks.sizes:
+        expected = ", ".join(f"{w} x {h}" for h, w in checks.sizes)
+        raise ApiError(422, "size", f"{width} x {height} pixels; the line wants {expected}")
+    return image
+
+
+def _describe(inspection: Inspection) -> dict[str, Any]:
+    decision, scored = inspection.decision, inspection.scored
     return {
-        "line": line,
         "verdict": decision.verdict,
         "reason": decision.reason,
         "p_defect": decision.p_defect,
-        "defect_type": inspection.defect_type if decision.verdict != "pass" else "",
-        "scores": inspection.scored.scores,
-        "area": inspection.scored.area,
-        "bundle": inspector.bundle.name,
+        # JSON has no NaN; a model that gave one has no score, and the verdict is review.
+        "scores": {k: v if np.isfinite(v) else None for k, v in scored.scores.items()},
+        "defect_type": inspection.defect_type,
+        "area": scored.area,
     }
 
 
-def _explanation(inspector: Inspector, inspection: Inspection, image: Pixels) -> str | None:
+def _heat_map(inspector: Inspector, inspection: Inspection, image: Pixels) -> str | None:
     heat = heat_map(inspection.scored, read_head(inspector.bundle))
     if heat is None:
         return None

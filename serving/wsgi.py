@@ -1,5 +1,6 @@
-"""The WSGI entry of PythonAnywhere: `from serving.wsgi import application`."""
+"""The WSGI entry that a host such as PythonAnywhere imports: `from serving.wsgi import app`."""
 
 from serving.app import create_app
 
-application = create_app()
+app = create_app()
+application = app

@@ -4,6 +4,7 @@ The models are written with onnx.helper, so that nothing is trained.
 """
 
 import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
 
 from ml import files
+from ml.bundle import Bundle
 from ml.data import catalog
 from ml.data.measure import measure
+from ml.evaluation.evaluate import evaluate
 from ml.settings import Env, Home, LineConfig
 from ml.training.run import run_name
 
@@ -27,6 +30,19 @@ DAY = "2026-01-05"
 DAY_IMAGES = 60
 DATASET = "tinydataset"
 SIZE = (SIDE, SIDE)
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """An installation with a tiny line whose models are trained."""
+
+    env: Env
+    home: Home
+    line: LineConfig
+
+    def evaluate(self) -> Bundle:
+        """The bundle of its dataset."""
+        return evaluate(self.env, self.home, self.line, DATASET).bundle
 
 
 def make_line(**changes: Any) -> LineConfig:

@@ -32,7 +32,7 @@ def write_reports(
     for kind, (before, now) in frames.items():
         path = home.reports(line.name) / "drift" / f"{day}-{kind}.html"
         files.write_bytes(path, _page(before, now).encode())
-        written[kind] = path.relative_to(home.root).as_posix()
+        written[kind] = path.relative_to(home.root / "reports").as_posix()
     return written
 
 

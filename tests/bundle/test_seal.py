@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Tiny
+from tiny_line import Tiny
 
 from ml import files
 from ml.bundle import Bundle, live_bundle, load_bundle, seal_bundle

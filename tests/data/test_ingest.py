@@ -79,10 +79,22 @@ def _truncated_jpeg() -> bytes:
         ("cut.jpg", _truncated_jpeg(), "truncated"),
         ("text.png", b"hello, I am a text", "not_an_image"),
         ("empty.png", b"", "empty"),
-        ("speck.png", cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes(), "too_small"),
+        (
+            "speck.png",
+            cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes(),
+            "too_small",
+        ),
         ("huge.png", _png_header(20_000, 20_000), "too_large"),
-        ("small.png", cv2.imencode(".png", np.eye(8, dtype=np.uint8) * 200)[1].tobytes(), "too_small"),
-        ("black.png", cv2.imencode(".png", np.zeros((48, 48), np.uint8))[1].tobytes(), "brightness"),
+        (
+            "small.png",
+            cv2.imencode(".png", np.eye(8, dtype=np.uint8) * 200)[1].tobytes(),
+            "too_small",
+        ),
+        (
+            "black.png",
+            cv2.imencode(".png", np.zeros((48, 48), np.uint8))[1].tobytes(),
+            "brightness",
+        ),
     ],
 )
 def test_a_bad_file_is_quarantined_with_its_reason_and_the_rest_goes_on(

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tiny_line
-from conftest import Tiny
+from tiny_line import Tiny
 
 from ml.audit import ledger
 from ml.bundle import live_bundle
@@ -29,7 +29,7 @@ def test_a_bundle_says_what_it_is_worth(tiny: Tiny) -> None:
     assert set(metrics) >= {"fused.escape", "fused.overkill", "fused.review_rate", "anomaly.ap"}
     assert "random start" in bundle.card.warnings
     reference = pq.read_table(bundle.reference)
-    assert set(reference["split"].to_pylist()) == {"train", "validation"}
+    assert set(reference["split"].to_pylist()) == {"test", "validation"}
     assert {"brightness", "embedding", "score_anomaly", "p_defect"} <= set(reference.column_names)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tiny_line
-from conftest import Tiny
+from tiny_line import Tiny
 
 from ml.bundle import Card
 from ml.errors import BundleError

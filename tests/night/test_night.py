@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import tiny_line
-from conftest import Tiny
+from tiny_line import Tiny
 
 from ml import files
 from ml.audit import ledger

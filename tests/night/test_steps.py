@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import tiny_line
 from click.testing import CliRunner
-from conftest import Tiny
+from tiny_line import Tiny
 
 from ml.cli.main import main
 

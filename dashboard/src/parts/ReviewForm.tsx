@@ -1,0 +1,96 @@
+import { useState } from "react";
+import type { FormEvent } from "react";
+
+import type { Part } from "../api/documents";
+import type { Sending } from "./useReview";
+import { accessToken, reviewerName, useReview } from "./useReview";
+
+// What the server accepts as a name; it becomes part of a document's id.
+const NAME = "(?=.*\\S)[\\p{L}\\p{N}_.@+ \\-]{1,64}";
+
+interface Props {
+  line: string;
+  part: Part;
+  title: string;
+}
+
+/** Takes a person's verdict on a part. */
+export function ReviewForm({ line, part, title }: Props) {
+  const [sending, send] = useReview(line);
+  const [verdict, setVerdict] = useState<"pass" | "fail" | null>(null);
+  const [asksForToken, setAsksForToken] = useState(false);
+  if (sending.state === "failed" && sending.unauthorised && !asksForToken) setAsksForToken(true);
+
+  const submit = (event: FormEvent<HTMLFormElement>): void => {
+    event.preventDefault();
+    if (verdict === null) return;
+    const fields = new FormData(event.currentTarget);
+    const value = (name: string): string => String(fields.get(name) ?? "").trim();
+    const review = {
+      sha256: part.sha256,
+      verdict,
+      defect_type: verdict === "fail" ? value("defect_type") : "",
+      by: value("by"),
+      comment: value("comment"),
+    };
+    void send(review, value("token") || accessToken());
+  };
+
+  return (
+    <form className="review" onSubmit={submit} aria-label={`Review of ${title}`}>
+      <fieldset>
+        <legend>Your verdict</legend>
+        {(["pass", "fail"] as const).map((choice) => (
+          <label key={choice}>
+            <input
+              type="radio"
+              name="verdict"
+              value={choice}
+              required
+              checked={verdict === choice}
+              onChange={() => setVerdict(choice)}
+            />{" "}
+            {choice}
+          </label>
+        ))}
+      </fieldset>
+      {verdict === "fail" && (
+        <label>
+          Kind of defect (optional)
+          <input name="defect_type" defaultValue={part.defect_type ?? ""} maxLength={64} />
+        </label>
+      )}
+      <label>
+        Your name
+        <input
+          name="by"
+          required
+          maxLength={64}
+          autoComplete="name"
+          defaultValue={reviewerName()}
+          pattern={NAME}
+          title="letters, digits, spaces and . _ @ + -"
+        />
+      </label>
+      <label>
+        Comment (optional)
+        <textarea name="comment" rows={2} maxLength={2000} />
+      </label>
+      {asksForToken && (
+        <label>
+          Access token (ask whoever runs this server)
+          <input name="token" type="password" autoComplete="off" required />
+        </label>
+      )}
+      <button type="submit" disabled={sending.state === "sending"}>
+        Send verdict
+      </button>
+      <p role="status">{words(sending)}</p>
+    </form>
+  );
+}
+
+function words(sending: Sending): string {
+  if (sending.state === "failed") return `■ Not stored: ${sending.message}`;
+  return { open: "", sending: "Sending…", sent: "● Stored. It becomes a label at the next review run." }[sending.state];
+}

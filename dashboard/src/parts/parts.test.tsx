@@ -1,0 +1,78 @@
+import { fireEvent, render, screen, waitFor, within } from "@testing-library/react";
+import { expect, test } from "vitest";
+
+import { part } from "../test/documents";
+import { fakeApi } from "../test/fakeApi";
+import { Parts } from "./Parts";
+
+const parts = "/v1/lines/demo/parts";
+
+async function openReview(choice: string) {
+  render(<Parts line="demo" />);
+  const form = await screen.findByLabelText("Review of P-17, camera top");
+  fireEvent.click(within(form).getByLabelText(choice));
+  fireEvent.change(within(form).getByLabelText("Your name"), { target: { value: " Ada " } });
+  fireEvent.change(within(form).getByLabelText("Comment (optional)"), { target: { value: "dust only" } });
+  return form;
+}
+
+test("a held part shows its picture, reason and chance of a defect", async () => {
+  fakeApi({ [parts]: { items: [part] } });
+  render(<Parts line="demo" />);
+  const picture = await screen.findByRole("img", { name: "Picture of P-17, camera top" });
+  expect(picture.getAttribute("src")).toBe(`./v1/lines/demo/images/${part.sha256}`);
+  expect(screen.getByText("between the thresholds")).toBeTruthy();
+  expect(screen.getByText("2026-03-04 · lot L-3 · p(defect) 0.430 · scratch")).toBeTruthy();
+});
+
+test("a picture that cannot be loaded is said to be missing", async () => {
+  fakeApi({ [parts]: { items: [part] } });
+  render(<Parts line="demo" />);
+  fireEvent.error(await screen.findByRole("img"));
+  expect(screen.getByText("Picture not available")).toBeTruthy();
+});
+
+test("the filter asks the API for one verdict", async () => {
+  const api = fakeApi({ [parts]: { items: [] } });
+  render(<Parts line="demo" />);
+  fireEvent.click(await screen.findByLabelText("Failed"));
+  expect(await screen.findByText("No part failed.")).toBeTruthy();
+  expect(api.asked).toContain("/v1/lines/demo/parts?limit=48&verdict=fail");
+});
+
+test("a person's verdict is sent with name and comment", async () => {
+  const api = fakeApi({ [parts]: { items: [part] }, "/v1/lines/demo/reviews": { stored: true } });
+  const form = await openReview("pass");
+  fireEvent.submit(form);
+  expect(await screen.findByText(/Stored\./)).toBeTruthy();
+  const body = { sha256: part.sha256, verdict: "pass", defect_type: "", by: "Ada", comment: "dust only" };
+  expect(api.sent).toEqual([{ path: "/v1/lines/demo/reviews", body, authorisation: null }]);
+});
+
+test("a failed part keeps its kind of defect", async () => {
+  const api = fakeApi({ [parts]: { items: [part] }, "/v1/lines/demo/reviews": {} });
+  fireEvent.submit(await openReview("fail"));
+  await waitFor(() => expect(api.sent).toHaveLength(1));
+  expect(api.sent[0]?.body).toMatchObject({ verdict: "fail", defect_type: "scratch" });
+});
+
+test("a verdict that could not be stored says so and may be sent again", async () => {
+  fakeApi({ [parts]: { items: [part] } });
+  const form = await openReview("pass");
+  fireEvent.submit(form);
+  expect(await screen.findByText(/Not stored: nothing at/)).toBeTruthy();
+  expect(within(form).getByRole<HTMLButtonElement>("button").disabled).toBe(false);
+});
+
+test("a server that asks for a token gets the one that is typed in", async () => {
+  const api = fakeApi({ [parts]: { items: [part] } });
+  api.refuse = { status: 401, message: "a review needs a token" };
+  const form = await openReview("pass");
+  fireEvent.submit(form);
+  fireEvent.change(await within(form).findByLabelText(/Access token/), { target: { value: "s3cret" } });
+  delete api.refuse;
+  api.routes["/v1/lines/demo/reviews"] = {};
+  fireEvent.submit(form);
+  expect(await screen.findByText(/Stored\./)).toBeTruthy();
+  expect(api.sent.at(-1)?.authorisation).toBe("Bearer s3cret");
+});

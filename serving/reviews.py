@@ -1,0 +1,78 @@
+"""People's verdicts on parts; the review step makes labels of them."""
+
+import hmac
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from flask import Blueprint, request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from serving.errors import ApiError
+from serving.installation import Installation, installation
+
+blueprint = Blueprint("reviews", __name__, url_prefix="/v1/lines")
+
+
+class Review(BaseModel):
+    """A person's verdict on one image."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    verdict: Literal["pass", "fail"]
+    defect_type: str = Field("", max_length=64)
+    # Part of the document's id, where a slash would be a path.
+    by: str = Field(pattern=r"^[\w.@+ -]{1,64}$")
+    comment: str = Field("", max_length=2000)
+
+    @model_validator(mode="after")
+    def _passed_has_no_defect(self) -> "Review":
+        if self.verdict == "pass" and self.defect_type:
+            msg = "a passed part has no defect_type"
+            raise ValueError(msg)
+        return self
+
+
+@blueprint.post("/<line>/reviews")
+def review(line: str) -> tuple[dict[str, Any], int]:
+    """Record a person's verdict. Sending the same twice keeps the first; a new one replaces it."""
+    here = installation()
+    _authorise(here.settings.token)
+    here.line(line)
+    given = _parse()
+    _require_part(here, line, given.sha256)
+    name = f"{line}__{given.sha256[:16]}__{given.by}"
+    document = {"line": line, **given.model_dump()}
+    known = here.store.get("reviews", name)
+    if known is not None and all(known.get(key) == value for key, value in document.items()):
+        return known, 200
+    document["at"] = datetime.now(UTC).isoformat(timespec="seconds")
+    here.store.put("reviews", {name: document})
+    return {**document, "id": name}, 201
+
+
+def _authorise(token: str) -> None:
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if token and not hmac.compare_digest(given.encode(), token.encode()):
+        msg = "a review needs the header `Authorization: Bearer <LOUPE_TOKEN>`"
+        raise ApiError(401, "unauthorised", msg)
+
+
+def _parse() -> Review:
+    # Asking for JSON also keeps other sites out: a browser asks before it sends JSON across sites.
+    if not request.is_json:
+        raise ApiError(415, "not_json", "send the review as application/json")
+    try:
+        return Review.model_validate_json(request.get_data())
+    except ValidationError as error:
+        problems = "; ".join(
+            f"`{'.'.join(map(str, e['loc'])) or 'body'}`: {e['msg']}" for e in error.errors()
+        )
+        raise ApiError(422, "bad_review", problems) from error
+
+
+def _require_part(here: Installation, line: str, sha256: str) -> None:
+    if here.home.object(sha256).is_file():
+        return
+    if not here.store.find("parts", {"line": line, "sha256": sha256}, limit=1):
+        raise ApiError(404, "unknown_image", f"line {line!r} has no image {sha256}")

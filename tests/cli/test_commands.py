@@ -1,0 +1,109 @@
+"""The command line explains itself, fails clearly, and prints one JSON result."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def loupe(project, tmp_path):
+    """Run `loupe` as a person would, with a home of its own."""
+
+    def run(*arguments, **environ):
+        import os
+
+        return subprocess.run(
+            [sys.executable, "-m", "ml.cli", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=project,
+            check=False,
+            env={**os.environ, "LOUPE_HOME": str(tmp_path / "home"), **environ},
+        )
+
+    return run
+
+
+def test_help_names_every_step(loupe):
+    text = loupe("--help").stdout
+    for step in [
+        "ingest",
+        "validate",
+        "snapshot",
+        "train",
+        "evaluate",
+        "gate",
+        "promote",
+        "shards",
+        "predict",
+    ]:
+        assert f"  {step} " in text
+    for step in [
+        "publish",
+        "reconcile",
+        "drift",
+        "review",
+        "audit",
+        "doctor",
+        "demo",
+        "serve",
+        "line",
+    ]:
+        assert f"  {step} " in text
+
+
+def test_doctor_finds_this_installation_complete(loupe):
+    done = loupe("doctor", "--json")
+    checks = json.loads(done.stdout)
+    assert done.returncode == 0, [c for c in checks if c["required"] and not c["good"]]
+    assert {"torch", "apache-airflow", "mlflow", "flask"} <= {check["name"] for check in checks}
+
+
+def test_doctor_names_a_broken_line_and_fails(loupe, tmp_path):
+    (tmp_path / "bad.toml").write_text('name = "bad"\n')
+    done = loupe("doctor", LOUPE_LINES=str(tmp_path))
+    assert done.returncode == 1
+    assert "`title` is missing" in done.stdout
+
+
+def test_an_unknown_line_is_one_clear_message(loupe):
+    done = loupe("ingest", "--line", "nobody")
+    assert done.returncode == 2
+    assert "no line 'nobody'" in done.stderr
+    assert "demo" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_source_is_one_clear_message(loupe):
+    done = loupe("ingest", "--line", "demo", "--source", "/nowhere")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "source folder /nowhere does not exist" in done.stderr
+
+
+def test_the_first_steps_give_one_json_result_each(loupe, tmp_path):
+    source = str(tmp_path / "images")
+    made = json.loads(loupe("demo-images", "--line", "demo", "--into", source).stdout)
+    assert made["written"] > 300
+    listed = loupe("ingest", "--line", "demo", "--source", source, "--until", "2026-01-05")
+    batch = json.loads(listed.stdout)
+    done = json.loads(loupe("validate", "--line", "demo", "--batch", batch["batch"]).stdout)
+    assert done["listed"] == done["accepted"] + done["quarantined"] + done["duplicate"]
+    assert done["days"] == ["2026-01-05"]
+    dataset = loupe("snapshot", "--line", "demo")
+    assert json.loads(dataset.stdout)["leaks"] == 0
+
+
+def test_an_untouched_ledger_is_reported_intact_and_an_altered_one_is_named(loupe, tmp_path):
+    from ml.audit.ledger import append
+    from ml.settings import Home
+
+    path = Home(tmp_path / "home").ledger("demo", "2026-01-09")
+    append(path, {"key": "a"})
+    done = loupe("audit", "verify", "--line", "demo")
+    assert json.loads(done.stdout) == {"days": 1, "entries": 1, "intact": True}
+    path.write_text(path.read_text().replace('"a"', '"b"'))
+    done = loupe("audit", "verify", "--line", "demo")
+    assert done.returncode == 2
+    assert "line 1: altered" in done.stderr

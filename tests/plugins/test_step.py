@@ -1,0 +1,81 @@
+"""The step operator: streams, returns the JSON result, fails clearly, and kills on cancel."""
+
+import logging
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "plugins"))
+
+from airflow.sdk.exceptions import AirflowFailException
+from loupe_step import LoupeStepOperator, readable
+
+
+@pytest.fixture
+def operator(tmp_path, monkeypatch):
+    """An operator whose `ml.cli` is a script of the test."""
+
+    def make(script, **options):
+        package = tmp_path / "ml"
+        package.mkdir()
+        (package / "__init__.py").touch()
+        (package / "cli.py").write_text(script)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.chdir(tmp_path)
+        return LoupeStepOperator(task_id="t", step="train", line="demo", options=options)
+
+    return make
+
+
+def test_the_last_line_of_output_is_the_result_and_options_are_passed(operator, caplog):
+    script = (
+        "import json, sys\n"
+        "print('loupe-progress ' + json.dumps(dict(stage='fit', done=1, total=4, eta_s=9.0)),"
+        " file=sys.stderr)\n"
+        "print('noise'); print(json.dumps(sys.argv[1:]))\n"
+    )
+    with caplog.at_level(logging.INFO):
+        found = operator(script, dataset="d1", empty="", none=None).execute({})
+    assert found == ["train", "--line", "demo", "--dataset", "d1"]
+    assert "fit: 1 of 4, 9 s left" in caplog.text
+
+
+def test_bad_input_fails_at_once_with_the_message(operator):
+    script = "import sys; print('loupe: no line', file=sys.stderr); sys.exit(2)"
+    with pytest.raises(AirflowFailException, match="loupe: no line"):
+        operator(script).execute({})
+
+
+def test_a_crash_is_an_error_that_a_retry_may_cure(operator):
+    with pytest.raises(RuntimeError, match="ended with status 1: .*ZeroDivisionError"):
+        operator("1 / 0").execute({})
+
+
+def test_cancelling_ends_the_step_and_its_children(operator):
+    script = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(child.pid, file=sys.stderr, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    step = operator(script)
+    thread = threading.Thread(target=lambda: pytest.raises(RuntimeError, step.execute, {}))
+    thread.start()
+    while step._child is None or not psutil.Process(step._child.pid).children():
+        time.sleep(0.05)
+    children = psutil.Process(step._child.pid).children(recursive=True)
+    step.on_kill()
+    thread.join(30)
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+    assert not thread.is_alive()
+
+
+def test_progress_is_readable():
+    assert readable('{"stage": "decode", "done": 5, "total": 10, "eta_s": null}') == (
+        "decode: 5 of 10"
+    )

@@ -1,0 +1,161 @@
+"""An upload gets a verdict from the live bundle, or `review`; never `pass` because it broke."""
+
+import base64
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from live_line import LINE, png, promote, seal
+
+
+def post(client, content=None, line=LINE, **fields):
+    data = {"line": line, **fields}
+    if content is not None:
+        data["image"] = (io.BytesIO(content), "part.png")
+    return client.post("/v1/predict", data=data, content_type="multipart/form-data")
+
+
+def jpeg() -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    return cv2.imencode(".jpg", pixels)[1].tobytes()
+
+
+def forged_header() -> bytes:
+    """A few bytes that say they are a PNG of 20,000 x 20,000 pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IEND\xaeB`\x82"
+
+
+@pytest.mark.parametrize(("strength", "verdict"), [(0, "pass"), (100, "fail"), (27, "review")])
+def test_the_verdict_follows_the_models(client, bundle, strength, verdict):
+    answer = post(client, png(strength))
+    assert answer.status_code == 200
+    body = answer.get_json()
+    assert body["verdict"] == verdict
+    assert body["bundle"] == bundle.name
+    assert set(body["scores"]) == {"classifier", "segmenter"}
+    assert 0 <= body["p_defect"] <= 1
+    assert body["defect_type"] == "red"
+    assert body["elapsed_ms"] > 0
+    assert "heat_map" not in body
+
+
+def test_the_api_decides_as_the_night_does(client, bundle):
+    from ml.imaging import decode_rgb
+    from ml.inference.engine import Inspector
+
+    night = Inspector(bundle, threads=1).inspect([decode_rgb(png(80))])[0]
+    body = post(client, png(80)).get_json()
+    assert body["p_defect"] == pytest.approx(night.decision.p_defect, abs=1e-9)
+    assert body["area"] == night.scored.area
+
+
+def test_an_explanation_is_a_png_that_shows_where(client, bundle):
+    body = post(client, png(100), explain="1").get_json()
+    picture = cv2.imdecode(
+        np.frombuffer(base64.b64decode(body["heat_map"]), np.uint8), cv2.IMREAD_COLOR
+    )
+    assert picture.shape == (32, 32, 3)
+    # The red square lies at 8..16; inferno is brightest at the hottest place.
+    assert picture[8:16, 8:16].mean() > 2 * picture[20:, 20:].mean()
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (jpeg()[:-200], "truncated"),
+        (png()[:-30], "truncated"),
+        (b"this is text, whatever its name says", "not_an_image"),
+        (b"", "empty"),
+        (cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes(), "too_small"),
+        (forged_header(), "too_large"),
+        (png(side=40), "size"),
+    ],
+    ids=["cut jpeg", "cut png", "text", "empty", "1x1", "20000x20000", "wrong size"],
+)
+def test_an_image_that_cannot_be_inspected_is_held_for_review(client, bundle, content, code):
+    answer = post(client, content)
+    assert answer.status_code == 422
+    body = answer.get_json()
+    assert (body["verdict"], body["reason"], body["p_defect"]) == ("review", code, None)
+    assert body["error"]["code"] == code
+
+
+def test_sixteen_bits_are_inspected_like_eight(client, bundle):
+    eight = cv2.imdecode(np.frombuffer(png(100), np.uint8), cv2.IMREAD_COLOR)
+    sixteen = cv2.imencode(".png", eight.astype(np.uint16) * 257)[1].tobytes()
+    assert post(client, sixteen).get_json()["p_defect"] == pytest.approx(
+        post(client, png(100)).get_json()["p_defect"], abs=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        ({"content": png(), "line": "elsewhere"}, 404, "unknown_line"),
+        ({"content": png(), "line": ""}, 400, "missing_line"),
+        ({"content": None}, 400, "missing_image"),
+        ({"content": b"\0" * 1_100_000}, 413, "upload_too_large"),
+    ],
+)
+def test_a_wrong_request_is_refused_and_says_review(client, bundle, fields, status, code):
+    answer = post(client, **fields)
+    assert answer.status_code == status
+    assert answer.get_json()["error"]["code"] == code
+    assert answer.get_json()["verdict"] == "review"
+
+
+def test_an_unknown_line_is_named(client, bundle):
+    message = post(client, png(), line="elsewhere").get_json()["error"]["message"]
+    assert "'elsewhere'" in message
+    assert LINE in message
+
+
+def test_without_a_live_bundle_every_part_is_held(client):
+    answer = post(client, png())
+    assert answer.status_code == 503
+    assert answer.get_json()["verdict"] == "review"
+    assert answer.get_json()["reason"] == "no_live_bundle"
+
+
+@pytest.mark.parametrize("loaded_before", [False, True])
+@pytest.mark.parametrize("name", ["segmenter.onnx", "card.json", "MANIFEST"])
+def test_one_flipped_byte_in_the_bundle_stops_all_verdicts(client, bundle, name, loaded_before):
+    if loaded_before:
+        assert post(client, png()).get_json()["verdict"] == "pass"
+    path = bundle.folder / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    answer = post(client, png())
+    assert answer.status_code == 503
+    assert answer.get_json()["verdict"] == "review"
+    assert answer.get_json()["error"]["code"] == "bundle_not_verified"
+
+
+def test_a_promotion_takes_effect_without_a_restart(client, home, bundle):
+    assert post(client, png()).get_json()["bundle"] == bundle.name
+    challenger = seal(home, seed=1)
+    promote(home, challenger)
+    assert post(client, png()).get_json()["bundle"] == challenger.name != bundle.name
+
+
+def test_a_live_file_that_cannot_be_read_stops_all_verdicts(client, home, bundle):
+    home.live(LINE).write_text("{")
+    answer = post(client, png())
+    assert (answer.status_code, answer.get_json()["verdict"]) == (503, "review")
+
+
+def test_a_bug_in_the_middle_still_says_review(app, client, bundle, monkeypatch):
+    def explode(*_):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("serving.predict._describe", explode)
+    answer = post(client, png())
+    assert answer.status_code == 500
+    assert answer.get_json()["verdict"] == "review"
+    assert "boom" not in answer.get_data(as_text=True)

@@ -1,0 +1,89 @@
+"""The results API gives what the pipeline wrote, as ARCHITECTURE.md says."""
+
+import pytest
+from live_line import DAYS, LINE
+
+pytestmark = pytest.mark.usefixtures("documents")
+
+
+def items(client, path):
+    return client.get(f"/v1/lines/{LINE}/{path}").get_json()["items"]
+
+
+def test_the_glance_shows_the_latest_night_and_the_worst_severity(client, bundle):
+    (line,) = client.get("/v1/lines").get_json()["lines"]
+    assert line["line"] == LINE
+    assert line["title"] == "Tiny plates"
+    assert line["bundle"] == bundle.name
+    assert line["night"]["day"] == DAYS[1]
+    assert (line["severity"], line["alerts"]) == ("alarm", 1)
+
+
+def test_a_line_has_its_live_run_and_latest_night(client, bundle):
+    body = client.get(f"/v1/lines/{LINE}").get_json()
+    assert body["line"]["line"] == LINE
+    assert body["run"]["bundle"] == bundle.name
+    assert body["night"]["day"] == DAYS[1]
+
+
+@pytest.mark.parametrize("collection", ["nights", "windows", "alerts", "parts"])
+def test_documents_come_newest_first(client, collection):
+    days = [item["day"] for item in items(client, collection)]
+    assert days == sorted(days, reverse=True)
+    assert days[0] == DAYS[1]
+
+
+def test_the_live_run_comes_first(client, bundle):
+    assert [run["decision"] for run in items(client, "runs")] == ["promoted", "kept"]
+
+
+def test_parts_are_narrowed_by_day_verdict_and_limit(client):
+    assert len(items(client, "parts")) == 6
+    assert len(items(client, f"parts?day={DAYS[0]}")) == 3
+    assert [p["verdict"] for p in items(client, f"parts?day={DAYS[0]}&verdict=fail")] == ["fail"]
+    assert len(items(client, "parts?limit=2")) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("day=yesterday", "bad_day"),
+        ("verdict=pass", "bad_verdict"),
+        ("limit=0", "bad_limit"),
+        ("limit=1001", "bad_limit"),
+        ("limit=²", "bad_limit"),
+    ],
+)
+def test_a_wrong_query_is_refused_with_its_value(client, query, code):
+    answer = client.get(f"/v1/lines/{LINE}/parts?{query}")
+    assert answer.status_code == 400
+    assert answer.get_json()["error"]["code"] == code
+    assert repr(query.split("=")[1]) in answer.get_json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["", "/nights", "/runs", "/windows", "/alerts", "/parts"])
+def test_an_unknown_line_is_a_404_that_names_it(client, path):
+    answer = client.get(f"/v1/lines/elsewhere{path}")
+    assert answer.status_code == 404
+    assert "'elsewhere'" in answer.get_json()["error"]["message"]
+
+
+def test_the_current_model_comes_with_its_card(client, bundle):
+    body = client.get(f"/v1/models/current?line={LINE}").get_json()
+    assert body["bundle"] == bundle.name
+    assert body["number"] == 1
+    assert body["card"]["classes"] == ["ok", "red"]
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/lines/tiny/nothing"])
+def test_an_unknown_address_is_a_json_404(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert set(answer.get_json()["error"]) == {"code", "message"}
+
+
+def test_a_wrong_method_is_a_json_405(client):
+    answer = client.get("/v1/predict")
+    assert answer.status_code == 405
+    assert "POST" in answer.headers["Allow"]
+    assert answer.get_json()["error"]["code"] == "method_not_allowed"

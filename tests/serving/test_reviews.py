@@ -1,0 +1,78 @@
+"""A person's verdict is recorded once, checked, and only for a part that is known."""
+
+import pytest
+from live_line import LINE
+from tiny_line import make_env
+
+from ml.results import open_results
+from serving import create_app
+
+pytestmark = pytest.mark.usefixtures("documents")
+
+SHA256 = "1" * 64
+REVIEW = {"sha256": SHA256, "verdict": "fail", "defect_type": "red", "by": "ana", "comment": "x"}
+
+
+def post(client, **changes):
+    return client.post(f"/v1/lines/{LINE}/reviews", json=REVIEW | changes)
+
+
+def test_a_review_is_kept_under_its_own_id(client, home):
+    answer = post(client)
+    assert answer.status_code == 201
+    store = open_results(make_env(home.root), home)
+    kept = store.get("reviews", f"{LINE}__{SHA256[:16]}__ana")
+    assert kept == answer.get_json()
+    assert {key: kept[key] for key in REVIEW} == REVIEW
+    assert kept["line"] == LINE
+    assert kept["at"]
+
+
+def test_sending_it_again_changes_nothing(client):
+    first = post(client)
+    second = post(client)
+    assert second.status_code == 200
+    assert second.get_json() == first.get_json()
+
+
+def test_a_change_of_mind_replaces_it(client, home):
+    post(client)
+    assert post(client, verdict="pass", defect_type="").status_code == 201
+    found = open_results(make_env(home.root), home).find("reviews")
+    assert [review["verdict"] for review in found] == ["pass"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"verdict": "review"}, "verdict"),
+        ({"verdict": "pass"}, "defect_type"),
+        ({"sha256": "abc"}, "sha256"),
+        ({"by": ""}, "by"),
+        ({"by": "a/b"}, "by"),
+        ({"comment": "x" * 2001}, "comment"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_wrong_review_is_refused_and_names_the_field(client, changes, named):
+    answer = post(client, **changes)
+    assert answer.status_code == 422
+    assert named in answer.get_json()["error"]["message"]
+
+
+def test_a_part_nobody_knows_cannot_be_reviewed(client):
+    answer = post(client, sha256="f" * 64)
+    assert answer.status_code == 404
+
+
+def test_a_form_from_another_site_is_refused(client):
+    answer = client.post(f"/v1/lines/{LINE}/reviews", data=REVIEW)
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize(("header", "status"), [(None, 401), ("wrong", 401), ("secret", 201)])
+def test_with_a_token_set_a_review_needs_it(config, header, status):
+    client = create_app(config | {"LOUPE_TOKEN": "secret"}).test_client()
+    headers = {"Authorization": f"Bearer {header}"} if header else {}
+    answer = client.post(f"/v1/lines/{LINE}/reviews", json=REVIEW, headers=headers)
+    assert answer.status_code == status

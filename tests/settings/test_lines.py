@@ -1,0 +1,75 @@
+"""A wrong line file names the file, the key, and what was expected; a right one is typed."""
+
+import pytest
+
+from ml.errors import SettingsError
+from ml.settings import Env, load_line, load_lines
+
+GOOD = """
+name = "housing"
+title = "Housing"
+[source]
+uri = "s3://plant/housing"
+[source.layout]
+kind = "class_folders"
+"""
+
+
+def _line(tmp_path, text):
+    path = tmp_path / "housing.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_small_line_file_has_defaults_for_the_rest(tmp_path):
+    line = load_line(_line(tmp_path, GOOD))
+    assert line.models == ("classifier", "segmenter", "anomaly")
+    assert line.costs.escape > line.costs.overkill > line.costs.review
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ('colour = "red"', "unknown key `source.layout.colour`"),
+        ('pattern = "("', "`source.layout.pattern` is '\\(': .*not a regular expression"),
+        (
+            "mask_threshold = 999",
+            "`source.layout.mask_threshold` is 999: .*less than or equal to 254",
+        ),
+        ('columns = { group = "g" }', "`manifest` must name the CSV file"),
+        ("[split]\ntest = 2", "`split.test` is 2: .*less than 0.6"),
+        ("[costs]\nreview = 1000", "`review` must cost less"),
+        ("[backbone", "not valid TOML"),
+    ],
+)
+def test_a_wrong_value_names_file_key_and_what_was_expected(tmp_path, change, message):
+    path = _line(tmp_path, GOOD + change + "\n")
+    with pytest.raises(SettingsError, match=message) as raised:
+        load_line(path)
+    assert str(path) in str(raised.value)
+
+
+def test_a_missing_key_is_named(tmp_path):
+    with pytest.raises(SettingsError, match="`title` is missing"):
+        load_line(_line(tmp_path, GOOD.replace('title = "Housing"', "")))
+
+
+def test_a_file_under_another_name_is_refused(tmp_path):
+    path = tmp_path / "other.toml"
+    path.write_text(GOOD)
+    with pytest.raises(SettingsError, match="expected 'other', like the file"):
+        load_line(path)
+
+
+def test_every_shipped_line_is_right(project):
+    names = [load_line(path).name for path in load_lines(project / "lines").values()]
+    assert names == ["casting", "demo", "kolektor_sdd", "magnetic_tile"]
+
+
+@pytest.mark.parametrize(
+    "environ", [{"LOUPE_RESULTS": "mongo"}, {"LOUPE_THREADS": "many"}], ids=["results", "threads"]
+)
+def test_a_wrong_variable_is_named(environ):
+    name = next(iter(environ))
+    with pytest.raises(SettingsError, match=f"{name} is '{environ[name]}'; expected"):
+        Env.read(environ)
