@@ -14,11 +14,12 @@ _PAGE = """<!doctype html>
 <style>
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;margin:1rem 0}
-td,th{padding:.25rem .75rem;border-bottom:1px solid #ccc;text-align:left}td.number{text-align:right}
+td,th{padding:.25rem .75rem;border-bottom:1px solid #ccc;text-align:left}
+td.number{text-align:right}
 </style>
 <h1>{{ line.title }}: batch {{ outcome.batch }}</h1>
-<p>{{ outcome.listed }} listed = {{ outcome.accepted }} accepted + {{ outcome.quarantined }}
-quarantined + {{ outcome.duplicate }} duplicate. Days: {{ outcome.days | join(", ") or "none" }}.</p>
+<p>{{ outcome.listed }} listed = {{ outcome.accepted }} accepted
++ {{ outcome.quarantined }} quarantined + {{ outcome.duplicate }} duplicate. Days: {{ outcome.days | join(", ") or "none" }}.</p>
 <h2>Expectations</h2>
 <table><tr><th>reason<th>expectation<th>failed</tr>
 {% for result in results %}<tr><td>{{ result.expectation.reason }}

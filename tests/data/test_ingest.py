@@ -23,7 +23,8 @@ def test_good_images_are_accepted_with_their_labels_and_bytes(plant):
     outcome = plant.run()
     assert (outcome.listed, outcome.accepted) == (6, 6)
     labels = catalog.read_labels(plant.home, "plant")
-    assert sorted(row["defect_type"] for row in labels.values()) == ["", "", "", ""] + [
+    assert sorted(row["defect_type"] for row in labels.values()) == [
+        *[""] * 4,
         "scratch",
         "scratch",
     ]
