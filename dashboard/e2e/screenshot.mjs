@@ -14,6 +14,10 @@ try {
   const colorScheme = process.env.DARK === "1" ? "dark" : "light";
   const page = await browser.newPage({ viewport: { width: Number(width), height: Number(height) }, colorScheme });
   await page.goto(url, { waitUntil: "networkidle" });
+  // Pictures below the fold are lazy; a full-page picture wants them too.
+  await page.evaluate(() => document.querySelectorAll("img").forEach((image) => (image.loading = "eager")));
+  await page.waitForLoadState("networkidle");
+  await page.waitForFunction(() => [...document.images].every((image) => image.complete));
   await page.screenshot({ path: out, fullPage: true });
 } finally {
   await browser.close();

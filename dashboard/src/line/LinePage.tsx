@@ -37,10 +37,14 @@ function Sections({ name, data }: { name: string; data: LineInDetail }) {
         {data.line.spread && <p className="quiet">Days are dealt, not captured.</p>}
       </div>
       <div className="sections">
-        <Nights line={name} />
-        <Alerts line={name} />
-        <Model line={name} run={data.run} />
-        <Drift line={name} />
+        <div className="column">
+          <Nights line={name} />
+          <Model line={name} run={data.run} />
+        </div>
+        <div className="column">
+          <Alerts line={name} />
+          <Drift line={name} />
+        </div>
       </div>
       <Parts line={name} />
     </>

@@ -14,7 +14,8 @@ export function LineCard({ line }: { line: LineAtAGlance }) {
       {line.night === null ? <p className="empty">No night yet.</p> : <LastNight night={line.night} />}
       <Champion bundle={line.bundle} />
       <p className="badges">
-        <SeverityBadge severity={line.severity} />
+        {/* Before the first night there is nothing that drift could have been measured on. */}
+        <SeverityBadge severity={line.night === null ? null : line.severity} />
         <OpenAlerts alerts={line.alerts} />
       </p>
       {line.spread && <p className="quiet">Days are dealt, not captured.</p>}
