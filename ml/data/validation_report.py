@@ -19,7 +19,8 @@ td.number{text-align:right}
 </style>
 <h1>{{ line.title }}: batch {{ outcome.batch }}</h1>
 <p>{{ outcome.listed }} listed = {{ outcome.accepted }} accepted
-+ {{ outcome.quarantined }} quarantined + {{ outcome.duplicate }} duplicate. Days: {{ outcome.days | join(", ") or "none" }}.</p>
++ {{ outcome.quarantined }} quarantined + {{ outcome.duplicate }} duplicate.
+Days: {{ outcome.days | join(", ") or "none" }}.</p>
 <h2>Expectations</h2>
 <table><tr><th>reason<th>expectation<th>failed</tr>
 {% for result in results %}<tr><td>{{ result.expectation.reason }}
