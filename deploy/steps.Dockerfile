@@ -1,15 +1,19 @@
-# Airflow, its workers and MLflow: everything that runs a step.
+# Everything that runs or schedules a step: Airflow's services, its workers, MLflow.
 FROM python:3.11-slim
+RUN useradd --system --uid 10001 --home-dir /var/lib/loupe --create-home loupe
 ENV PYTHONUNBUFFERED=1 LOUPE_HOME=/var/lib/loupe LOUPE_LINES=/app/lines
 WORKDIR /app
-COPY requirements.lock ./
+COPY requirements.lock deploy/requirements-production.txt ./
+# torch first and by itself: the lock then accepts the build that is there.
 RUN pip install --no-cache-dir torch==2.13.0 torchvision==0.28.0 \
-    && pip install --no-cache-dir --requirement requirements.lock
+    && pip install --no-cache-dir --constraint requirements.lock \
+        --requirement requirements.lock --requirement requirements-production.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY ml/ ml/
 COPY serving/ serving/
+RUN pip install --no-cache-dir --no-deps .
 COPY dags/ dags/
 COPY plugins/ plugins/
 COPY lines/ lines/
-RUN pip install --no-cache-dir --no-deps . && useradd --system --home-dir /var/lib/loupe --create-home loupe
-USER loupe
+USER 10001
+CMD ["loupe", "--help"]

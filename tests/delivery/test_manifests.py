@@ -1,0 +1,166 @@
+"""The container, pipeline and workflow files are valid and keep what they promise."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+ONE_SHOT = {"migrate", "buckets"}
+DOCKERFILES = ["serving/Dockerfile", "deploy/steps.Dockerfile"]
+
+
+def check(*command: str | Path) -> None:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def compose():
+    return yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [
+        ("vendor.compose-spec", "docker-compose.yaml"),
+        ("vendor.github-workflows", ".github/workflows/ci.yml"),
+        ("custom.github-workflows-require-timeout", ".github/workflows/ci.yml"),
+    ],
+)
+def test_a_file_fits_its_schema(schema, path):
+    check(BIN / "check-jsonschema", "--builtin-schema", schema, path)
+
+
+@pytest.mark.parametrize("path", DOCKERFILES)
+def test_hadolint_finds_nothing_in_a_dockerfile(path):
+    check(BIN / "hadolint", path)
+
+
+@pytest.mark.parametrize("path", DOCKERFILES)
+def test_an_image_ends_as_an_ordinary_user_with_one_number(path):
+    text = (ROOT / path).read_text()
+    assert re.findall(r"^USER (.*)$", text, re.MULTILINE)[-1] == "10001"
+    assert "--uid 10001" in text
+
+
+@pytest.mark.parametrize("path", DOCKERFILES)
+def test_all_that_a_dockerfile_copies_is_there_and_not_ignored(path):
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / path).read_text(), re.MULTILINE)
+    for source in " ".join(copies).split():
+        assert (ROOT / source).exists(), source
+        assert source.rstrip("/") not in ignored
+
+
+def test_the_serving_image_installs_only_the_serve_extra():
+    text = (ROOT / "serving/Dockerfile").read_text()
+    assert re.findall(r'"\.\[(\w+)\]"', text) == ["serve"]
+    assert "--requirement" not in text
+    assert "HEALTHCHECK" in text
+
+
+def test_secrets_stay_out_of_git_and_of_images():
+    assert "secrets" in (ROOT / ".dockerignore").read_text().split()
+    check("git", "check-ignore", "--quiet", "secrets/postgres_password")
+
+
+def test_the_stack_has_all_its_parts(compose):
+    assert set(compose["services"]) == {
+        "postgres", "redis", "s3", "buckets", "firestore", "mlflow", "migrate", "api-server",
+        "scheduler", "dag-processor", "triggerer", "worker", "worker-gpu", "api",
+    }  # fmt: skip
+
+
+def test_nothing_is_published_beyond_loopback(compose):
+    ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    assert len(ports) >= 5
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert len({port.split(":")[1] for port in ports}) == len(ports)
+
+
+def test_every_lasting_service_is_checked_and_restarted(compose):
+    for name, service in compose["services"].items():
+        if name not in ONE_SHOT:
+            assert "healthcheck" in service, name
+            assert service["restart"] == "unless-stopped", name
+
+
+def test_every_image_has_a_fixed_tag(compose):
+    for name, service in compose["services"].items():
+        tag = service["image"].partition(":")[2]
+        assert tag not in ("", "latest"), name
+
+
+def test_no_secret_stands_in_the_file(compose):
+    for name, service in compose["services"].items():
+        for key, value in service.get("environment", {}).items():
+            if re.search(r"PASSWORD|SECRET|TOKEN|FERNET|_USER_FILE|CREDENTIALS|CONN", key):
+                assert "/run/secrets/" in value, f"{name}: {key}"
+        mounted = set(service.get("secrets", []))
+        used = set(re.findall(r"/run/secrets/(\w+)", yaml.dump(service)))
+        assert used == mounted, name
+    assert all(list(secret) == ["file"] for secret in compose["secrets"].values())
+
+
+def test_what_a_service_waits_for_can_come_true(compose):
+    for name, service in compose["services"].items():
+        for needed, how in service.get("depends_on", {}).items():
+            ends = how["condition"] == "service_completed_successfully"
+            assert ends == (needed in ONE_SHOT), f"{name} waits for {needed}"
+            assert "profiles" not in compose["services"][needed]
+
+
+def test_make_secrets_gives_every_secret_and_keeps_it(compose, tmp_path):
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    script = tmp_path / "deploy" / "make_secrets.sh"
+    check("bash", script)
+    made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    assert set(made) == set(compose["secrets"])
+    assert all(made.values())
+    assert (tmp_path / "secrets").stat().st_mode & 0o077 == 0
+    check("bash", script)
+    assert made == {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+
+
+def test_airflow_finds_its_database_through_the_secret(compose, tmp_path):
+    (tmp_path / "postgres_password").write_text("s3cret")
+    command = compose["services"]["scheduler"]["environment"][
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD"
+    ]
+    command = command.replace("$$", "$").replace("/run/secrets", str(tmp_path))
+    # As airflow.configuration.run_command does.
+    done = subprocess.run(shlex.split(command), capture_output=True, text=True, check=True)
+    assert done.stdout == "postgresql+psycopg2://airflow:s3cret@postgres/airflow"
+
+
+def test_the_workers_take_the_queues_that_the_dags_use(compose):
+    commands = [" ".join(map(str, s.get("command", []))) for s in compose["services"].values()]
+    queues = {q for c in commands for q in re.findall(r"--queues (\w+)", c)}
+    assert queues == {"default", "gpu"}
+    assert any("pools set gpu" in command for command in commands)
+
+
+def test_actions_are_pinned_and_the_workflow_runs_the_scripts():
+    text = (ROOT / ".github/workflows/ci.yml").read_text()
+    uses = re.findall(r"uses: \S+@(\S+)", text)
+    assert uses
+    assert all(re.fullmatch(r"v\d+\.\d+\.\d+", version) for version in uses)
+    for script in re.findall(r"run: (ci/\S+)", text):
+        assert os.access(ROOT / script, os.X_OK), script
+
+
+def test_docker_compose_itself_accepts_the_file(tmp_path):
+    probe = shutil.which("docker") and subprocess.run(
+        ["docker", "compose", "version"], capture_output=True, check=False
+    )
+    if not probe or probe.returncode:
+        pytest.skip("docker's compose plugin is not installed: only the schema was checked")
+    check("docker", "compose", "--file", "docker-compose.yaml", "config", "--quiet")
