@@ -12,6 +12,7 @@ from ml.imaging import Pixels, decode_rgb
 from ml.inference.engine import Inspection, Inspector
 from ml.inference.explain import heat_map, overlay, read_head, to_png
 from ml.settings.line import ChecksConfig
+from serving.acceptance import require_acceptable
 from serving.errors import PREDICT_PATH, ApiError
 from serving.installation import installation
 
@@ -65,13 +66,7 @@ def _decode(content: bytes, checks: ChecksConfig) -> Pixels:
         image = decode_rgb(content, checks.max_pixels)
     except ImageError as error:
         raise ApiError(422, error.reason, str(error)) from error
-    height, width = image.shape[:2]
-    if min(height, width) < checks.min_side:
-        msg = f"{width} x {height} pixels; the line wants at least {checks.min_side} a side"
-        raise ApiError(422, "too_small", msg)
-    if checks.sizes and (height, width) not in checks.sizes:
-        expected = ", ".join(f"{w} x {h}" for h, w in checks.sizes)
-        raise ApiError(422, "size", f"{width} x {height} pixels; the line wants {expected}")
+    require_acceptable(image, checks)
     return image
 
 

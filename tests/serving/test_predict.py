@@ -23,6 +23,11 @@ def jpeg() -> bytes:
     return cv2.imencode(".jpg", pixels)[1].tobytes()
 
 
+def flat(level: int) -> bytes:
+    """What a camera with its cap on, or without a part, gives."""
+    return cv2.imencode(".png", np.full((32, 32, 3), level, np.uint8))[1].tobytes()
+
+
 def forged_header() -> bytes:
     """A few bytes that say they are a PNG of 20,000 x 20,000 pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
@@ -73,9 +78,23 @@ def test_an_explanation_is_a_png_that_shows_where(client, bundle):
         (b"", "empty"),
         (cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes(), "too_small"),
         (forged_header(), "too_large"),
-        (png(side=40), "size"),
+        (png(side=40), "wrong_size"),
+        (flat(0), "brightness"),
+        (flat(255), "brightness"),
+        (flat(120), "contrast"),
     ],
-    ids=["cut jpeg", "cut png", "text", "empty", "1x1", "20000x20000", "wrong size"],
+    ids=[
+        "cut jpeg",
+        "cut png",
+        "text",
+        "empty",
+        "1x1",
+        "20000x20000",
+        "wrong size",
+        "black",
+        "white",
+        "grey",
+    ],
 )
 def test_an_image_that_cannot_be_inspected_is_held_for_review(client, bundle, content, code):
     answer = post(client, content)
@@ -159,3 +178,20 @@ def test_a_bug_in_the_middle_still_says_review(app, client, bundle, monkeypatch)
     assert answer.status_code == 500
     assert answer.get_json()["verdict"] == "review"
     assert "boom" not in answer.get_data(as_text=True)
+
+
+def test_light_is_measured_as_the_ingest_does():
+    from ml.data.measure import measure
+    from serving.acceptance import light
+
+    image = np.random.default_rng(1).integers(0, 255, (300, 500, 3), np.uint8)
+    expected = measure(image)
+    assert light(image) == (expected["brightness"], expected["contrast"])
+
+
+def test_the_reasons_are_the_ingests_own_words():
+    from ml.data.validate import suite
+    from ml.settings.line import ChecksConfig
+
+    words = {one.reason for one in suite(ChecksConfig(sizes=((32, 32),)))}
+    assert {"wrong_size", "too_small", "brightness", "contrast"} <= words

@@ -117,3 +117,31 @@ def test_a_wrong_setting_is_one_message_and_status_2(environ, command, name, val
     assert done.returncode == 2
     assert name in done.stderr
     assert "Traceback" not in done.stderr
+
+
+_BOMB = """
+import cv2, numpy as np, sys
+bomb = cv2.imencode(".webp", np.zeros((11_000, 11_000, 3), np.uint8))[1].tobytes()
+open(sys.argv[1], "wb").write(bomb)
+"""
+_UPLOAD_AND_MEASURE = """
+import io, json, resource, sys
+from serving import create_app
+client = create_app().test_client()
+data = {"image": (io.BytesIO(open(sys.argv[1], "rb").read()), "x.webp"), "line": "tiny"}
+answer = client.post("/v1/predict", data=data)
+peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps([answer.status_code, answer.get_json()["verdict"], peak_mb]))
+"""
+
+
+def test_a_small_file_that_claims_a_huge_image_takes_no_memory(environ, bundle, tmp_path):
+    picture = str(tmp_path / "bomb.webp")
+    subprocess.run([sys.executable, "-c", _BOMB, picture], check=True)
+    assert Path(picture).stat().st_size < 100_000
+    command = [sys.executable, "-c", _UPLOAD_AND_MEASURE, picture]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
+    status, verdict, peak_mb = json.loads(done.stdout.splitlines()[-1])
+    assert (status, verdict) == (422, "review")
+    # Decoded, it would be 363 MB.
+    assert peak_mb < 300
