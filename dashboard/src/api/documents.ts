@@ -15,7 +15,7 @@ export interface Night {
   pass: number;
   fail: number;
   review: number;
-  reconciled: boolean | null;
+  reconciled: boolean;
 }
 
 export const night = object<Night>({
@@ -25,7 +25,7 @@ export const night = object<Night>({
   pass: number,
   fail: number,
   review: number,
-  reconciled: nullable(flag),
+  reconciled: flag,
 });
 
 export interface Line {
@@ -99,6 +99,8 @@ export interface DriftTest {
   statistic: number | null;
   p_value: number | null;
   threshold: number | null;
+  /** The shift in standard deviations of the reference. */
+  effect: number | null;
   drifted: boolean;
 }
 
@@ -107,6 +109,8 @@ export interface DriftWindow {
   kind: string;
   severity: Severity;
   images: number;
+  /** Why there are no tests. */
+  note: string | null;
   tests: DriftTest[];
   report: string | null;
 }
@@ -116,12 +120,14 @@ const driftWindow = object<DriftWindow>({
   kind: text,
   severity,
   images: number,
+  note: nullable(text),
   tests: list(
     object<DriftTest>({
       name: text,
       statistic: nullable(number),
       p_value: nullable(number),
       threshold: nullable(number),
+      effect: nullable(number),
       drifted: flag,
     }),
   ),
@@ -157,6 +163,8 @@ export interface Part {
   reason: string | null;
   p_defect: number | null;
   defect_type: string | null;
+  /** Share of the image that is defect. */
+  area: number | null;
 }
 
 const part = object<Part>({
@@ -170,6 +178,7 @@ const part = object<Part>({
   reason: nullable(text),
   p_defect: nullable(number),
   defect_type: nullable(text),
+  area: nullable(number),
 });
 
 function items<T>(inner: Guard<T>): Guard<T[]> {

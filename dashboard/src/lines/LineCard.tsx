@@ -2,6 +2,7 @@ import type { LineAtAGlance, Night } from "../api/documents";
 import { lineHref } from "../app/useRoute";
 import { Champion } from "../line/Champion";
 import { Badge, SeverityBadge } from "../verdicts/Badge";
+import { whole } from "../verdicts/numbers";
 import { VerdictBar, VerdictCounts } from "../verdicts/VerdictBar";
 
 export function LineCard({ line }: { line: LineAtAGlance }) {
@@ -27,7 +28,7 @@ function LastNight({ night }: { night: Night }) {
   return (
     <div>
       <p className="quiet">
-        Last night, <time dateTime={night.day}>{night.day}</time>: {night.images.toLocaleString("en")} images
+        Last night, <time dateTime={night.day}>{night.day}</time>: {whole(night.images)} images
       </p>
       <VerdictBar counts={night} label={`Verdicts of ${night.day}`} />
       <VerdictCounts counts={night} />

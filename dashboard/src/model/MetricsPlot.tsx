@@ -19,8 +19,9 @@ export function MetricsPlot({ metrics }: { metrics: NamedMetric[] }) {
             <span>{metric.words}</span>
             <Whisker metric={metric} />
             <span className="figure">
-              {figure(metric.value)} <span className="quiet">{interval(metric)}</span>
+              <strong>{figure(metric)}</strong> <span className="quiet">{interval(metric)}</span>
             </span>
+            <span className="quiet small">n {metric.n}</span>
           </li>
         ))}
       </ul>
@@ -38,7 +39,7 @@ export function MetricsPlot({ metrics }: { metrics: NamedMetric[] }) {
 }
 
 function Whisker({ metric }: { metric: NamedMetric }) {
-  const { value, low, high } = metric;
+  const { value, low, high, n } = metric;
   const known = low !== null && high !== null;
   return (
     <svg
@@ -46,7 +47,7 @@ function Whisker({ metric }: { metric: NamedMetric }) {
       width="100%"
       height="20"
       role="img"
-      aria-label={`${metric.words}: ${figure(value)}, 95 % interval ${interval(metric)}`}
+      aria-label={`${metric.words}: ${figure(metric)}, 95 % interval ${interval(metric)}, ${n} test groups`}
     >
       {TICKS.map((tick) => (
         <line key={tick} className="grid" x1={across(tick)} x2={across(tick)} y1="0" y2="20" />
@@ -58,7 +59,7 @@ function Whisker({ metric }: { metric: NamedMetric }) {
           <line className="span" x1={across(high)} x2={across(high)} y1="5" y2="15" />
         </>
       )}
-      {value !== null && <circle className={known ? "dot" : "dot dot-open"} cx={across(value)} cy="10" r="5" />}
+      {value !== null && <circle className={known ? "dot" : "dot dot-open"} cx={across(value)} cy="10" r="4" />}
     </svg>
   );
 }

@@ -1,5 +1,6 @@
 import { reportAddress } from "../api/client";
 import type { Run } from "../api/documents";
+import { ReportLink } from "../reports/ReportLink";
 import { MetricsPlot } from "./MetricsPlot";
 import { OtherBundles } from "./OtherBundles";
 import type { NamedMetric } from "./metrics";
@@ -21,9 +22,9 @@ function Promoted({ run }: { run: Run }) {
   return (
     <>
       <p>
-        Bundle <code title={run.bundle}>{run.bundle.slice(0, 8)}</code>, measured on test groups that no model was
-        trained on. Whiskers are 95 % intervals.{" "}
-        {report !== null && <a href={report}>Evaluation report</a>}
+        Bundle <code title={run.bundle}>{run.bundle.slice(0, 8)}</code>, measured on n test groups that no model was
+        trained on. Whiskers are 95 % intervals; rates (%) are better when lower, scores when higher.{" "}
+        {report !== null && <ReportLink address={report}>Evaluation report</ReportLink>}
       </p>
       {run.warnings.map((warning) => (
         <p key={warning} className="note note-warning">
@@ -62,7 +63,7 @@ function MetricsTable({ metrics }: { metrics: NamedMetric[] }) {
             <tr key={`${metric.model}.${metric.name}`}>
               <th scope="row">{metric.model}</th>
               <td>{metric.words}</td>
-              <td>{figure(metric.value)}</td>
+              <td>{figure(metric)}</td>
               <td>{interval(metric)}</td>
               <td>{metric.n}</td>
             </tr>

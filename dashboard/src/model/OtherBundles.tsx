@@ -1,5 +1,6 @@
 import { reportAddress } from "../api/client";
 import type { Run } from "../api/documents";
+import { ReportLink } from "../reports/ReportLink";
 import { useRuns } from "./useRuns";
 
 const DECISION: Record<string, string> = {
@@ -34,7 +35,7 @@ function OtherBundle({ run }: { run: Run }) {
         {report !== null && (
           <>
             {" · "}
-            <a href={report}>report of {run.bundle.slice(0, 8)}</a>
+            <ReportLink address={report}>{`report of ${run.bundle.slice(0, 8)}`}</ReportLink>
           </>
         )}
       </p>

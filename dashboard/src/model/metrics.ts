@@ -1,4 +1,5 @@
 import type { Metric, Run } from "../api/documents";
+import { percent } from "../verdicts/numbers";
 
 export interface NamedMetric extends Metric {
   model: string;
@@ -9,17 +10,19 @@ export interface NamedMetric extends Metric {
 const WORDS: Record<string, string> = {
   auroc: "AUROC",
   ap: "average precision",
-  escape: "escape (bad passed), lower is better",
-  overkill: "overkill (good failed), lower is better",
-  review_rate: "review rate, lower is better",
+  escape: "escape: bad parts passed",
+  overkill: "overkill: good parts failed",
+  review_rate: "held for review",
   f1: "F1",
   f2: "F2",
   dice: "Dice",
   pixel_auroc: "pixel AUROC",
 };
 
+// Shares of parts, where lower is better; everything else is a score, where higher is better.
+const RATES = ["escape", "overkill", "review_rate"];
 const MODELS = ["fused", "classifier", "segmenter", "anomaly"];
-const METRICS = Object.keys(WORDS);
+const METRICS = [...RATES, ...Object.keys(WORDS).filter((name) => !RATES.includes(name))];
 
 /** The metrics of a run by model, the fused verdict first; ones that are unknown here come last. */
 export function byModel(metrics: Run["metrics"]): [string, NamedMetric[]][] {
@@ -39,12 +42,16 @@ function place(order: readonly string[], name: string): number {
   return index < 0 ? order.length : index;
 }
 
-/** A value with three decimals, or that there is none. */
-export function figure(value: number | null): string {
-  return value === null ? "none" : value.toFixed(3);
+/** The value: a percentage for a rate, three decimals for a score, or that there is none. */
+export function figure({ name, value }: NamedMetric): string {
+  return value === null ? "none" : written(name, value);
 }
 
 /** The 95 % interval in words. */
-export function interval({ low, high }: Metric): string {
-  return low === null || high === null ? "too few samples" : `${figure(low)} to ${figure(high)}`;
+export function interval({ name, low, high }: NamedMetric): string {
+  return low === null || high === null ? "too few samples" : `${written(name, low)} to ${written(name, high)}`;
+}
+
+function written(name: string, value: number): string {
+  return RATES.includes(name) ? percent(value) : value.toFixed(3);
 }

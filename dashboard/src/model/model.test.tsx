@@ -16,7 +16,7 @@ test("the fused verdict comes first and metrics keep the order of the field", ()
   const [first] = known([run]);
   const order = byModel(first?.metrics ?? {}).map(([model, metrics]) => [model, metrics.map(({ name }) => name)]);
   expect(order).toEqual([
-    ["fused", ["auroc", "escape"]],
+    ["fused", ["escape", "auroc"]],
     ["classifier", ["auroc"]],
   ]);
 });
@@ -24,24 +24,25 @@ test("the fused verdict comes first and metrics keep the order of the field", ()
 test("a metric without an interval says that there are too few samples and gets no whisker", () => {
   const [first] = known([run]);
   render(<Model line="demo" run={first ?? null} />);
-  const escape = screen.getByRole("img", { name: /escape.*0.020, 95 % interval too few samples/ });
+  const escape = screen.getByRole("img", { name: /escape.*2.0 %, 95 % interval too few samples, 12 test groups/ });
   expect(escape.querySelectorAll(".span")).toHaveLength(0);
-  const auroc = screen.getByRole("img", { name: "AUROC: 0.970, 95 % interval 0.930 to 0.990" });
+  const auroc = screen.getByRole("img", { name: "AUROC: 0.970, 95 % interval 0.930 to 0.990, 40 test groups" });
   expect(auroc.querySelectorAll(".span")).toHaveLength(3);
 });
 
-test("the table gives the number of test groups", () => {
+test("the table and the plot give the number of test groups", () => {
   const [first] = known([run]);
   render(<Model line="demo" run={first ?? null} />);
   const row = within(screen.getByRole("table", { hidden: true })).getAllByRole("row", { hidden: true })[1];
-  expect(row?.textContent).toBe("fusedAUROC0.9700.930 to 0.99040");
+  expect(row?.textContent).toBe("fusedescape: bad parts passed2.0 %too few samples12");
+  expect(screen.getByText("n 12")).toBeTruthy();
 });
 
 test("warnings stand in plain sight, beside the report", () => {
   const [first] = known([run]);
   render(<Model line="demo" run={first ?? null} />);
   expect(screen.getByText(/started from random weights/).closest("details")).toBeNull();
-  expect(screen.getByRole("link", { name: "Evaluation report" }).getAttribute("href")).toBe(
+  expect(screen.getByRole("link", { name: /Evaluation report/ }).getAttribute("href")).toBe(
     "./reports/demo/evaluate/0123456789abcdef.html",
   );
 });

@@ -1,6 +1,7 @@
 import type { Night } from "../api/documents";
 import { Polled } from "../connection/Polled";
 import { Badge } from "../verdicts/Badge";
+import { whole } from "../verdicts/numbers";
 import { VerdictBar, VerdictCounts } from "../verdicts/VerdictBar";
 import { useNights } from "./useNights";
 
@@ -25,7 +26,9 @@ function Shown({ nights }: { nights: Night[] }) {
     <>
       {recent[0] !== undefined && (
         <>
-          <p className="quiet">Last night, {recent[0].day}</p>
+          <p className="quiet">
+            Last night, <time dateTime={recent[0].day}>{recent[0].day}</time>: {whole(recent[0].images)} images
+          </p>
           <VerdictCounts counts={recent[0]} />
         </>
       )}
@@ -38,6 +41,9 @@ function Shown({ nights }: { nights: Night[] }) {
           </li>
         ))}
       </ul>
+      <p className="quiet small">
+        Reconciled: the night's images, predictions and documents were counted and agree.
+      </p>
       <details>
         <summary>Nights as a table</summary>
         <NightsTable nights={nights} />
@@ -47,9 +53,8 @@ function Shown({ nights }: { nights: Night[] }) {
 }
 
 /** Whether images, predictions and documents of the night were counted and found equal. */
-function Reconciled({ reconciled }: { reconciled: boolean | null }) {
-  if (reconciled === null) return <Badge tone="quiet">not reconciled yet</Badge>;
-  return reconciled ? <Badge tone="good">reconciled</Badge> : <Badge tone="bad">counts differ</Badge>;
+function Reconciled({ reconciled }: { reconciled: boolean }) {
+  return reconciled ? <Badge tone="good">reconciled</Badge> : <Badge tone="warning">not reconciled</Badge>;
 }
 
 function NightsTable({ nights }: { nights: Night[] }) {
@@ -64,21 +69,19 @@ function NightsTable({ nights }: { nights: Night[] }) {
             <th scope="col">Review</th>
             <th scope="col">Fail</th>
             <th scope="col">Bundle</th>
-            <th scope="col">Counts</th>
+            <th scope="col">Reconciled</th>
           </tr>
         </thead>
         <tbody>
           {nights.map((night) => (
             <tr key={night.day}>
               <th scope="row">{night.day}</th>
-              <td>{night.images}</td>
-              <td>{night.pass}</td>
-              <td>{night.review}</td>
-              <td>{night.fail}</td>
+              <td>{whole(night.images)}</td>
+              <td>{whole(night.pass)}</td>
+              <td>{whole(night.review)}</td>
+              <td>{whole(night.fail)}</td>
               <td>{night.bundle ? <code>{night.bundle.slice(0, 8)}</code> : "none"}</td>
-              <td>
-                <Reconciled reconciled={night.reconciled} />
-              </td>
+              <td>{night.reconciled ? "yes" : "no"}</td>
             </tr>
           ))}
         </tbody>

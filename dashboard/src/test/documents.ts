@@ -46,9 +46,10 @@ export const driftWindow = {
   kind: "image",
   severity: "alarm",
   images: 100,
+  note: "",
   tests: [
-    { name: "contrast", statistic: 0.1, p_value: 0.4, threshold: 0.001, drifted: false },
-    { name: "brightness", statistic: 0.9, p_value: 0.00001, threshold: 0.001, drifted: true },
+    { name: "contrast", statistic: 0.1, p_value: 0.4, threshold: 0, effect: 0.1, drifted: false },
+    { name: "brightness", statistic: 0.9, p_value: 0.00001, threshold: 0.001, effect: 2.4, drifted: true },
   ],
   report: "demo/drift/2026-03-04.html",
 };
@@ -76,6 +77,6 @@ export const part = {
   p_defect: 0.43,
   defect_type: "scratch",
   scores: {},
-  area: null,
+  area: 0.021,
   bundle: "0123456789abcdef",
 };

@@ -1,4 +1,5 @@
 import type { Verdict } from "../api/documents";
+import { percent, whole } from "./numbers";
 
 export type Counts = Record<Verdict, number>;
 
@@ -6,7 +7,7 @@ const ORDER: readonly Verdict[] = ["pass", "review", "fail"];
 
 /** How the three counts read aloud. */
 export function countsInWords(counts: Counts): string {
-  return ORDER.map((verdict) => `${counts[verdict].toLocaleString("en")} ${verdict}`).join(", ");
+  return ORDER.map((verdict) => `${whole(counts[verdict])} ${verdict}`).join(", ");
 }
 
 interface Props {
@@ -58,6 +59,7 @@ export function VerdictFills() {
 
 /** Counts with their swatches: legend and numbers in one. */
 export function VerdictCounts({ counts }: { counts: Counts }) {
+  const all = counts.pass + counts.fail + counts.review;
   return (
     <ul className="verdict-counts">
       {ORDER.map((verdict) => (
@@ -65,7 +67,8 @@ export function VerdictCounts({ counts }: { counts: Counts }) {
           <svg width="12" height="12" aria-hidden="true" focusable="false">
             <rect width="12" height="12" fill={`url(#fill-${verdict})`} />
           </svg>
-          <strong>{counts[verdict].toLocaleString("en")}</strong> {verdict}
+          <strong>{whole(counts[verdict])}</strong> {verdict}
+          {all > 0 && <span className="quiet small"> {percent(counts[verdict] / all)}</span>}
         </li>
       ))}
     </ul>

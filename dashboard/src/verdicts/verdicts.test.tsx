@@ -2,6 +2,7 @@ import { render, screen } from "@testing-library/react";
 import { expect, test } from "vitest";
 
 import { SeverityBadge } from "./Badge";
+import { percent } from "./numbers";
 import { VerdictBar } from "./VerdictBar";
 
 function widths(container: HTMLElement): (string | null)[] {
@@ -24,4 +25,10 @@ test("a smaller night has a shorter bar, and an empty one none", () => {
 test("drift that was never measured is not shown as no drift", () => {
   render(<SeverityBadge severity={null} />);
   expect(screen.getByText(/drift not measured yet/)).toBeTruthy();
+});
+
+test("a percentage never rounds a few to none, nor most to all", () => {
+  expect([0, 0.0001, 0.021, 0.15, 0.5, 0.953, 0.9999, 1].map(percent)).toEqual([
+    "0 %", "<0.1 %", "2.1 %", "15 %", "50 %", "95.3 %", ">99.9 %", "100 %",
+  ]);
 });
