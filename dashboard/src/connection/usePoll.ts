@@ -14,12 +14,16 @@ export interface Poll<T> {
 }
 
 interface Known<T> extends Poll<T> {
-  path: string;
+  subject: string;
 }
 
-/** GET `path` now and every 15 seconds. `guard` must be the same function on every render. */
-export function usePoll<T>(path: string, guard: Guard<T>): Poll<T> {
-  const [known, setKnown] = useState<Known<T>>({ path, data: undefined, error: undefined });
+/**
+ * GET `path` now and every 15 seconds. `guard` must be the same function on every render.
+ *
+ * Data stay in sight while another path of the same `subject` is read, such as more of one list.
+ */
+export function usePoll<T>(path: string, guard: Guard<T>, subject: string = path): Poll<T> {
+  const [known, setKnown] = useState<Known<T>>({ subject, data: undefined, error: undefined });
 
   useEffect(() => {
     const stop = new AbortController();
@@ -29,12 +33,12 @@ export function usePoll<T>(path: string, guard: Guard<T>): Poll<T> {
       try {
         const data = await read(path, guard, stop.signal);
         if (stop.signal.aborted) return;
-        setKnown({ path, data, error: undefined });
+        setKnown({ subject, data, error: undefined });
         connection.succeeded(path);
       } catch (thrown) {
         if (stop.signal.aborted) return;
         const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-        setKnown((before) => ({ path, data: before.path === path ? before.data : undefined, error }));
+        setKnown((before) => ({ subject, data: before.subject === subject ? before.data : undefined, error }));
         connection.failed(path, error);
       }
       timer = setTimeout(() => void ask(), POLL_MS);
@@ -46,7 +50,7 @@ export function usePoll<T>(path: string, guard: Guard<T>): Poll<T> {
       clearTimeout(timer);
       connection.forget(path);
     };
-  }, [path, guard]);
+  }, [path, guard, subject]);
 
-  return known.path === path ? known : { data: undefined, error: undefined };
+  return known.subject === subject ? known : { data: undefined, error: undefined };
 }

@@ -2,10 +2,13 @@ import { useState } from "react";
 
 import { imageAddress } from "../api/client";
 import type { Part } from "../api/documents";
-import { VerdictBadge } from "../verdicts/Badge";
+import { Badge, VerdictBadge } from "../verdicts/Badge";
+import { percent } from "../verdicts/numbers";
 import { ReviewForm } from "./ReviewForm";
+import { useReview } from "./useReview";
 
 export function PartCard({ line, part }: { line: string; part: Part }) {
+  const [sending, send] = useReview(line);
   const name = part.part || part.object;
   const title = part.camera ? `${name}, camera ${part.camera}` : name;
   return (
@@ -14,13 +17,14 @@ export function PartCard({ line, part }: { line: string; part: Part }) {
       <div className="part-body">
         <h3>{title}</h3>
         <p>
-          <VerdictBadge verdict={part.verdict} />
+          <VerdictBadge verdict={part.verdict} />{" "}
+          {sending.state === "sent" && <Badge tone="quiet">{`your verdict: ${sending.verdict}`}</Badge>}
         </p>
         {part.reason !== null && part.reason !== "" && <p>{part.reason}</p>}
         <p className="quiet">{facts(part)}</p>
         <details>
           <summary>Review {title}</summary>
-          <ReviewForm line={line} part={part} title={title} />
+          <ReviewForm part={part} title={title} sending={sending} send={send} />
         </details>
       </div>
     </li>
@@ -33,6 +37,7 @@ function facts(part: Part): string {
     part.lot ? `lot ${part.lot}` : null,
     part.p_defect === null ? "no score" : `p(defect) ${part.p_defect.toFixed(3)}`,
     part.defect_type || null,
+    part.area === null ? null : `${percent(part.area)} of the image`,
   ]
     .filter((fact) => fact !== null)
     .join(" · ");
@@ -42,7 +47,7 @@ function Thumbnail({ address, title }: { address: string; title: string }) {
   const [missing, setMissing] = useState(false);
   if (missing) return <p className="thumbnail empty">Picture not available</p>;
   return (
-    <a className="thumbnail" href={address}>
+    <a className="thumbnail" href={address} target="_blank" rel="noreferrer">
       <img src={address} alt={`Picture of ${title}`} loading="lazy" onError={() => setMissing(true)} />
     </a>
   );

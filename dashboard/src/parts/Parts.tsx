@@ -1,54 +1,42 @@
 import { useState } from "react";
 
+import type { Part } from "../api/documents";
 import { Polled } from "../connection/Polled";
 import { PartCard } from "./PartCard";
+import { PartsFilter } from "./PartsFilter";
 import type { Filter } from "./useParts";
-import { PARTS_SHOWN, useParts } from "./useParts";
-
-const FILTERS: readonly [Filter, string][] = [
-  ["all", "All"],
-  ["review", "Held for review"],
-  ["fail", "Failed"],
-];
+import { PARTS_MOST, PARTS_STEP, useParts } from "./useParts";
 
 export function Parts({ line }: { line: string }) {
   const [filter, setFilter] = useState<Filter>("all");
-  const parts = useParts(line, filter);
+  const [day, setDay] = useState("");
+  const [limit, setLimit] = useState(PARTS_STEP);
+  const parts = useParts(line, filter, day, limit);
   return (
     <section className="panel" aria-labelledby="parts-heading">
       <h2 id="parts-heading">Parts held or failed</h2>
-      <fieldset className="filter">
-        <legend>Show</legend>
-        {FILTERS.map(([value, words]) => (
-          <label key={value}>
-            <input
-              type="radio"
-              name="parts-filter"
-              value={value}
-              checked={filter === value}
-              onChange={() => setFilter(value)}
-            />{" "}
-            {words}
-          </label>
-        ))}
-      </fieldset>
+      <PartsFilter line={line} filter={filter} onFilter={setFilter} day={day} onDay={setDay} />
       <Polled poll={parts} what="the parts">
         {(known) =>
-          known.length === 0 ? (
-            <p className="empty">{EMPTY[filter]}</p>
-          ) : (
-            <>
-              <ul className="parts">
-                {known.map((part) => (
-                  <PartCard key={`${part.day} ${part.sha256}`} line={line} part={part} />
-                ))}
-              </ul>
-              {known.length >= PARTS_SHOWN && <p className="quiet">The newest {PARTS_SHOWN} are shown.</p>}
-            </>
-          )
+          known.length === 0 ? <p className="empty">{EMPTY[filter]}</p> : <Cards line={line} parts={known} />
         }
       </Polled>
+      {(parts.data?.length ?? 0) >= limit && limit < PARTS_MOST && (
+        <button type="button" className="more" onClick={() => setLimit(limit + PARTS_STEP)}>
+          Show {PARTS_STEP} more
+        </button>
+      )}
     </section>
+  );
+}
+
+function Cards({ line, parts }: { line: string; parts: Part[] }) {
+  return (
+    <ul className="parts">
+      {parts.map((part) => (
+        <PartCard key={`${part.day} ${part.sha256}`} line={line} part={part} />
+      ))}
+    </ul>
   );
 }
 

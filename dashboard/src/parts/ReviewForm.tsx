@@ -2,21 +2,21 @@ import { useState } from "react";
 import type { FormEvent } from "react";
 
 import type { Part } from "../api/documents";
-import type { Sending } from "./useReview";
-import { accessToken, reviewerName, useReview } from "./useReview";
+import { accessToken, reviewerName } from "./remembered";
+import type { Send, Sending } from "./useReview";
 
 // What the server accepts as a name; it becomes part of a document's id.
 const NAME = "(?=.*\\S)[\\p{L}\\p{N}_.@+ \\-]{1,64}";
 
 interface Props {
-  line: string;
   part: Part;
   title: string;
+  sending: Sending;
+  send: Send;
 }
 
 /** Takes a person's verdict on a part. */
-export function ReviewForm({ line, part, title }: Props) {
-  const [sending, send] = useReview(line);
+export function ReviewForm({ part, title, sending, send }: Props) {
   const [verdict, setVerdict] = useState<"pass" | "fail" | null>(null);
   const [asksForToken, setAsksForToken] = useState(false);
   if (sending.state === "failed" && sending.unauthorised && !asksForToken) setAsksForToken(true);
@@ -91,6 +91,14 @@ export function ReviewForm({ line, part, title }: Props) {
 }
 
 function words(sending: Sending): string {
-  if (sending.state === "failed") return `■ Not stored: ${sending.message}`;
-  return { open: "", sending: "Sending…", sent: "● Stored. It becomes a label at the next review run." }[sending.state];
+  switch (sending.state) {
+    case "open":
+      return "";
+    case "sending":
+      return "Sending…";
+    case "sent":
+      return "● Stored. It becomes a label at the next review run.";
+    case "failed":
+      return `■ Not stored: ${sending.message}`;
+  }
 }

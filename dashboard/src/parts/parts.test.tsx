@@ -1,7 +1,7 @@
 import { fireEvent, render, screen, waitFor, within } from "@testing-library/react";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 
-import { part } from "../test/documents";
+import { night, part } from "../test/documents";
 import { fakeApi } from "../test/fakeApi";
 import { Parts } from "./Parts";
 
@@ -22,7 +22,7 @@ test("a held part shows its picture, reason and chance of a defect", async () =>
   const picture = await screen.findByRole("img", { name: "Picture of P-17, camera top" });
   expect(picture.getAttribute("src")).toBe(`./v1/lines/demo/images/${part.sha256}`);
   expect(screen.getByText("between the thresholds")).toBeTruthy();
-  expect(screen.getByText("2026-03-04 · lot L-3 · p(defect) 0.430 · scratch")).toBeTruthy();
+  expect(screen.getByText("2026-03-04 · lot L-3 · p(defect) 0.430 · scratch · 2.1 % of the image")).toBeTruthy();
 });
 
 test("a picture that cannot be loaded is said to be missing", async () => {
@@ -75,4 +75,44 @@ test("a server that asks for a token gets the one that is typed in", async () =>
   fireEvent.submit(form);
   expect(await screen.findByText(/Stored\./)).toBeTruthy();
   expect(api.sent.at(-1)?.authorisation).toBe("Bearer s3cret");
+});
+
+test("a part that was just reviewed shows the verdict that was given", async () => {
+  fakeApi({ [parts]: { items: [part] }, "/v1/lines/demo/reviews": {} });
+  fireEvent.submit(await openReview("fail"));
+  expect(await screen.findByText(/your verdict: fail/)).toBeTruthy();
+});
+
+test("the night narrows the parts", async () => {
+  const api = fakeApi({ [parts]: { items: [] }, "/v1/lines/demo/nights": { items: [night] } });
+  render(<Parts line="demo" />);
+  await screen.findByRole("option", { name: "2026-03-04" });
+  fireEvent.change(screen.getByLabelText("Night"), { target: { value: "2026-03-04" } });
+  await waitFor(() => expect(api.asked).toContain("/v1/lines/demo/parts?limit=48&day=2026-03-04"));
+});
+
+test("more parts are read on demand, and the first ones stay in sight meanwhile", async () => {
+  const many = Array.from({ length: 48 }, (_, place) => ({
+    ...part,
+    part: `P-${place}`,
+    sha256: `${place}`.padStart(64, "0"),
+  }));
+  const api = fakeApi({ [parts]: { items: many } });
+  render(<Parts line="demo" />);
+  fireEvent.click(await screen.findByRole("button", { name: "Show 48 more" }));
+  expect(screen.getByRole("heading", { name: "P-0, camera top" })).toBeTruthy();
+  await waitFor(() => expect(api.asked).toContain("/v1/lines/demo/parts?limit=96"));
+  await waitFor(() => expect(screen.queryByRole("button", { name: "Show 48 more" })).toBeNull());
+});
+
+test("a browser that keeps nothing can still send a review", async () => {
+  const refuse = () => {
+    throw new DOMException("storage is blocked", "SecurityError");
+  };
+  vi.spyOn(Storage.prototype, "getItem").mockImplementation(refuse);
+  vi.spyOn(Storage.prototype, "setItem").mockImplementation(refuse);
+  fakeApi({ [parts]: { items: [part] }, "/v1/lines/demo/reviews": {} });
+  fireEvent.submit(await openReview("pass"));
+  expect(await screen.findByText(/Stored\./)).toBeTruthy();
+  vi.restoreAllMocks();
 });

@@ -2,34 +2,24 @@ import { useState } from "react";
 
 import { ApiError, postReview } from "../api/client";
 import type { Review } from "../api/documents";
+import { remember } from "./remembered";
 
 export type Sending =
-  | { state: "open" | "sending" | "sent" }
+  | { state: "open" | "sending" }
+  | { state: "sent"; verdict: Review["verdict"] }
   | { state: "failed"; message: string; unauthorised: boolean };
 
-const NAME_KEY = "loupe.reviewer";
-const TOKEN_KEY = "loupe.token";
+export type Send = (review: Review, token: string) => Promise<void>;
 
-/** The name that was last used in this browser. */
-export function reviewerName(): string {
-  return localStorage.getItem(NAME_KEY) ?? "";
-}
-
-/** The access token of this browser tab; forgotten when the tab is closed. */
-export function accessToken(): string {
-  return sessionStorage.getItem(TOKEN_KEY) ?? "";
-}
-
-export function useReview(line: string): [Sending, (review: Review, token: string) => Promise<void>] {
+export function useReview(line: string): [Sending, Send] {
   const [sending, setSending] = useState<Sending>({ state: "open" });
 
-  const send = async (review: Review, token: string): Promise<void> => {
+  const send: Send = async (review, token) => {
     setSending({ state: "sending" });
     try {
       await postReview(line, review, token);
-      localStorage.setItem(NAME_KEY, review.by);
-      if (token !== "") sessionStorage.setItem(TOKEN_KEY, token);
-      setSending({ state: "sent" });
+      remember(review.by, token);
+      setSending({ state: "sent", verdict: review.verdict });
     } catch (error) {
       const unauthorised = error instanceof ApiError && error.status === 401;
       setSending({ state: "failed", message: error instanceof Error ? error.message : String(error), unauthorised });
