@@ -32,7 +32,7 @@ async function line({ page, address }) {
   await open(page, address, ...PAGES[0]);
   await page.getByRole("link", { name: "Demo line" }).press("Enter");
   await page.getByRole("heading", { level: 1, name: "Demo line" }).waitFor();
-  await page.getByText("counts differ").first().waitFor();
+  await page.getByText("not reconciled").first().waitFor();
   await page.getByText("started from random weights").waitFor();
   await page.getByRole("img", { name: /escape.*too few samples/ }).waitFor();
   const picture = page.getByRole("img", { name: "Picture of P-01, camera top" });
@@ -41,8 +41,11 @@ async function line({ page, address }) {
   await page.getByRole("radio", { name: "Failed" }).check();
   await page.getByText("beyond the fail threshold").first().waitFor();
   assert.equal(await page.getByText("between the thresholds").count(), 0, "a held part is shown among the failed");
-  const report = await page.getByRole("link", { name: "Evaluation report" }).evaluate((link) => link.href);
-  assert.equal((await fetch(report)).status, 200, `${report} does not open`);
+  await page.getByText("too few images: 12 of 30").first().waitFor();
+  for (const name of ["Evaluation report", "Drift report of 2026-03-04, image"]) {
+    const report = await page.locator("a", { hasText: name }).evaluate((link) => link.href);
+    assert.equal((await fetch(report)).status, 200, `${report} does not open`);
+  }
 }
 
 async function review({ page, address, home }) {

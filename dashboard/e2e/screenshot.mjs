@@ -1,24 +1,34 @@
-// `npm run screenshot -- URL OUT.png [width height]`: the whole page as a picture. DARK=1 for the dark theme.
+// `npm run screenshot -- --url URL --out FILE.png [--width 1280] [--height 900] [--dark]`: the whole page as a picture.
+import { parseArgs } from "node:util";
+
 import { findChromium, startChromium } from "./browser.mjs";
 
-const [url, out, width = "1280", height = "900"] = process.argv.slice(2);
+const { values } = parseArgs({
+  options: {
+    url: { type: "string" },
+    out: { type: "string" },
+    width: { type: "string", default: "1280" },
+    height: { type: "string", default: "900" },
+    dark: { type: "boolean", default: false },
+  },
+});
 const chromium = findChromium();
-if (url === undefined || out === undefined || chromium === undefined) {
-  const problem = chromium === undefined ? "no Chromium; LOUPE_CHROMIUM names one" : "URL and OUT.png are needed";
-  console.error(`screenshot: ${problem}\nusage: npm run screenshot -- URL OUT.png [width height]`);
+if (values.url === undefined || values.out === undefined || chromium === undefined) {
+  const problem = chromium === undefined ? "no Chromium; LOUPE_CHROMIUM names one" : "--url and --out are needed";
+  console.error(`screenshot: ${problem}\nusage: npm run screenshot -- --url URL --out FILE.png`);
   process.exit(2);
 }
 
 const browser = await startChromium(chromium);
 try {
-  const colorScheme = process.env.DARK === "1" ? "dark" : "light";
-  const page = await browser.newPage({ viewport: { width: Number(width), height: Number(height) }, colorScheme });
-  await page.goto(url, { waitUntil: "networkidle" });
+  const viewport = { width: Number(values.width), height: Number(values.height) };
+  const page = await browser.newPage({ viewport, colorScheme: values.dark ? "dark" : "light" });
+  await page.goto(values.url, { waitUntil: "networkidle" });
   // Pictures below the fold are lazy; a full-page picture wants them too.
   await page.evaluate(() => document.querySelectorAll("img").forEach((image) => (image.loading = "eager")));
   await page.waitForLoadState("networkidle");
   await page.waitForFunction(() => [...document.images].every((image) => image.complete));
-  await page.screenshot({ path: out, fullPage: true });
+  await page.screenshot({ path: values.out, fullPage: true });
 } finally {
   await browser.close();
 }

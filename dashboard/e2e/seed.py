@@ -33,13 +33,13 @@ def _night(day: str, passed: int, fail: int, review: int, *, reconciled: bool) -
 
 
 def _run(bundle: str, decision: str, reasons: list[str]) -> Document:
-    def metric(value: float, low: float | None, high: float | None) -> Document:
-        return {"value": value, "low": low, "high": high, "n": 42}
+    def metric(value: float, low: float | None, high: float | None, n: int = 42) -> Document:
+        return {"value": value, "low": low, "high": high, "n": n}
 
     metrics = {
         "fused.auroc": metric(0.982, 0.951, 0.996),
         "fused.ap": metric(0.961, 0.902, 0.991),
-        "fused.escape": metric(0.021, None, None),
+        "fused.escape": metric(0.021, None, None, 9),
         "fused.overkill": metric(0.034, 0.0, 0.081),
         "fused.review_rate": metric(0.15, 0.09, 0.22),
         "classifier.auroc": metric(0.94, 0.88, 0.98),
@@ -60,13 +60,20 @@ def _window(day: str, kind: str, severity: str) -> Document:
             "name": name,
             "statistic": 0.81 if drifted and place == 0 else 0.07,
             "p_value": 2.1e-9 if drifted and place == 0 else 0.41,
-            "threshold": 0.00125,
+            "threshold": 0.00125 if drifted and place == 0 else 0.0,
+            "effect": 2.4 if drifted and place == 0 else 0.1,
             "drifted": drifted and place == 0,
         }
         for place, name in enumerate(_NAMES)
     ]
     names = {"line": "demo", "day": day, "kind": kind, "severity": severity}
-    return names | {"images": 100, "tests": tests, "report": f"demo/drift/{day}-{kind}.html"}
+    report = f"reports/demo/drift/{day}-{kind}.html"
+    return names | {"images": 100, "note": "", "tests": tests, "report": report}
+
+
+def _untested(day: str, kind: str) -> Document:
+    found = {"severity": "none", "images": 12, "note": "too few images: 12 of 30", "tests": []}
+    return {"line": "demo", "day": day, "kind": kind, "report": ""} | found
 
 
 def _store_image(home: Home, seed: int) -> str:
@@ -97,7 +104,7 @@ def _part(home: Home, number: int) -> Document:
         "p_defect": 0.97 if failed else 0.31 + number / 20,
         "defect_type": "scratch",
         "scores": {"classifier": 1.2, "anomaly": 3.4},
-        "area": None,
+        "area": 0.021,
         "bundle": _BUNDLE,
     }
 
@@ -110,7 +117,7 @@ def _write(store: ResultStore, home: Home) -> int:
         _line("dealt", "Dealt line", spread=dealt),
     ]
     nights = [
-        _night(_DAYS[0], 64, 2, 6, reconciled=True),
+        _night(_DAYS[0], 9, 1, 2, reconciled=True),
         _night(_DAYS[1], 88, 3, 9, reconciled=False),
         _night(_DAYS[2], 80, 5, 15, reconciled=True),
     ]
@@ -119,7 +126,8 @@ def _write(store: ResultStore, home: Home) -> int:
         _run("fedcba9876543210", "kept", ["more escapes than the champion: 0.050 against 0.021"]),
     ]
     kinds = ("embedding", "image", "model")
-    windows = [_window(day, kind, "none") for day in _DAYS[:2] for kind in kinds]
+    windows = [_untested(_DAYS[0], kind) for kind in kinds]
+    windows += [_window(_DAYS[1], kind, "none") for kind in kinds]
     windows += [
         _window(_DAYS[2], kind, severity)
         for kind, severity in zip(kinds, ("warning", "alarm", "none"), strict=True)
@@ -140,13 +148,13 @@ def _write(store: ResultStore, home: Home) -> int:
     store.put("windows", {f"demo__{w['day']}__{w['kind']}": w for w in windows})
     store.put("alerts", {f"demo__{_DAYS[2]}__image": alert})
     store.put("parts", {f"demo__{_DAYS[2]}__{p['sha256'][:16]}": p for p in parts})
-    _write_reports(home, [runs[0]["report"], *(window["report"] for window in windows)])
+    _write_reports(home, [run["report"] for run in runs] + [w["report"] for w in windows])
     return len(lines) + len(nights) + len(runs) + len(windows) + 1 + len(parts)
 
 
 def _write_reports(home: Home, names: list[str]) -> None:
-    for name in names:
-        page = home.root / "reports" / name
+    for name in filter(None, names):
+        page = home.root / "reports" / name.removeprefix("reports/")
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(f"<!doctype html><title>{name}</title><h1>{name}</h1>", encoding="utf-8")
 
