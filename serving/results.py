@@ -102,7 +102,7 @@ def _latest_night(here: Installation, line: str) -> Document | None:
 def _glance(here: Installation, document: Document) -> Document:
     name = document["line"]
     newest = here.store.find("windows", {"line": name}, descending=True, limit=1)
-    severity, alert_count = "none", 0
+    severity, alert_count = None, 0
     if newest:
         day = {"line": name, "day": newest[0]["day"]}
         windows_of_day = here.store.find("windows", day)

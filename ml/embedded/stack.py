@@ -124,6 +124,8 @@ def _environment(env: Env, project: Path, addresses: Addresses) -> dict[str, str
         "LOUPE_HOME": str(env.home),
         "LOUPE_LINES": str(env.lines),
         "LOUPE_DASHBOARD_URL": f"{addresses.dashboard}/",
+        # MLflow's job runners serve features that Loupe does not use, at 1.5 GB.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         # Training shares the cores with Airflow: a thread that waits must not spin.
         "OMP_WAIT_POLICY": "PASSIVE",
         MARK: str(env.home),

@@ -10,7 +10,7 @@ def test_a_line_file_alone_is_shown(client):
     assert line["title"] == "Tiny plates"
     assert line["models"] == ["classifier", "segmenter", "anomaly"]
     assert (line["bundle"], line["night"], line["severity"], line["alerts"]) == (
-        None, None, "none", 0,
+        None, None, None, 0,
     )  # fmt: skip
     body = client.get(f"/v1/lines/{LINE}").get_json()
     assert (body["run"], body["night"]) == (None, None)

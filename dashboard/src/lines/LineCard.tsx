@@ -16,7 +16,7 @@ export function LineCard({ line }: { line: LineAtAGlance }) {
       <Champion bundle={line.bundle} />
       <p className="badges">
         {/* Before the first night there is nothing that drift could have been measured on. */}
-        <SeverityBadge severity={line.night === null ? null : line.severity} />
+        <SeverityBadge severity={line.severity} />
         <OpenAlerts alerts={line.alerts} />
       </p>
       {line.spread && <p className="quiet">Days are dealt, not captured.</p>}

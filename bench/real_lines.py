@@ -1,0 +1,89 @@
+"""Run the demo on the real lines and write one row for each into RESULTS.md.
+
+    python bench/real_lines.py [line ...]
+
+Each line runs through the real Airflow in a home of its own (`.loupe-bench/<line>`), so a second
+call resumes. Needs the images and weights that the line files name.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ml.results import open_results
+from ml.settings import Env, Home, load_line
+
+PROJECT = Path(__file__).parents[1]
+HOMES = PROJECT / ".loupe-bench"
+RESULTS = PROJECT / "bench" / "RESULTS.md"
+LINES = ("kolektor_sdd", "casting", "magnetic_tile")
+FIGURES = ("fused.auroc", "fused.escape", "fused.overkill", "fused.review_rate")
+START, END = "<!-- real lines -->\n", "<!-- end -->\n"
+
+
+def run(name: str) -> tuple[int, float]:
+    """Exit status and minutes of one demo."""
+    started = time.monotonic()
+    source = str(PROJECT / load_line(PROJECT / "lines" / f"{name}.toml").source.uri)
+    done = subprocess.run(
+        [sys.executable, "-m", "ml.cli", "demo", "--once", "--line", name, "--data", source],
+        cwd=PROJECT,
+        env={**os.environ, "LOUPE_HOME": str(HOMES / name)},
+        check=False,
+    )
+    return done.returncode, (time.monotonic() - started) / 60
+
+
+def row(name: str, minutes: float) -> str:
+    """The table row of a line: figures on held-out test groups, nights, drift."""
+    env = Env.read({"LOUPE_HOME": str(HOMES / name)})
+    store = open_results(env, Home(env.home))
+    bundle = (store.get("lines", name) or {}).get("bundle", "")
+    metrics = (store.get("runs", f"{name}__{bundle}") or {}).get("metrics", {})
+    each = [
+        f"{model} {shown(metrics[key])}"
+        for model in ("classifier", "segmenter", "anomaly")
+        if (key := f"{model}.auroc") in metrics
+    ]
+    nights = store.find("nights", {"line": name}, order_by="day")
+    verdicts = "; ".join(f"{n['pass']} / {n['review']} / {n['fail']}" for n in nights)
+    severities = ", ".join(
+        f"{window['kind']} {window['severity']}"
+        for window in store.find("windows", {"line": name})
+        if window["severity"] != "none"
+    )
+    cells = [name, f"{minutes:.1f}", "<br>".join(each), *(shown(metrics.get(f)) for f in FIGURES)]
+    return "| " + " | ".join([*cells, verdicts, severities or "none"]) + " |"
+
+
+def shown(metric: dict[str, float | None] | None) -> str:
+    """`0.951 (0.91–0.98, n 34)`."""
+    if metric is None or metric["value"] is None:
+        return "not defined"
+    if metric["low"] is None:
+        return f"{metric['value']:.3f} (too few, n {metric['n']})"
+    return f"{metric['value']:.3f} ({metric['low']:.2f}–{metric['high']:.2f}, n {metric['n']})"
+
+
+def main() -> None:
+    """Run the lines that were asked for and put their rows into RESULTS.md."""
+    names = sys.argv[1:] or LINES
+    text = RESULTS.read_text()
+    before, _, rest = text.partition(START)
+    table, _, after = rest.partition(END)
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in table.splitlines()[2:]}
+    for name in names:
+        status, minutes = run(name)
+        if status:
+            sys.exit(f"{name}: the demo ended with status {status}")
+        rows[name] = row(name, minutes)
+        head = "\n".join(table.splitlines()[:2])
+        table = "\n".join([head, *(rows[key] for key in sorted(rows))]) + "\n"
+        RESULTS.write_text(before + START + table + END + after)
+        print(rows[name])
+
+
+if __name__ == "__main__":
+    main()

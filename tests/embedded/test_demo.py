@@ -1,0 +1,173 @@
+"""The main job through a real Airflow: it ends well, repeats without adding, survives SIGKILL."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from ml.data import catalog
+from ml.embedded.stack import MARK, end_processes
+from ml.settings import Home
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
+
+_LINE = """
+name = "tiny"
+title = "Tiny line"
+models = ["classifier", "anomaly"]
+[source]
+uri = "{source}"
+spread = {{ days = 5, start = 2026-01-05 }}
+[source.layout]
+kind = "class_folders"
+[backbone]
+name = "test_resnet"
+weights = "none"
+[classifier]
+size = [32, 32]
+epochs = 3
+[anomaly]
+size = [32, 32]
+strides = [8]
+bank = 64
+[gate]
+min_auroc = 0.0
+[night]
+shard_images = 8
+[monitor]
+min_images = 5
+retrain = false
+"""
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory):
+    """A line file over sixty small pictures, a third with a bright square."""
+    folder = tmp_path_factory.mktemp("tiny-line")
+    random = np.random.default_rng(1)
+    for number in range(60):
+        image = random.integers(60, 140, (32, 32, 3)).astype(np.uint8)
+        defective = number % 3 == 0
+        if defective:
+            image[8:18, 8:18] = 250
+        path = folder / "source" / ("dent" if defective else "ok") / f"part{number:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    path = folder / "lines" / "tiny.toml"
+    path.parent.mkdir()
+    path.write_text(_LINE.format(source=folder / "source"))
+    return path
+
+
+class Run:
+    """One `loupe demo --once` as a process, in a home."""
+
+    def __init__(self, project: Path, line: Path, home: Path) -> None:
+        self.home = home
+        self.log = home.with_suffix(".log")
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ml.cli", "demo", "--once", "--line", "tiny"],
+                cwd=project,
+                stdout=output,
+                stderr=output,
+                env={
+                    **os.environ,
+                    "LOUPE_HOME": str(home),
+                    "LOUPE_LINES": str(line.parent),
+                    "LOUPE_THREADS": "1",
+                },
+            )
+
+    def finish(self) -> int:
+        return self.process.wait(600)
+
+    def kill_when(self, moment) -> None:
+        """SIGKILL the demo and everything that it started, as a power cut would."""
+        deadline = time.monotonic() + 300
+        while not moment():
+            assert self.process.poll() is None, self.log.read_text()[-2000:]
+            assert time.monotonic() < deadline, "the moment never came"
+            time.sleep(0.05)
+        marked = [one for one in psutil.process_iter() if self._is_mine(one)]
+        self.process.kill()
+        self.process.wait()
+        for one in marked:
+            try:
+                one.send_signal(signal.SIGKILL)
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(marked, timeout=10)
+
+    def _is_mine(self, process: psutil.Process) -> bool:
+        try:
+            return process.environ().get(MARK) == str(self.home)
+        except (psutil.Error, OSError):
+            return False
+
+
+def _everything(home: Path) -> dict[str, object]:
+    """All documents and all predictions."""
+    with sqlite3.connect(home / "results.db") as connection:
+        rows = connection.execute("SELECT collection, id, body FROM documents").fetchall()
+    documents = {f"{collection}/{name}": json.loads(body) for collection, name, body in rows}
+    predictions = catalog.read_predictions(Home(home), "tiny").to_pylist()
+    return {"documents": documents, "predictions": predictions}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(project, line, tmp_path_factory):
+    """The home of a demo that nobody disturbed."""
+    home = tmp_path_factory.mktemp("undisturbed") / "home"
+    run = Run(project, line, home)
+    try:
+        assert run.finish() == 0, run.log.read_text()[-3000:]
+    finally:
+        end_processes(home)
+    return run
+
+
+def test_the_demo_ends_well_and_leaves_nothing_running(undisturbed):
+    text = undisturbed.log.read_text()
+    assert "every run succeeded" in text
+    assert "60 accepted, 0 quarantined, 0 duplicate" in text
+    assert end_processes(undisturbed.home) == 0
+    nights = _everything(undisturbed.home)["documents"]
+    assert {name for name in nights if name.startswith("nights/")} == {
+        "nights/tiny__2026-01-08",
+        "nights/tiny__2026-01-09",
+    }
+    assert all(nights[name]["reconciled"] for name in nights if name.startswith("nights/"))
+
+
+def test_a_second_run_adds_nothing(project, line, undisturbed):
+    before = _everything(undisturbed.home)
+    again = Run(project, line, undisturbed.home)
+    assert again.finish() == 0
+    assert _everything(undisturbed.home) == before
+    assert "train 2026-01-07: done before" in again.log.read_text()
+
+
+def test_killed_in_training_and_in_the_night_it_ends_with_the_same_documents(
+    project, line, undisturbed, tmp_path
+):
+    home = tmp_path / "home"
+    try:
+        training = Run(project, line, home)
+        training.kill_when(lambda: any(home.glob("training/tiny/*/checkpoint.safetensors")))
+        night = Run(project, line, home)
+        night.kill_when(lambda: (home / "catalog/tiny/predictions/_delta_log").exists())
+        last = Run(project, line, home)
+        assert last.finish() == 0, last.log.read_text()[-3000:]
+    finally:
+        end_processes(home)
+    assert _everything(home) == _everything(undisturbed.home)
