@@ -1,10 +1,15 @@
 """The command line explains itself, fails clearly, and prints one JSON result."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
+
+from ml.cli import main
+
+COMMANDS = main.list_commands(None)
 
 
 @pytest.fixture
@@ -12,8 +17,6 @@ def loupe(project, tmp_path):
     """Run `loupe` as a person would, with a home of its own."""
 
     def run(*arguments, **environ):
-        import os
-
         return subprocess.run(
             [sys.executable, "-m", "ml.cli", *arguments],
             capture_output=True,
@@ -28,30 +31,14 @@ def loupe(project, tmp_path):
 
 def test_help_names_every_step(loupe):
     text = loupe("--help").stdout
-    for step in [
-        "ingest",
-        "validate",
-        "snapshot",
-        "train",
-        "evaluate",
-        "gate",
-        "promote",
-        "shards",
-        "predict",
-    ]:
-        assert f"  {step} " in text
-    for step in [
-        "publish",
-        "reconcile",
-        "drift",
-        "review",
-        "audit",
-        "doctor",
-        "demo",
-        "serve",
-        "line",
-    ]:
-        assert f"  {step} " in text
+    missing = [command for command in COMMANDS if f"  {command} " not in text]
+    assert not missing
+
+
+def test_the_readme_names_every_command(project):
+    text = (project / "README.md").read_text()
+    missing = [command for command in COMMANDS if f"loupe {command}" not in text]
+    assert not missing
 
 
 def test_doctor_finds_this_installation_complete(loupe):

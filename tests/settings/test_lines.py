@@ -4,6 +4,7 @@ import pytest
 
 from ml.errors import SettingsError
 from ml.settings import Env, load_line, load_lines
+from ml.settings.line import LayoutConfig, LineConfig
 
 GOOD = """
 name = "housing"
@@ -64,6 +65,24 @@ def test_a_file_under_another_name_is_refused(tmp_path):
 def test_every_shipped_line_is_right(project):
     names = [load_line(path).name for path in load_lines(project / "lines").values()]
     assert names == ["casting", "demo", "kolektor_sdd", "magnetic_tile"]
+
+
+def test_the_readme_names_every_key(project):
+    readme = (project / "README.md").read_text().splitlines()
+    rows = {row.split("|")[1].strip(" `"): row for row in readme if row.startswith("|")}
+    tables = {
+        "top": LineConfig,
+        "source.layout": LayoutConfig,
+        **{name: field.annotation for name, field in LineConfig.model_fields.items()},
+    }
+    missing = [
+        f"{table}.{key}"
+        for table, section in tables.items()
+        for key, field in getattr(section, "model_fields", {}).items()
+        if not hasattr(field.annotation, "model_fields")
+        and f"`{key}`" not in rows.get(table, "")
+    ]
+    assert not missing
 
 
 @pytest.mark.parametrize(
