@@ -79,8 +79,7 @@ def test_the_readme_names_every_key(project):
         f"{table}.{key}"
         for table, section in tables.items()
         for key, field in getattr(section, "model_fields", {}).items()
-        if not hasattr(field.annotation, "model_fields")
-        and f"`{key}`" not in rows.get(table, "")
+        if not hasattr(field.annotation, "model_fields") and f"`{key}`" not in rows.get(table, "")
     ]
     assert not missing
 
