@@ -1,12 +1,11 @@
 """Image bytes to RGB arrays, with limits, and one way to resize."""
 
-import struct
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ml.errors import ImageError
+from ml.imaging.header import header_size, sniff
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -22,9 +21,9 @@ def decode_rgb(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
     Raises ImageError with reason `empty`, `not_an_image`, `too_large`, `truncated` or `too_small`.
     """
     kind = sniff(content)
-    size = header_size(content, kind)
-    if size is not None and size[0] * size[1] > max_pixels:
-        msg = f"header says {size[1]} x {size[0]} pixels; at most {max_pixels} are accepted"
+    height, width = header_size(content, kind)
+    if height * width > max_pixels:
+        msg = f"header says {width} x {height} pixels; at most {max_pixels} are accepted"
         raise ImageError("too_large", msg)
     if _is_cut_short(content, kind):
         msg = f"the {kind} ends before its end marker"
@@ -53,52 +52,6 @@ def to_batch(images: list[Pixels], size: tuple[int, int]) -> npt.NDArray[np.floa
     """Resize and stack to float32 `[N, 3, H, W]`, 0-255: the input of every ONNX model."""
     batch = np.stack([resize_rgb(image, size) for image in images])
     return np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
-
-
-_SIGNATURES = {
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    b"BM": "BMP",
-    b"II*\x00": "TIFF",
-    b"MM\x00*": "TIFF",
-    b"RIFF": "WebP",
-}
-
-
-def sniff(content: bytes) -> str:
-    """The image format by its first bytes; raises ImageError `empty` or `not_an_image`."""
-    if not content:
-        raise ImageError("empty", "the file is empty")
-    for signature, kind in _SIGNATURES.items():
-        if content.startswith(signature):
-            return kind
-    msg = f"not an image: it begins with {content[:8]!r}"
-    raise ImageError("not_an_image", msg)
-
-
-def header_size(content: bytes, kind: str) -> tuple[int, int] | None:
-    """(height, width) as the header of a PNG, JPEG or BMP says; None where it is not read."""
-    if kind == "PNG" and len(content) >= 24:
-        width, height = struct.unpack(">II", content[16:24])
-        return height, width
-    if kind == "BMP" and len(content) >= 26:
-        width, height = struct.unpack("<ii", content[18:26])
-        return abs(height), width
-    if kind == "JPEG":
-        return _jpeg_size(content)
-    return None
-
-
-def _jpeg_size(content: bytes) -> tuple[int, int] | None:
-    # ITU-T T.81: marker segments up to the start-of-frame, which holds height and width.
-    position = 2
-    while position + 9 < len(content) and content[position] == 0xFF:
-        marker = content[position + 1]
-        if marker in range(0xC0, 0xD0) and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", content[position + 5 : position + 9])
-            return height, width
-        position += 2 + struct.unpack(">H", content[position + 2 : position + 4])[0]
-    return None
 
 
 def _is_cut_short(content: bytes, kind: str) -> bool:

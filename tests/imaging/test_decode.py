@@ -1,0 +1,61 @@
+"""Bytes become the same pixels whatever the format, and a forged header costs nothing."""
+
+import tracemalloc
+
+import cv2
+import numpy as np
+import pytest
+
+from ml.errors import ImageError
+from ml.imaging import decode_rgb
+from ml.imaging.header import header_size, sniff
+
+FORMATS = [".png", ".jpg", ".bmp", ".tiff", ".webp"]
+
+
+def _encode(image, suffix, *options):
+    return cv2.imencode(suffix, image, options)[1].tobytes()
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("shape", [(37, 53, 3), (37, 53)])
+def test_the_header_says_the_size_of_every_format(suffix, shape):
+    content = _encode(np.full(shape, 90, np.uint8), suffix)
+    assert header_size(content, sniff(content)) == (37, 53)
+    assert decode_rgb(content).shape == (37, 53, 3)
+
+
+def test_a_lossless_and_a_transparent_webp_say_their_size():
+    lossless = _encode(np.zeros((9, 20, 3), np.uint8), ".webp", cv2.IMWRITE_WEBP_QUALITY, 101)
+    clear = _encode(np.zeros((9, 20, 4), np.uint8), ".webp")
+    assert {lossless[12:16], clear[12:16]} <= {b"VP8L", b"VP8X", b"VP8 "}
+    assert header_size(lossless, "WebP") == header_size(clear, "WebP") == (9, 20)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_an_image_beyond_the_limit_is_refused_before_it_is_decoded(suffix):
+    content = _encode(np.zeros((2000, 3000, 3), np.uint8), suffix)
+    tracemalloc.start()
+    with pytest.raises(ImageError, match="3000 x 2000 pixels") as raised:
+        decode_rgb(content, max_pixels=1_000_000)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+    assert raised.value.reason == "too_large"
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_file_cut_anywhere_is_refused_or_whole(suffix):
+    image = np.random.default_rng(1).integers(0, 255, (24, 24, 3)).astype(np.uint8)
+    content = _encode(image, suffix)
+    for end in range(4, len(content) - 2, 7):
+        assert _outcome(content[:end]) in ("truncated", "not_an_image", _outcome(content)), (
+            f"cut at {end}"
+        )
+
+
+def _outcome(content):
+    """The pixels, or why there are none."""
+    try:
+        return decode_rgb(content).tobytes()
+    except ImageError as error:
+        return error.reason
