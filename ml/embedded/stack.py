@@ -129,6 +129,8 @@ def _environment(env: Env, project: Path, addresses: Addresses) -> dict[str, str
         # Training shares the cores with Airflow: a thread that waits must not spin.
         "OMP_WAIT_POLICY": "PASSIVE",
         MARK: str(env.home),
+        # Airflow names its processes in the memory that holds their variables; the mark must stay.
+        "SPT_NOENV": "1",
     }
 
 
