@@ -19,6 +19,8 @@ _PROJECT = Path(__file__).parents[2]
 @click.option("--once", is_flag=True, help="end when the last run has ended")
 def demo(line_name: str, data: str | None, once: bool) -> None:
     """Start everything on loopback and run a line from the first image to retraining."""
+    # Also where a shell started this in the background with SIGINT ignored.
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     with clear_errors():
         try:
