@@ -107,8 +107,10 @@ def _environment(env: Env, project: Path, addresses: Addresses) -> dict[str, str
         "API__SECRET_KEY": _secret(home / "api.secret"),
         "API_AUTH__JWT_SECRET": _secret(home / "jwt.secret"),
         "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
-        # A task whose worker was killed is noticed, and retried, this soon.
+        # A task whose worker was killed is noticed, and retried, this soon; a task of a scheduler
+        # that was killed is taken over as soon.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "45",
+        "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
