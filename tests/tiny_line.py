@@ -138,7 +138,7 @@ def write_runs(home: Home, line: LineConfig, dataset: str = DATASET, gain: float
             "run": folder.name, "model": model, "dataset": dataset, "size": SIZE,
             "classes": ("ok", "red"), "parity": 0.0, "parity_images": 8, "code": "test",
             "backbone": {"name": "none", "weights": "none", "weights_sha256": None},
-            "warnings": ["random start"],
+            "facts": {}, "warnings": ["random start"],
         }  # fmt: skip
         files.write_json(folder / "result.json", result)
 

@@ -26,6 +26,10 @@ class ModelCard(_Section):
     fusion_weight: float = Field(ge=0, description="weight of its calibrated log-odds")
     parity: float = Field(ge=0, description="largest |torch - ONNX| score difference seen")
     parity_images: int
+    method: str = Field("", description="which kind of model, where there is a choice")
+    facts: dict[str, int] = Field(
+        default_factory=dict, description="how many images, labelled defects and patches it saw"
+    )
 
 
 class Thresholds(_Section):

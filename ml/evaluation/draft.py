@@ -41,6 +41,8 @@ def build_card(
             fusion_weight=fit.weights[name],
             parity=run.result["parity"],
             parity_images=run.result["parity_images"],
+            method=line.anomaly.method if name == "anomaly" else "",
+            facts=run.result["facts"],
         )
         for name, run in runs.items()
     }

@@ -1,63 +1,27 @@
 """PatchCore (Roth et al., CVPR 2022, arXiv:2106.08265) with a bank of bounded size.
 
 Two departures from the paper, both for small surface defects: the image score is the mean of the
-top 1 % of patch distances instead of the re-weighted maximum, and candidates for the coreset are a
-bounded random sample, so that time grows with the images and memory does not.
+highest few per cent of patch distances instead of the re-weighted maximum, and candidates for the
+coreset are a bounded random sample, so that time grows with the images and memory does not.
 """
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from ml.models.backbones import Normalise, create_pyramid
+from ml.models.patches import PatchFeatures, mean_of_top
 from ml.progress import track
-from ml.settings.line import AnomalyConfig, BackboneConfig
-
-OUTPUTS = ("score", "map", "embedding")
-
-TOP_SHARE = 0.01
 
 # Patches of the bank compared at once: bounds the memory of a large batch.
 _CHUNK = 1000
 
 
-class PatchFeatures(nn.Module):
-    """`[N, 3, H, W]`, RGB 0-255, to patch features `[N, D, h, w]` and an embedding `[N, K]`."""
-
-    def __init__(self, backbone: BackboneConfig, config: AnomalyConfig, seed: int) -> None:
-        super().__init__()
-        self.normalise = Normalise(backbone)
-        self.pyramid = create_pyramid(backbone, seed, config.strides)
-        width = sum(self.pyramid.feature_info.channels())  # type: ignore[operator, union-attr]
-        generator = torch.Generator().manual_seed(seed)
-        projection = torch.randn(width, min(config.projection, width), generator=generator)
-        if width <= config.projection:
-            projection = torch.eye(width)
-        self.register_buffer("projection", projection / projection.shape[1] ** 0.5)
-        self.eval()
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        maps = self.pyramid(self.normalise(image))
-        embedding = maps[-1].mean(dim=(2, 3))
-        size = maps[0].shape[2:]
-        pooled = [functional.avg_pool2d(one, 3, stride=1, padding=1) for one in maps]
-        whole = torch.cat(
-            [
-                functional.interpolate(one, size=size, mode="bilinear", align_corners=False)
-                for one in pooled
-            ],
-            dim=1,
-        )
-        projected = torch.einsum("nchw,cd->ndhw", whole, self.projection)
-        return projected, embedding
-
-
 class PatchCore(nn.Module):
     """The features and the memory bank: distance of each patch to its nearest good patch."""
 
-    def __init__(self, features: PatchFeatures, bank: Tensor) -> None:
+    def __init__(self, features: PatchFeatures, bank: Tensor, top_share: float) -> None:
         super().__init__()
         self.features = features
+        self.top_share = top_share
         self.register_buffer("bank", bank)
         self.eval()
 
@@ -71,8 +35,7 @@ class PatchCore(nn.Module):
             [_squared_distances(flat, part) for part in torch.split(bank, _CHUNK)]
         )
         distance = nearest.amin(dim=0).clamp(min=0).sqrt().view(count, height * across)
-        top = max(1, int(height * across * TOP_SHARE))
-        score = distance.topk(top, dim=1).values.mean(dim=1)
+        score = mean_of_top(distance, self.top_share)
         return score, distance.view(count, 1, height, across), embedding
 
 

@@ -134,12 +134,24 @@ class SegmenterConfig(_Section):
 
 
 class AnomalyConfig(_Section):
-    """PatchCore (Roth et al., CVPR 2022, arXiv:2106.08265) on good images."""
+    """An anomaly model on patch features of the frozen backbone.
 
+    `patchcore` (Roth et al., CVPR 2022, arXiv:2106.08265) keeps a bank of good patches.
+    `discriminator` (after SimpleNet, Liu et al., CVPR 2023, arXiv:2303.15725) learns to tell good
+    patches from good patches with noise, and from the line's labelled defects where it has masks.
+    """
+
+    method: Literal["patchcore", "discriminator"] = "patchcore"
     size: Size = (224, 224)
     strides: tuple[int, ...] = (8, 16)
-    bank: int = Field(2000, ge=16, description="patches kept")
-    projection: int = Field(128, ge=8)
+    light: Literal["as_is", "gain"] = Field(
+        "as_is", description='"gain" brings every image to one mean grey level'
+    )
+    top_share: float = Field(0.01, gt=0, le=1, description="patches that make the image score")
+    projection: int = Field(128, ge=8, description="width of a patch feature, at most")
+    bank: int = Field(2000, ge=16, description="patches that PatchCore keeps")
+    steps: int = Field(600, ge=1, description="training steps of the discriminator")
+    labelled: bool = Field(True, description="the discriminator sees labelled defects")
 
 
 class CostsConfig(_Section):

@@ -1,22 +1,20 @@
-"""Fit each kind of model on a dataset; one readable function per task."""
+"""Fit the supervised models on a dataset; one readable function per task."""
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ml.data.dataset import Dataset, Sample
 from ml.models.classifier import Classifier
-from ml.models.patchcore import PatchCore, PatchFeatures, greedy_coreset
 from ml.models.segmenter import Segmenter
-from ml.progress import track
 from ml.settings import Home, LineConfig
-from ml.training.enough import class_names, require_good, require_two_kinds
+from ml.training.device import device, placed
+from ml.training.enough import class_names, require_two_kinds
 from ml.training.loop import Fitted, Task, fit
 from ml.training.losses import mask_sums, segmentation_loss
 from ml.training.pixels import (
@@ -30,10 +28,6 @@ from ml.training.pixels import (
 )
 from ml.training.probe import fit_head
 
-Network = TypeVar("Network", bound=nn.Module)
-
-# Candidate patches of the coreset: bounds memory, whatever the number of images.
-_CANDIDATES = 40_000
 _EVALUATION_BATCH = 16
 
 
@@ -129,30 +123,6 @@ def fit_segmenter(
     return model, fitted
 
 
-def fit_patchcore(
-    home: Home, line: LineConfig, dataset: Dataset, threads: int
-) -> tuple[PatchCore, dict[str, Any]]:
-    """Fill a memory bank with a coreset of the patches of good training images.
-
-    Raises TrainingError when there are too few good images.
-    """
-    good = require_good(line, dataset)
-    features = placed(PatchFeatures(line.backbone, line.anomaly, line.seed))
-    pixels = load_pixels(home, good, line.anomaly.size, masks=False, threads=threads)
-    per_image = max(1, _CANDIDATES // len(good))
-    generator = torch.Generator().manual_seed(line.seed)
-    kept = []
-    with torch.inference_mode():
-        for images in track(chunks(pixels), "embed", -(-len(good) // _EVALUATION_BATCH)):
-            patches = features(images)[0].cpu().permute(0, 2, 3, 1).flatten(1, 2)
-            for one in patches:
-                kept.append(one[torch.randperm(len(one), generator=generator)[:per_image]])
-        candidates = torch.cat(kept)
-        chosen = greedy_coreset(candidates, line.anomaly.bank, line.seed)
-    facts = {"good_images": len(good), "candidates": len(candidates), "bank": len(chosen)}
-    return PatchCore(features.cpu(), candidates[chosen].clone()), facts
-
-
 def with_masks(dataset: Dataset) -> Dataset:
     """The dataset without unmasked defects: they would teach that their pixels are good."""
     kept = tuple(sample for sample in dataset.samples if sample.mask or not sample.is_defect)
@@ -163,16 +133,6 @@ def chunks(pixels: Pixels) -> Iterable[Tensor]:
     """The images in order, as tensors of a few images on the device."""
     for start in range(0, len(pixels.images), _EVALUATION_BATCH):
         yield to_tensor(pixels.images[start : start + _EVALUATION_BATCH]).to(device())
-
-
-def placed(model: Network) -> Network:
-    """The model where it trains, laid out as convolutions are fastest."""
-    return model.to(device()).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def device() -> torch.device:
-    """Where models train: the GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _class(sample: Sample, classes: tuple[str, ...]) -> int:

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ _MASK_SHARE = 0.3
 
 # Decoded images beyond this lie in an unnamed temporary file instead of in memory.
 _IN_MEMORY_BYTES = 4 << 30
+# Images of a part that is decoded ahead.
+_PART = 64
 
 # What a fixed camera sees change: light (gain, grey levels), noise (grey levels), a shift.
 _GAIN = (0.8, 1.2)
@@ -47,23 +49,34 @@ def load_pixels(
 
     Raises DataError when an image of the dataset is gone from the installation.
     """
-    images = _room((len(samples), *size, 3))
-    found = _room((len(samples), *size)) if masks else None
-
-    def read(number: int) -> None:
-        sample = samples[number]
-        try:
-            images[number] = resize_rgb(read_rgb(home, sample.sha256), size)
-            if found is not None and sample.mask:
-                found[number] = _resize_mask(read_mask(home, sample.mask), size)
-        except FileNotFoundError as error:
-            msg = f"{error.filename}: gone, but a dataset needs it; restore it or ingest it again"
-            raise DataError(msg) from error
-
+    pixels = _empty(samples, size, masks)
     with ThreadPoolExecutor(threads) as pool:
-        for _ in track(pool.map(read, range(len(samples))), "decode", len(samples)):
+        readings = pool.map(lambda index: _read(home, pixels, index), range(len(samples)))
+        for _ in track(readings, "decode", len(samples)):
             pass
-    return Pixels(tuple(samples), images, found)
+    return pixels
+
+
+def stream_pixels(
+    home: Home, samples: Sequence[Sample], size: tuple[int, int], *, masks: bool, threads: int
+) -> Iterator[Pixels]:
+    """The same in parts of a few images, decoded while the part before is used.
+
+    Raises DataError as `load_pixels` does.
+    """
+    parts = [samples[start : start + _PART] for start in range(0, len(samples), _PART)]
+    with ThreadPoolExecutor(threads) as pool:
+
+        def begin(part: Sequence[Sample]) -> tuple[Pixels, list[Future[None]]]:
+            pixels = _empty(part, size, masks)
+            return pixels, [pool.submit(_read, home, pixels, index) for index in range(len(part))]
+
+        ahead = begin(parts[0] if parts else ())
+        for following in [*parts[1:], ()]:
+            (pixels, readings), ahead = ahead, begin(following)
+            for reading in readings:
+                reading.result()
+            yield pixels
 
 
 def to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
@@ -152,6 +165,23 @@ def _relight(images: Tensor, random: np.random.Generator) -> Tensor:
     strength = torch.from_numpy(random.uniform(0, _NOISE, one_each)).float()
     grain = torch.from_numpy(random.standard_normal(images.shape, np.float32))
     return (images * gain + offset + grain * strength).clamp(0, 255)
+
+
+def _empty(samples: Sequence[Sample], size: tuple[int, int], masks: bool) -> Pixels:
+    found = _room((len(samples), *size)) if masks else None
+    return Pixels(tuple(samples), _room((len(samples), *size, 3)), found)
+
+
+def _read(home: Home, pixels: Pixels, index: int) -> None:
+    """Put one image, and its mask, into its place."""
+    sample, size = pixels.samples[index], pixels.images.shape[1:3]
+    try:
+        pixels.images[index] = resize_rgb(read_rgb(home, sample.sha256), size)
+        if pixels.masks is not None and sample.mask:
+            pixels.masks[index] = _resize_mask(read_mask(home, sample.mask), size)
+    except FileNotFoundError as error:
+        msg = f"{error.filename}: gone, but a dataset needs it; restore it or ingest it again"
+        raise DataError(msg) from error
 
 
 def _room(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:

@@ -13,7 +13,7 @@ A run's folder holds `checkpoint.safetensors` while it trains and, when it is fi
 | `parity`, `parity_images` | largest raw score difference of torch and ONNX Runtime, on how many |
 | `backbone` | `name`, `weights` (`hub`, `file`, `none`), `weights_sha256`: the card's fields |
 | `warnings` | sentences that belong on the card |
-| `facts` | PatchCore: `good_images`, `candidates`, `bank` |
+| `facts` | anomaly model: how many images and patches it was fitted on |
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from ml.settings import Home, LineConfig
 from ml.settings.line import BackboneConfig, ModelName
 
 # Changes when the code would give other weights for the same run.
-_RECIPE = 3
+_RECIPE = 4
 
 ONNX, WEIGHTS, RESULT, CHECKPOINT = (
     "model.onnx",

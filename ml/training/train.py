@@ -12,12 +12,13 @@ from torch import nn
 
 from ml import files
 from ml.data.dataset import Dataset, load_dataset
-from ml.models import classifier, patchcore, segmenter
+from ml.models import classifier, patches, segmenter
 from ml.settings import Env, Home, LineConfig
 from ml.settings.line import ModelName
+from ml.training.anomaly import fit_anomaly
 from ml.training.enough import class_names, require_model
 from ml.training.export import check_parity, export_onnx
-from ml.training.fit import fit_classifier, fit_patchcore, fit_segmenter, with_masks
+from ml.training.fit import fit_classifier, fit_segmenter, with_masks
 from ml.training.pixels import load_pixels, to_tensor
 from ml.training.run import (
     CHECKPOINT,
@@ -40,7 +41,7 @@ RANDOM_START = (
 _OUTPUTS = {
     "classifier": classifier.OUTPUTS,
     "segmenter": segmenter.OUTPUTS,
-    "anomaly": patchcore.OUTPUTS,
+    "anomaly": patches.OUTPUTS,
 }
 _PARITY_IMAGES = 8
 
@@ -104,7 +105,7 @@ def _fit(
     home: Home, line: LineConfig, data: Dataset, model: ModelName, folder: Path, threads: int
 ) -> tuple[nn.Module, dict[str, Any]]:
     if model == "anomaly":
-        network, facts = fit_patchcore(home, line, data, threads)
+        network, facts = fit_anomaly(home, line, data, threads)
         return network, {
             "epochs": 0,
             "best_epoch": None,

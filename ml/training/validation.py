@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ml.settings.line import ModelName
+from ml.training.device import device
 from ml.training.export import as_tuple, raw_scores
-from ml.training.fit import chunks, device
+from ml.training.fit import chunks
 from ml.training.losses import mask_sums
 from ml.training.pixels import Pixels, mask_tensor
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.errors import TrainingError
-from ml.models.patchcore import PatchCore, PatchFeatures, greedy_coreset
+from ml.models.patchcore import PatchCore, greedy_coreset
+from ml.models.patches import PatchFeatures, mean_of_top, same_light
 from ml.settings.line import AnomalyConfig, BackboneConfig
 
 TINY = BackboneConfig(name="test_resnet", weights="none")
@@ -75,7 +76,7 @@ def test_map_is_the_exact_nearest_neighbour_distance_across_chunks(bank_size: in
         patches = features(image)[0]
         spread = patches.std()
         bank = torch.randn(bank_size, patches.shape[1]) * spread + patches.mean()
-        score, heat, _ = PatchCore(features, bank)(image)
+        score, heat, _ = PatchCore(features, bank, 0.01)(image)
     flat = patches.permute(0, 2, 3, 1).reshape(-1, patches.shape[1])
     expected = exact_distances(flat, bank).amin(dim=1).view(heat.shape)
     torch.testing.assert_close(heat.double(), expected, rtol=1e-3, atol=1e-4)
@@ -89,8 +90,8 @@ def test_an_image_of_the_bank_scores_zero() -> None:
     with torch.inference_mode():
         patches = features(image)[0]
         bank = patches.permute(0, 2, 3, 1).reshape(-1, patches.shape[1])
-        score, _, _ = PatchCore(features, bank)(image)
-        other, _, _ = PatchCore(features, bank)(255 - image)
+        score, _, _ = PatchCore(features, bank, 0.01)(image)
+        other, _, _ = PatchCore(features, bank, 0.01)(255 - image)
     assert float(score) < 1e-2 * float(other)
 
 
@@ -98,3 +99,40 @@ def test_a_stride_that_the_backbone_lacks_is_named() -> None:
     config = AnomalyConfig(size=(48, 48), strides=(64,), bank=16)
     with pytest.raises(TrainingError, match=r"stride \[64\]"):
         PatchFeatures(TINY, config, seed=1)
+
+
+def test_a_flat_image_has_no_border() -> None:
+    """A border that counted zeros beyond the image would differ from the middle."""
+    features = PatchFeatures(TINY, CONFIG, seed=1)
+    features.pyramid = Planes(features.pyramid.feature_info.channels())
+    patches, _ = features(torch.full((1, 3, 48, 48), 128.0))
+    torch.testing.assert_close(patches, patches[:, :, 3:4, 3:4].expand_as(patches))
+
+
+class Planes(torch.nn.Module):
+    """A pyramid whose maps are the mean grey level everywhere."""
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        self.widths = widths
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        level = image.mean(dim=(1, 2, 3), keepdim=True)
+        return [
+            level.expand(-1, width, side, side)
+            for width, side in zip(self.widths, (12, 6), strict=True)
+        ]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds, gain=st.floats(0.4, 1.0))
+def test_gain_makes_exposures_equal_until_they_clip(seed: int, gain: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    image = 60 + 40 * torch.rand(2, 3, 8, 8, generator=generator)
+    torch.testing.assert_close(same_light(image * gain, "gain"), same_light(image, "gain"))
+    assert torch.equal(same_light(image, "as_is"), image)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.01, 9.0), (0.2, 8.5), (1.0, 4.5)])
+def test_mean_of_top_takes_at_least_one(share: float, expected: float) -> None:
+    assert float(mean_of_top(torch.arange(10.0)[None], share)) == expected

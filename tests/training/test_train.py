@@ -148,6 +148,44 @@ def test_anomaly_ignores_defective_training_images(
     assert clean.run.onnx.read_bytes() == mixed.run.onnx.read_bytes()
 
 
+@pytest.mark.parametrize(("labelled", "defects"), [(True, 6), (False, 0)])
+def test_a_discriminator_says_how_many_labelled_defects_taught_it(
+    env: Env,
+    home: Home,
+    line: LineConfig,
+    make_dataset: MakeDataset,
+    labelled: bool,
+    defects: int,
+) -> None:
+    run = train(env, home, _discriminator(line, labelled), make_dataset(), "anomaly").run
+    facts = run.result["facts"]
+    assert (facts["good_images"], facts["labelled_defects"]) == (8, defects)
+    assert (facts["defect_patches"] > 0) == labelled
+    assert run.result["parity"] <= MAX_PARITY
+    _check_outputs(run.onnx, "anomaly")
+
+
+def test_a_discriminator_fitted_twice_is_the_same(
+    env: Env, home: Home, line: LineConfig, make_dataset: MakeDataset
+) -> None:
+    line = _discriminator(line, labelled=True)
+    runs = [train(env, home, line, make_dataset(name), "anomaly").run for name in ("d1", "d2")]
+    assert runs[0].onnx.read_bytes() == runs[1].onnx.read_bytes()
+
+
+def test_a_discriminator_learns_from_good_images_alone_where_defects_have_no_masks(
+    env: Env, home: Home, line: LineConfig, make_dataset: MakeDataset
+) -> None:
+    dataset = make_dataset(masks=False)
+    run = train(env, home, _discriminator(line, labelled=True), dataset, "anomaly").run
+    assert run.result["facts"]["labelled_defects"] == 0
+
+
+def _discriminator(line: LineConfig, labelled: bool) -> LineConfig:
+    changed = {"method": "discriminator", "steps": 20, "labelled": labelled}
+    return line.model_copy(update={"anomaly": line.anomaly.model_copy(update=changed)})
+
+
 def test_too_few_good_images_for_anomaly_say_how_many_are_needed(
     env: Env, home: Home, line: LineConfig, make_dataset: MakeDataset
 ) -> None:

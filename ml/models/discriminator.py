@@ -1,0 +1,119 @@
+"""A discriminator of good patches, after SimpleNet (Liu et al., CVPR 2023, arXiv:2303.15725).
+
+SimpleNet teaches a small network to tell features of good patches from the same features with
+noise. Here the noise has many strengths, and patches of labelled defects, where the line has
+masks, are taught beside it: a few of them say which changes matter on this product.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ml.models.patches import PatchFeatures, mean_of_top
+from ml.progress import track
+
+_HIDDEN = 128
+_DROPOUT = 0.2
+_LEARNING_RATE = 2e-3
+_WEIGHT_DECAY = 1e-2
+
+# Patches of each kind in a training step.
+_GOOD, _CLEAN, _DEFECT, _NOISY = 1536, 512, 1024, 512
+# Standard deviations of the patch features: of a synthetic defect, at most, and of every input.
+_NOISE = 1.5
+_JITTER = 0.2
+
+
+@dataclass(frozen=True)
+class TrainingPatches:
+    """Patch features `[P, D]`: of good images, of clean places of defective ones, of defects.
+
+    `weight` is how often each defect patch is drawn, relative to the others.
+    """
+
+    good: Tensor
+    clean: Tensor
+    defect: Tensor
+    weight: Tensor
+
+
+class PatchHead(nn.Module):
+    """Log-odds of a defect for patch features `[..., D]`."""
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.layers = nn.Sequential(
+            nn.Linear(len(mean), _HIDDEN), nn.ReLU(), nn.Dropout(_DROPOUT), nn.Linear(_HIDDEN, 1)
+        )
+
+    def forward(self, patches: Tensor) -> Tensor:
+        found: Tensor = self.layers(self.standardised(patches))
+        return found[..., 0]
+
+    def standardised(self, patches: Tensor) -> Tensor:
+        """The features in units of their spread over good patches."""
+        return (patches - self.mean) / self.std  # type: ignore[operator]
+
+
+class PatchDiscriminator(nn.Module):
+    """The features and the head: log-odds of a defect for each patch."""
+
+    def __init__(self, features: PatchFeatures, head: PatchHead, top_share: float) -> None:
+        super().__init__()
+        self.features = features
+        self.head = head
+        self.top_share = top_share
+        self.eval()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Image score `[N]`, map of log-odds `[N, 1, h, w]`, embedding `[N, K]`."""
+        patches, embedding = self.features(image)
+        found = self.head(patches.permute(0, 2, 3, 1))
+        return mean_of_top(found.flatten(1), self.top_share), found[:, None], embedding
+
+
+def fit_patch_head(patches: TrainingPatches, steps: int, seed: int) -> PatchHead:
+    """Train a head for `steps` steps, where the patches lie; equal inputs give equal weights."""
+    good = patches.good
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        head = PatchHead(good.mean(dim=0), good.std(dim=0) + 1e-3).to(good.device)
+        optimiser = torch.optim.AdamW(head.parameters(), weight_decay=_WEIGHT_DECAY)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, _LEARNING_RATE, total_steps=steps + 1
+        )
+        head.train()
+        for _ in track(range(steps), "train discriminator", steps):
+            inputs, target = _draw(patches, head)
+            loss = functional.binary_cross_entropy_with_logits(head.layers(inputs)[:, 0], target)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+    return head.eval()
+
+
+def _draw(patches: TrainingPatches, head: PatchHead) -> tuple[Tensor, Tensor]:
+    """One step's standardised inputs and what they are: 0 good, 1 defect."""
+    good = [_some(patches.good, _GOOD)]
+    defect = []
+    if len(patches.defect):
+        defect = [patches.defect[torch.multinomial(patches.weight, _DEFECT, replacement=True)]]
+    if len(patches.clean):
+        good.append(_some(patches.clean, _CLEAN))
+    known = head.standardised(torch.cat([*good, *defect]))
+    known = known + _JITTER * torch.randn_like(known)
+    noisy = head.standardised(_some(patches.good, _NOISY))
+    strength = _NOISE * torch.rand(_NOISY, 1, device=noisy.device)
+    noisy = noisy + strength * torch.randn_like(noisy)
+    target = torch.ones(len(known) + _NOISY, device=noisy.device)
+    target[: sum(map(len, good))] = 0
+    return torch.cat([known, noisy]), target
+
+
+def _some(patches: Tensor, count: int) -> Tensor:
+    return patches[torch.randint(len(patches), (count,), device=patches.device)]

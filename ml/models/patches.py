@@ -1,0 +1,68 @@
+"""Features of an image's patches from a frozen backbone: what the anomaly models see."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ml.models.backbones import Normalise, create_pyramid
+from ml.settings.line import AnomalyConfig, BackboneConfig
+
+OUTPUTS = ("score", "map", "embedding")
+
+# The grey level that "gain" brings every image to.
+_GREY = 110.0
+_DARKEST = 8.0
+
+
+class PatchFeatures(nn.Module):
+    """`[N, 3, H, W]`, RGB 0-255, to patch features `[N, D, h, w]` and an embedding `[N, K]`.
+
+    A patch feature is the mean of its 3 x 3 neighbours at each stride (Roth et al., CVPR 2022);
+    at the image's border only neighbours inside it count, else borders look like defects.
+    """
+
+    def __init__(self, backbone: BackboneConfig, config: AnomalyConfig, seed: int) -> None:
+        super().__init__()
+        self.light = config.light
+        self.normalise = Normalise(backbone)
+        self.pyramid = create_pyramid(backbone, seed, config.strides)
+        width = sum(self.pyramid.feature_info.channels())  # type: ignore[operator, union-attr]
+        generator = torch.Generator().manual_seed(seed)
+        projection = torch.randn(width, min(config.projection, width), generator=generator)
+        if width <= config.projection:
+            projection = torch.eye(width)
+        self.register_buffer("projection", projection / projection.shape[1] ** 0.5)
+        self.eval()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.pyramid(self.normalise(same_light(image, self.light)))
+        embedding = maps[-1].mean(dim=(2, 3))
+        size = maps[0].shape[2:]
+        pooled = [
+            functional.avg_pool2d(one, 3, stride=1, padding=1, count_include_pad=False)
+            for one in maps
+        ]
+        whole = torch.cat(
+            [
+                functional.interpolate(one, size=size, mode="bilinear", align_corners=False)
+                for one in pooled
+            ],
+            dim=1,
+        )
+        return torch.einsum("nchw,cd->ndhw", whole, self.projection), embedding
+
+
+def same_light(image: Tensor, light: Literal["as_is", "gain"]) -> Tensor:
+    """Images `[N, 3, H, W]`, 0-255, at one mean grey level, so that exposures compare."""
+    if light == "as_is":
+        return image
+    mean = image.mean(dim=(1, 2, 3), keepdim=True).clamp(min=_DARKEST)
+    return (image * (_GREY / mean)).clamp(max=255)
+
+
+def mean_of_top(values: Tensor, share: float) -> Tensor:
+    """Mean of the highest `share` of `values` `[N, P]`, at least one: `[N]`."""
+    count = max(1, int(values.shape[1] * share))
+    return values.topk(count, dim=1).values.mean(dim=1)

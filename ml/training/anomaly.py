@@ -1,0 +1,175 @@
+"""Fit the anomaly models: patches are streamed from the images, and a bounded number is kept."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ml.data.dataset import Dataset, Sample
+from ml.inference.engine import open_session
+from ml.models.discriminator import PatchDiscriminator, TrainingPatches, fit_patch_head
+from ml.models.patchcore import PatchCore, greedy_coreset
+from ml.models.patches import PatchFeatures
+from ml.progress import Progress
+from ml.settings import Home, LineConfig
+from ml.training.device import device, placed
+from ml.training.enough import require_good
+from ml.training.export import export_onnx
+from ml.training.pixels import mask_tensor, stream_pixels, to_tensor
+
+# Patches kept, whatever the number of images: they bound memory and the coreset's time.
+_CANDIDATES = 40_000
+_GOOD, _CLEAN, _DEFECT = 150_000, 50_000, 50_000
+# A patch is defective when this share of it is, and clean when nothing of it is.
+_DEFECT_SHARE = 0.15
+_BATCH = 16
+
+# Images `[n, H, W, 3]` to patch features `[n, h, w, D]`.
+Embed = Callable[[npt.NDArray[np.uint8]], Tensor]
+
+
+def fit_anomaly(
+    home: Home, line: LineConfig, dataset: Dataset, threads: int
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Fit the line's anomaly model and say what it was fitted on.
+
+    Raises TrainingError when there are too few good images.
+    """
+    good = require_good(line, dataset)
+    features = placed(PatchFeatures(line.backbone, line.anomaly, line.seed))
+    with _embedder(features, line.anomaly.size, threads) as embed:
+        reader = _Reader(home, line, embed, threads)
+        if line.anomaly.method == "patchcore":
+            return _fit_patchcore(line, features, reader, good)
+        return _fit_discriminator(line, features, reader, good, _masked_defects(line, dataset))
+
+
+def _fit_patchcore(
+    line: LineConfig, features: PatchFeatures, reader: "_Reader", good: Sequence[Sample]
+) -> tuple[PatchCore, dict[str, Any]]:
+    candidates = reader.good_patches(good, _CANDIDATES)
+    chosen = greedy_coreset(candidates, line.anomaly.bank, line.seed)
+    bank = candidates[chosen].clone()
+    facts = {"good_images": len(good), "candidates": len(candidates), "bank": len(bank)}
+    return PatchCore(features.cpu(), bank, line.anomaly.top_share), facts
+
+
+def _fit_discriminator(
+    line: LineConfig,
+    features: PatchFeatures,
+    reader: "_Reader",
+    good: Sequence[Sample],
+    defects: Sequence[Sample],
+) -> tuple[PatchDiscriminator, dict[str, Any]]:
+    kept = reader.good_patches(good, _GOOD)
+    clean, defect, weight = reader.defect_patches(defects, width=kept.shape[1])
+    patches = TrainingPatches(*(one.to(device()) for one in (kept, clean, defect, weight)))
+    head = fit_patch_head(patches, line.anomaly.steps, line.seed)
+    facts = {
+        "good_images": len(good),
+        "labelled_defects": len(defects),
+        "good_patches": len(kept),
+        "defect_patches": len(defect),
+    }
+    return PatchDiscriminator(features.cpu(), head.cpu(), line.anomaly.top_share), facts
+
+
+def _masked_defects(line: LineConfig, dataset: Dataset) -> list[Sample]:
+    train = dataset.split("train") if line.anomaly.labelled else ()
+    return [sample for sample in train if sample.is_defect and sample.mask]
+
+
+class _Reader:
+    """Reads bounded numbers of patches from any number of images."""
+
+    def __init__(self, home: Home, line: LineConfig, embed: Embed, threads: int) -> None:
+        self._home, self._line, self._embed, self._threads = home, line, embed, threads
+        self._random = np.random.default_rng(line.seed)
+
+    def good_patches(self, samples: Sequence[Sample], most: int) -> Tensor:
+        """At most `most` patches `[P, D]`, as many from each image; some images where it must."""
+        quota = np.full(len(samples), most // len(samples))
+        quota[self._random.permutation(len(samples))[: most % len(samples)]] += 1
+        used = [sample for sample, count in zip(samples, quota, strict=True) if count]
+        quotas = iter(quota[quota > 0])
+        kept = [
+            self._some(patches.flatten(0, 1), next(quotas))
+            for patches, _ in self._read(used, masks=False, stage="embed good images")
+        ]
+        return torch.cat(kept)
+
+    def defect_patches(
+        self, samples: Sequence[Sample], width: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Clean patches, defect patches, and weights that give each group the same say."""
+        clean, defect, groups = [torch.empty(0, width)], [torch.empty(0, width)], []
+        most = {"clean": _CLEAN // max(len(samples), 1), "defect": _DEFECT // max(len(samples), 1)}
+        pairs = self._read(samples, masks=True, stage="embed labelled defects")
+        for sample, (patches, mask) in zip(samples, pairs, strict=True):
+            assert mask is not None
+            height, across, _ = patches.shape
+            share = functional.adaptive_avg_pool2d(mask, (height, across))[0]
+            # A defect smaller than a patch keeps the patches that it covers most.
+            edge = min(_DEFECT_SHARE, float(share.max()))
+            clean.append(self._some(patches[share == 0], most["clean"]))
+            found = self._some(patches[(share > 0) & (share >= edge)], most["defect"])
+            defect.append(found)
+            groups += [sample.group] * len(found)
+        size = Counter(groups)
+        weight = torch.tensor([1 / size[group] for group in groups])
+        return torch.cat(clean), torch.cat(defect), weight
+
+    def _read(
+        self, samples: Sequence[Sample], *, masks: bool, stage: str
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Patches `[h, w, D]` and mask `[1, H, W]` of each image."""
+        size = self._line.anomaly.size
+        with Progress(stage, len(samples)) as progress:
+            for pixels in stream_pixels(
+                self._home, samples, size, masks=masks, threads=self._threads
+            ):
+                for start in range(0, len(pixels.images), _BATCH):
+                    part = slice(start, start + _BATCH)
+                    patches = self._embed(pixels.images[part])
+                    found = None if pixels.masks is None else mask_tensor(pixels.masks[part])
+                    for index, one in enumerate(patches):
+                        yield one, None if found is None else found[index]
+                    progress.step(len(patches))
+
+    def _some(self, patches: Tensor, most: int) -> Tensor:
+        if len(patches) <= most:
+            return patches.clone()
+        return patches[torch.from_numpy(self._random.permutation(len(patches))[:most])]
+
+
+@contextmanager
+def _embedder(features: PatchFeatures, size: tuple[int, int], threads: int) -> Iterator[Embed]:
+    """The features on the GPU, or through ONNX Runtime, which is several times as fast on a CPU."""
+    if device().type == "cuda":
+
+        @torch.inference_mode()
+        def embed(images: npt.NDArray[np.uint8]) -> Tensor:
+            patches: Tensor = features(to_tensor(images).to(device()))[0]
+            return patches.permute(0, 2, 3, 1).cpu()
+
+        yield embed
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "features.onnx"
+        export_onnx(features, ("patches", "embedding"), size, path)
+        session = open_session(path, threads)
+
+        def embed_here(images: npt.NDArray[np.uint8]) -> Tensor:
+            batch = to_tensor(images).contiguous().numpy()
+            found = torch.from_numpy(session.run(["patches"], {"image": batch})[0])
+            return found.permute(0, 2, 3, 1)
+
+        yield embed_here
