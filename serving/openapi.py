@@ -29,6 +29,7 @@ def _parameter(name: str, place: str, text: str, **schema: Any) -> Schema:
 
 _LINE = _parameter("line", "path", "name of an inspection line")
 _LIMIT = _parameter("limit", "query", "at most so many", type="integer", minimum=1, maximum=1000)
+_NULLABLE_NUMBER: Schema = {"type": ["number", "null"]}
 _ERROR = {"$ref": "#/components/schemas/Error"}
 
 
@@ -50,6 +51,20 @@ def _operation(summary: str, answers: dict[str, str], media: str = "application/
 def _object(required: list[str], **properties: Schema) -> Schema:
     return {"type": "object", "required": required, "properties": properties}
 
+
+_REGION = _object(
+    ["box", "polygon", "area", "p_defect", "area_mm2", "longest_mm"],
+    box={
+        "type": "array",
+        "description": "left, top, width, height, in pixels of the image sent",
+        "items": {"type": "integer"},
+    },
+    polygon={"type": "array", "description": "outline: pairs of x, y", "items": {"type": "array"}},
+    area={"type": "number", "description": "in pixels of the image sent"},
+    p_defect={"type": "number"},
+    area_mm2=_NULLABLE_NUMBER,
+    longest_mm=_NULLABLE_NUMBER,
+)
 
 _PREDICT = _operation(
     "Verdict on one image; `review` whenever it cannot be inspected",
@@ -135,7 +150,6 @@ _PATHS: Schema = {
     ),
 }
 
-_NULLABLE_NUMBER: Schema = {"type": ["number", "null"]}
 
 DOCUMENT: Schema = {
     "openapi": "3.1.0",
@@ -158,6 +172,11 @@ DOCUMENT: Schema = {
                 scores={"type": "object", "additionalProperties": _NULLABLE_NUMBER},
                 defect_type={"type": "string"},
                 area=_NULLABLE_NUMBER,
+                regions={
+                    "type": ["array", "null"],
+                    "description": "null without a segmenter",
+                    "items": _REGION,
+                },
                 elapsed_ms={"type": "number"},
                 heat_map={"type": ["string", "null"], "contentEncoding": "base64"},
             ),

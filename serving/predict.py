@@ -2,6 +2,7 @@
 
 import base64
 import time
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ml.errors import ImageError
 from ml.imaging import Pixels, decode_rgb
 from ml.inference.engine import Inspection, Inspector
 from ml.inference.explain import heat_map, overlay, read_head, to_png
+from ml.inference.regions import find_regions
 from ml.settings.line import ChecksConfig
 from serving.acceptance import require_acceptable
 from serving.errors import PREDICT_PATH, ApiError
@@ -38,7 +40,12 @@ def predict() -> dict[str, Any]:
     config = here.line_config(line)
     image = _decode(content, ChecksConfig() if config is None else config.checks)
     inspection = inspector.inspect([image])[0]
-    answer = {"line": line, "bundle": inspector.bundle.name, **_describe(inspection)}
+    answer = {
+        "line": line,
+        "bundle": inspector.bundle.name,
+        **_describe(inspection),
+        "regions": _regions(inspection, image, inspector.bundle.card.mm_per_pixel),
+    }
     if request.values.get("explain") == "1":
         answer["heat_map"] = _heat_map(inspector, inspection, image)
     answer["elapsed_ms"] = round((time.perf_counter() - started) * 1000, 1)
@@ -81,6 +88,16 @@ def _describe(inspection: Inspection) -> dict[str, Any]:
         "defect_type": inspection.defect_type,
         "area": scored.area,
     }
+
+
+def _regions(
+    inspection: Inspection, image: Pixels, mm_per_pixel: float | None
+) -> list[dict[str, Any]] | None:
+    found = inspection.scored.defect_map
+    if found is None:
+        return None
+    size = (image.shape[0], image.shape[1])
+    return [asdict(region) for region in find_regions(found, size, mm_per_pixel)]
 
 
 def _heat_map(inspector: Inspector, inspection: Inspection, image: Pixels) -> str | None:

@@ -72,4 +72,5 @@ class Card(_Section):
     code: str = Field(description="git commit, or `unknown`")
     seed: int
     metrics: dict[str, Metric]
+    mm_per_pixel: float | None = Field(None, description="scale of the images as they come")
     warnings: tuple[str, ...] = ()

@@ -59,6 +59,7 @@ def build_card(
         code=", ".join(sorted({str(run.result["code"]) for run in runs.values()})),
         seed=line.seed,
         metrics=summary.metrics,
+        mm_per_pixel=line.source.mm_per_pixel,
         warnings=tuple(dict.fromkeys([*said, *fit.warnings, *summary.warnings])),
     )
 

@@ -68,7 +68,11 @@ def _key(line: LineConfig, dataset: str, runs: dict[str, Run]) -> str:
     names = {name: [run.name, files.sha256(run.onnx)] for name, run in runs.items()}
     results = {name: run.result for name, run in runs.items()}
     return files.content_key(
-        [_RECIPE, line.name, line.title, dataset, names, results, line.costs.model_dump()], 32
+        [
+            *(_RECIPE, line.name, line.title, dataset, names, results),
+            *(line.costs.model_dump(), line.source.mm_per_pixel),
+        ],
+        32,
     )
 
 

@@ -83,6 +83,7 @@ class SourceConfig(_Section):
     uri: str
     layout: LayoutConfig
     spread: SpreadConfig | None = None
+    mm_per_pixel: float | None = Field(None, gt=0, description="scale of the images as they come")
 
 
 class ChecksConfig(_Section):

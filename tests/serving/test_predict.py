@@ -69,6 +69,13 @@ def test_an_explanation_is_a_png_that_shows_where(client, bundle):
     assert picture[8:16, 8:16].mean() > 2 * picture[20:, 20:].mean()
 
 
+def test_regions_say_where_the_defect_is_and_how_large(client, bundle):
+    (region,) = post(client, png(100)).get_json()["regions"]
+    assert region["box"] == [8, 8, 8, 8]
+    assert (region["area"], region["area_mm2"]) == (64, None)
+    assert post(client, png()).get_json()["regions"] == []
+
+
 @pytest.mark.parametrize(
     ("content", "code"),
     [

@@ -1,0 +1,59 @@
+"""Regions say where a defect lies, and how large it is, in the image as it came."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml.inference.regions import MOST, find_regions
+
+
+def drawn(*boxes: tuple[int, int, int, int], side: int = 40) -> np.ndarray:
+    """A map of probability 0.9 in boxes of left, top, width, height."""
+    found = np.zeros((side, side), np.float32)
+    for left, top, width, height in boxes:
+        found[top : top + height, left : left + width] = 0.9
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    box=st.tuples(*[st.integers(0, 20)] * 2, *[st.integers(1, 20)] * 2),
+    grown=st.integers(1, 4),
+)
+def test_a_rectangle_is_found_where_it_is_at_any_scale(
+    box: tuple[int, int, int, int], grown: int
+) -> None:
+    (region,) = find_regions(drawn(box), (40 * grown, 40 * grown))
+    assert region.box == tuple(grown * side for side in box)
+    assert region.area == box[2] * box[3] * grown**2
+    assert region.p_defect == pytest.approx(0.9)
+    left, top, width, height = region.box
+    assert all(left <= x <= left + width and top <= y <= top + height for x, y in region.polygon)
+
+
+def test_millimetres_follow_the_scale_of_the_line() -> None:
+    defect = drawn((4, 10, 20, 5))
+    (region,) = find_regions(defect, (80, 80), mm_per_pixel=0.1)
+    assert region.area_mm2 == pytest.approx(40 * 10 * 0.01)
+    assert region.longest_mm == pytest.approx(4.0)
+    (bare,) = find_regions(defect, (80, 80))
+    assert (bare.area_mm2, bare.longest_mm) == (None, None)
+
+
+def test_a_narrow_map_of_a_wide_image_is_stretched_by_side() -> None:
+    (region,) = find_regions(drawn((10, 10, 10, 10)), (40, 120))
+    assert region.box == (30, 10, 30, 10)
+
+
+def test_regions_come_largest_first_and_not_without_end() -> None:
+    small = [(2 * x, 2 * y, 1, 1) for x in range(10) for y in range(10)]
+    found = find_regions(drawn((25, 25, 9, 9), *small), (40, 40))
+    assert len(found) == MOST
+    assert found[0].box == (25, 25, 9, 9)
+    assert [one.area for one in found] == sorted((one.area for one in found), reverse=True)
+
+
+def test_corners_that_touch_are_one_region_and_nothing_is_none() -> None:
+    assert len(find_regions(drawn((0, 0, 5, 5), (5, 5, 5, 5)), (40, 40))) == 1
+    assert find_regions(drawn(), (40, 40)) == ()
