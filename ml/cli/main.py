@@ -1,6 +1,7 @@
 """The `loupe` command: finds each command's module only when it is called."""
 
 import importlib
+import logging
 
 import click
 
@@ -44,3 +45,5 @@ class _LazyGroup(click.Group):
 @click.version_option(package_name="loupe-inspection")
 def main() -> None:
     """Loupe keeps the inspection models of a factory healthy."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("ml").setLevel(logging.INFO)

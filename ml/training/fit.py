@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ml.data.dataset import Dataset, Sample
 from ml.models.classifier import Classifier
 from ml.models.segmenter import Segmenter
 from ml.settings import Home, LineConfig
+from ml.settings.line import ClassifierConfig, SegmenterConfig
 from ml.training.device import device, placed
 from ml.training.enough import class_names, require_two_kinds
 from ml.training.loop import Fitted, Task, fit
@@ -21,11 +22,13 @@ from ml.training.pixels import (
     Pixels,
     augment,
     balanced_batches,
+    bytes_in_memory,
     load_pixels,
     mask_tensor,
     steps_per_epoch,
     to_tensor,
 )
+from ml.training.preflight import fitting_batch
 from ml.training.probe import fit_head
 
 _EVALUATION_BATCH = 16
@@ -42,6 +45,7 @@ def fit_classifier(
     config = line.classifier
     classes = class_names(dataset.split("train"))
     model = placed(Classifier(line.backbone, len(classes), line.seed))
+    batch = _fitting_batch(model, config, dataset, masks=False)
     train, validation = (
         load_pixels(home, dataset.split(name), config.size, masks=False, threads=threads)
         for name in ("train", "validation")
@@ -55,7 +59,7 @@ def fit_classifier(
         fit_head(model, chunks(train), wanted, _balance(_is_defect(train)))
 
     def batches(random: np.random.Generator) -> Iterable[tuple[Tensor, Tensor]]:
-        for index in balanced_batches(_is_defect(train), config.batch, random):
+        for index in balanced_batches(_is_defect(train), batch, random):
             images, _ = augment(train.images[index], None, random)
             yield images, wanted[index]
 
@@ -68,7 +72,7 @@ def fit_classifier(
         return float((each * _balance(_is_defect(validation))).sum())
 
     fitted = fit(
-        Task(model, batches, steps_per_epoch(len(train.samples), config.batch), loss, validate),
+        Task(model, batches, batch, steps_per_epoch(len(train.samples), batch), loss, validate),
         stage="train classifier",
         epochs=config.epochs,
         learning_rate=config.learning_rate,
@@ -90,6 +94,7 @@ def fit_segmenter(
     require_two_kinds(line, masked, "segmenter", " with a mask")
     config = line.segmenter
     model = placed(Segmenter(line.backbone, config.decoder, line.seed))
+    batch = _fitting_batch(model, config, masked, masks=True)
     train, validation = (
         load_pixels(home, masked.split(name), config.size, masks=True, threads=threads)
         for name in ("train", "validation")
@@ -99,7 +104,7 @@ def fit_segmenter(
     wanted, expected = train.masks, torch.split(mask_tensor(validation.masks), _EVALUATION_BATCH)
 
     def batches(random: np.random.Generator) -> Iterable[tuple[Tensor, Tensor]]:
-        for index in balanced_batches(_is_defect(train), config.batch, random):
+        for index in balanced_batches(_is_defect(train), batch, random):
             images, masks = augment(train.images[index], wanted[index], random)
             assert masks is not None
             yield images, masks
@@ -113,7 +118,7 @@ def fit_segmenter(
         return float(segmentation_loss(torch.stack(sums).sum(dim=0)))
 
     fitted = fit(
-        Task(model, batches, steps_per_epoch(len(train.samples), config.batch), loss, validate),
+        Task(model, batches, batch, steps_per_epoch(len(train.samples), batch), loss, validate),
         stage="train segmenter",
         epochs=config.epochs,
         learning_rate=config.learning_rate,
@@ -121,6 +126,16 @@ def fit_segmenter(
         checkpoint=checkpoint,
     )
     return model, fitted
+
+
+def _fitting_batch(
+    model: nn.Module, config: ClassifierConfig | SegmenterConfig, dataset: Dataset, *, masks: bool
+) -> int:
+    train, validation = (len(dataset.split(name)) for name in ("train", "validation"))
+    held = bytes_in_memory(train, config.size, masks) + bytes_in_memory(
+        validation, config.size, masks
+    )
+    return fitting_batch(model, config, train, held)
 
 
 def with_masks(dataset: Dataset) -> Dataset:

@@ -32,6 +32,7 @@ class Task:
 
     model: nn.Module
     batches: Callable[[np.random.Generator], Iterable[tuple[Tensor, Tensor]]]
+    batch: int
     steps_per_epoch: int
     loss: Callable[[Tensor, Tensor], Tensor]
     validate: Callable[[], float]
@@ -47,6 +48,7 @@ class Fitted:
     best_epoch: int
     best_loss: float
     losses: list[float]
+    batch: int
     resumed: bool
 
 
@@ -60,7 +62,7 @@ def fit(
     optimiser = torch.optim.AdamW(
         task.model.parameters(), lr=learning_rate, weight_decay=_WEIGHT_DECAY
     )
-    state = _State.load(checkpoint, task.model, optimiser)
+    state = _State.load(checkpoint, task, optimiser)
     # Loss and moments follow the parameters to their device; nothing else is kept there.
     device = next(task.model.parameters()).device
     resumed = state.epoch > 0
@@ -89,10 +91,10 @@ def fit(
             task.model.eval()
             with torch.inference_mode():
                 state.note(epoch + 1, _finite(task.validate(), stage, epoch + 1), task.model)
-            state.save(checkpoint, task.model, optimiser)
+            state.save(checkpoint, task, optimiser)
     task.model.load_state_dict(state.best)
     task.model.eval()
-    return Fitted(state.best_epoch, state.best_loss, state.losses, resumed)
+    return Fitted(state.best_epoch, state.best_loss, state.losses, task.batch, resumed)
 
 
 def _finite(loss: float, stage: str, epoch: int) -> float:
@@ -124,12 +126,17 @@ class _State:
         if loss < self.best_loss:
             self.best_epoch, self.best_loss, self.best = epoch, loss, _copy(model)
 
-    def save(self, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        tensors = {f"model/{name}": tensor for name, tensor in _copy(model).items()}
+    def save(self, path: Path, task: Task, optimiser: torch.optim.Optimizer) -> None:
+        tensors = {f"model/{name}": tensor for name, tensor in _copy(task.model).items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
         for index, moments in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{index}/{name}": value for name, value in moments.items()}
-        facts = {"epoch": self.epoch, "losses": self.losses, "best_epoch": self.best_epoch}
+        facts = {
+            "epoch": self.epoch,
+            "losses": self.losses,
+            "best_epoch": self.best_epoch,
+            "batch": task.batch,
+        }
         content = save(
             {name: tensor.contiguous() for name, tensor in tensors.items()},
             {"state": json.dumps(facts)},
@@ -137,14 +144,17 @@ class _State:
         files.write_bytes(path, content)
 
     @classmethod
-    def load(cls, path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> "_State":
-        state = cls(model)
+    def load(cls, path: Path, task: Task, optimiser: torch.optim.Optimizer) -> "_State":
+        state = cls(task.model)
         if not path.exists():
             return state
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             facts = json.loads(file.metadata()["state"])
-        model.load_state_dict(_below(tensors, "model/"))
+        if facts["batch"] != task.batch:
+            # Another machine, or less free memory: its epochs had other steps.
+            return state
+        task.model.load_state_dict(_below(tensors, "model/"))
         state.best = _below(tensors, "best/")
         _load_moments(optimiser, _below(tensors, "optimiser/"))
         state.epoch, state.losses = facts["epoch"], facts["losses"]

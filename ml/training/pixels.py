@@ -79,6 +79,13 @@ def stream_pixels(
             yield pixels
 
 
+def bytes_in_memory(images: int, size: tuple[int, int], masks: bool) -> int:
+    """What `load_pixels` takes of main memory, at most."""
+    planes = [3, 1] if masks else [3]
+    each = [images * size[0] * size[1] * count for count in planes]
+    return sum(one for one in each if one <= _IN_MEMORY_BYTES)
+
+
 def to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
     """`[N, H, W, 3]` uint8 to float `[N, 3, H, W]`, 0-255, channels last in memory."""
     tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()

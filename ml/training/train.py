@@ -76,6 +76,7 @@ def train(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelName
     resumed = bool(facts.pop("resumed", False))
     facts["metrics"] = _measure(home, line, data, model, network, env.threads)
     result = facts | _export(home, line, data, model, network, folder, env.threads)
+    result["warnings"] = _warnings(line, model, result["facts"])
     result |= {"run": name, "dataset": dataset, "model": model, "code": code_commit()}
     files.write_bytes(folder / WEIGHTS, save(_tensors(network)))
     # Last: a folder with a result is finished.
@@ -121,7 +122,7 @@ def _fit(
         "loss": fitted.best_loss,
         "losses": fitted.losses,
         "resumed": fitted.resumed,
-        "facts": {},
+        "facts": {"batch": fitted.batch},
     }
 
 
@@ -161,8 +162,18 @@ def _export(
             "weights": weights if weights in ("hub", "none") else "file",
             "weights_sha256": weights_sha256(line.backbone),
         },
-        "warnings": [RANDOM_START] if weights == "none" else [],
     }
+
+
+def _warnings(line: LineConfig, model: ModelName, facts: dict[str, int]) -> list[str]:
+    found = [RANDOM_START] if line.backbone.weights == "none" else []
+    asked = getattr(getattr(line, model), "batch", None)
+    if asked is not None and facts["batch"] < asked:
+        found.append(
+            f"The {model} was trained with batches of {facts['batch']} instead of {asked}: "
+            "more did not fit into the memory."
+        )
+    return found
 
 
 def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:

@@ -21,7 +21,7 @@ def fitted(model: nn.Linear, validate: Callable[[], float], checkpoint: Path) ->
     def loss(inputs: Tensor, target: Tensor) -> Tensor:
         return ((model(inputs) - target) ** 2).mean()
 
-    task = Task(model, batches, 1, loss, validate)
+    task = Task(model, batches, 4, 1, loss, validate)
     return fit(task, stage="t", epochs=4, learning_rate=0.1, seed=1, checkpoint=checkpoint)
 
 

@@ -1,0 +1,122 @@
+"""Before training: how much memory and time it will take, so that it never dies half-way."""
+
+import copy
+import logging
+import time
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from ml.errors import TrainingError
+from ml.settings.line import ClassifierConfig, SegmenterConfig
+from ml.training.device import device
+from ml.training.pixels import steps_per_epoch
+
+log = logging.getLogger(__name__)
+
+# Weights, gradients, AdamW's two moments, and the best weights so far.
+_COPIES = 5
+# What the allocator and the operators' scratch memory add, and what a process needs anyway.
+_OVERHEAD = 1.25
+_FIXED = 64 << 20
+# Part of the free memory that training may plan with.
+_SHARE = 0.8
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def fitting_batch(
+    model: nn.Module, settings: ClassifierConfig | SegmenterConfig, images: int, images_bytes: int
+) -> int:
+    """The largest of the batch asked for, half of it, a quarter, ... that fits into free memory.
+
+    `images_bytes` is what the decoded images take of main memory. Raises TrainingError that says
+    what is needed and what is free when not even two images fit.
+    """
+    size = settings.size
+    per_image, fixed = _bytes_per_image(model, size), _fixed_bytes(model)
+    held = 0 if device().type == "cuda" else images_bytes
+    free = int(_SHARE * free_memory())
+
+    def need(count: int) -> int:
+        return int(_OVERHEAD * (count * per_image + fixed)) + held + _FIXED
+
+    fits = settings.batch
+    while fits > 2 and need(fits) > free:
+        fits = max(2, fits // 2)
+    if need(fits) > free:
+        msg = (
+            f"training needs {_mb(need(fits))} for a batch of {fits} at {size[0]} x {size[1]} "
+            f"pixels; {_mb(free)} may be used here. Lower `size`, or take a smaller backbone"
+        )
+        raise TrainingError(msg)
+    steps = settings.epochs * steps_per_epoch(images, fits)
+    minutes = steps * seconds_per_step(model, size, fits) / 60
+    needs = f"about {_mb(need(fits))} of {_mb(free)} and {minutes:.1f} minutes"
+    log.info("training needs %s: %d steps of %d images", needs, steps, fits)
+    return fits
+
+
+def seconds_per_step(model: nn.Module, size: tuple[int, int], batch: int) -> float:
+    """How long a step takes here, measured on a copy; the model and the random state stay."""
+    with torch.random.fork_rng():
+        probe = copy.deepcopy(model).train()
+        images = torch.rand(batch, 3, *size).to(device()) * 255
+        images = images.contiguous(memory_format=torch.channels_last)
+        spent = [_step(probe, images) for _ in range(2)]
+    return spent[-1]
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take on the device where models train."""
+    if device().type == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit = int((_CGROUP / "memory.max").read_text())
+        used = int((_CGROUP / "memory.current").read_text())
+        rows = (_CGROUP / "memory.stat").read_text().splitlines()
+    except (OSError, ValueError):  # no cgroup v2, or no limit
+        return free
+    # Pages of files that were read lately count as used, but make room when it is needed.
+    spare = int(dict(row.split() for row in rows).get("inactive_file", 0))
+    return min(free, limit - used + spare)
+
+
+def _bytes_per_image(model: nn.Module, size: tuple[int, int]) -> int:
+    """Bytes that the backward pass keeps of one image, found without computing anything."""
+    probe = copy.deepcopy(model).to("meta").train()
+    own = {_storage(tensor) for tensor in (*probe.parameters(), *probe.buffers())}
+    kept: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if _storage(tensor) not in own:
+            kept[_storage(tensor)] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        probe(torch.empty(1, 3, *size, device="meta"))
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _fixed_bytes(model: nn.Module) -> int:
+    return _COPIES * sum(one.numel() * one.element_size() for one in model.parameters())
+
+
+def _step(model: nn.Module, images: Tensor) -> float:
+    started = time.perf_counter()
+    found = model(images)
+    logits = found[0] if isinstance(found, tuple) else found
+    logits.sum().backward()
+    if images.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _mb(count: int) -> str:
+    return f"{count / 2**20:,.0f} MB"

@@ -1,0 +1,99 @@
+"""What training needs is known before it starts, and what does not fit is shrunk or refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ml.errors import TrainingError
+from ml.models.classifier import Classifier
+from ml.settings import Env, Home, LineConfig
+from ml.settings.line import BackboneConfig, ClassifierConfig
+from ml.training import preflight
+from ml.training.preflight import fitting_batch, free_memory, seconds_per_step
+from ml.training.train import train
+from tests.training.conftest import MakeDataset
+
+SETTINGS = ClassifierConfig(size=(64, 64), epochs=2, batch=16)
+
+
+@pytest.fixture
+def model() -> Classifier:
+    return Classifier(BackboneConfig(name="test_resnet", weights="none"), 2, seed=1)
+
+
+def test_with_room_the_batch_is_the_one_asked_for(model: Classifier) -> None:
+    assert free_memory() > 0
+    assert fitting_batch(model, SETTINGS, 100, 0) == 16
+
+
+def test_the_less_room_the_smaller_the_batch_until_it_is_refused(
+    model: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for free in range(300, 60, -2):
+        monkeypatch.setattr(preflight, "free_memory", lambda free=free: free << 20)
+        try:
+            found.append(fitting_batch(model, SETTINGS, 100, 0))
+        except TrainingError:
+            break
+    assert found[0] == 16
+    assert found == sorted(found, reverse=True)
+    assert set(found) == {16, 8, 4, 2}
+    with pytest.raises(TrainingError, match="MB for a batch of 2 at 64 x 64.*smaller backbone"):
+        fitting_batch(model, SETTINGS, 100, 10**12)
+
+
+def test_measuring_a_step_changes_neither_model_nor_random_state(model: Classifier) -> None:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = torch.random.get_rng_state()
+    assert seconds_per_step(model, (64, 64), 4) > 0
+    assert torch.equal(state, torch.random.get_rng_state())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_a_halved_batch_is_said_on_the_card(
+    env: Env,
+    home: Home,
+    line: LineConfig,
+    make_dataset: MakeDataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ml.training.fit.fitting_batch", lambda *_: 2)
+    result = train(env, home, line, make_dataset(), "classifier").run.result
+    assert result["facts"] == {"batch": 2}
+    assert any("batches of 2 instead of 4" in warning for warning in result["warnings"])
+
+
+_STEP = """
+import sys, torch
+from ml.models.classifier import Classifier
+from ml.settings.line import BackboneConfig
+from ml.training import preflight
+
+def kilobytes(field):
+    with open("/proc/self/status") as status:
+        return int(dict(row.split(":", 1) for row in status)[field].split()[0])
+
+torch.set_num_threads(1)
+model = Classifier(BackboneConfig(name="resnet18", weights="none"), 2, seed=1)
+per_image = preflight._bytes_per_image(model, (160, 160))
+estimate = 8 * per_image + preflight._fixed_bytes(model)
+before = kilobytes("VmRSS")
+optimiser = torch.optim.AdamW(model.parameters())
+for _ in range(2):
+    model(torch.rand(8, 3, 160, 160))[0].sum().backward()
+    optimiser.step()
+    optimiser.zero_grad()
+print(estimate / 1024 / (kilobytes("VmHWM") - before))
+"""
+
+
+def test_the_estimate_is_near_what_a_step_really_takes(project: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _STEP], cwd=project, capture_output=True, text=True, check=True
+    )
+    assert 0.7 < float(done.stdout) < 1.3
