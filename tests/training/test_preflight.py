@@ -42,7 +42,7 @@ def test_the_less_room_the_smaller_the_batch_until_it_is_refused(
     assert found[0] == 16
     assert found == sorted(found, reverse=True)
     assert set(found) == {16, 8, 4, 2}
-    with pytest.raises(TrainingError, match="MB for a batch of 2 at 64 x 64.*smaller backbone"):
+    with pytest.raises(TrainingError, match=r"MB for a batch of 2 at 64 x 64.*smaller backbone"):
         fitting_batch(model, SETTINGS, 100, 10**12)
 
 
