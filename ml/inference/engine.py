@@ -1,6 +1,6 @@
 """Run a bundle's ONNX models on decoded images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,6 +134,15 @@ def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
         raise BundleError(msg) from error
 
 
+def raw_score(model: str, outputs: Mapping[str, Floats], index: int) -> float:
+    """The raw defect score of one image of a batch, from the model's outputs by name."""
+    if model == "classifier":
+        return class_score(outputs["logits"][index])
+    if model == "segmenter":
+        return mask_score(outputs["logits"][index, 0])
+    return float(outputs["score"][index])
+
+
 def mask_score(logits: Floats) -> float:
     """Mean of the top 0.1 % of pixel log-odds, at least one pixel."""
     count = max(1, int(logits.size * TOP_SHARE))
@@ -149,21 +158,18 @@ def class_score(logits: Floats) -> float:
 
 
 def _scored(outputs: dict[str, dict[str, Floats]], index: int) -> Scored:
-    scores: dict[str, float] = {}
+    scores = {name: raw_score(name, found, index) for name, found in outputs.items()}
     probabilities = features = anomaly_map = defect_map = None
     embedding = np.zeros(0, np.float32)
     if "classifier" in outputs:
         logits = outputs["classifier"]["logits"][index]
         probabilities = _softmax(logits)
-        scores["classifier"] = class_score(logits)
         features = outputs["classifier"]["features"][index]
         embedding = outputs["classifier"]["embedding"][index]
     if "segmenter" in outputs:
         mask_logits = outputs["segmenter"]["logits"][index, 0]
-        scores["segmenter"] = mask_score(mask_logits)
         defect_map = _sigmoid(mask_logits)
     if "anomaly" in outputs:
-        scores["anomaly"] = float(outputs["anomaly"]["score"][index])
         anomaly_map = outputs["anomaly"]["map"][index, 0]
         # The frozen backbone's view does not change with each retraining, so drift watches it.
         embedding = outputs["anomaly"]["embedding"][index]

@@ -4,7 +4,6 @@ With that head, Grad-CAM (Selvaraju et al., ICCV 2017) is a weighted sum of the 
 which is therefore exported: an explanation needs no backward pass.
 """
 
-import torch
 from torch import Tensor, nn
 
 from ml.models.backbones import Normalise, create_backbone, hold_batch_norm
@@ -34,8 +33,3 @@ class Classifier(nn.Module):
         if self._hold:
             hold_batch_norm(self.backbone)
         return self
-
-
-def class_scores(logits: Tensor) -> Tensor:
-    """Raw defect score: the log-odds of any defect against ok."""
-    return torch.logsumexp(logits[:, 1:], dim=1) - logits[:, 0]

@@ -54,10 +54,3 @@ class Segmenter(nn.Module):
         if self._hold:
             hold_batch_norm(self.unet.encoder)
         return self
-
-
-def mask_scores(logits: Tensor, top_share: float) -> Tensor:
-    """Raw defect score: mean of the top share of pixel log-odds, at least one pixel."""
-    flat = logits.flatten(1)
-    count = max(1, int(flat.shape[1] * top_share))
-    return flat.topk(count, dim=1).values.mean(dim=1)

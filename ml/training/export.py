@@ -10,14 +10,19 @@ from torch import Tensor, nn
 
 from ml import files
 from ml.errors import TrainingError
-from ml.inference.engine import TOP_SHARE, open_session
-from ml.models.classifier import class_scores
-from ml.models.segmenter import mask_scores
+from ml.inference.engine import Floats, open_session, raw_score
+from ml.models import classifier, patches, segmenter
 from ml.settings.line import ModelName
 
 # Largest difference of a raw score that is accepted between torch and ONNX Runtime.
 MAX_PARITY = 1e-3
 _OPSET = 17
+
+OUTPUTS: dict[ModelName, tuple[str, ...]] = {
+    "classifier": classifier.OUTPUTS,
+    "segmenter": segmenter.OUTPUTS,
+    "anomaly": patches.OUTPUTS,
+}
 
 
 def export_onnx(
@@ -45,38 +50,38 @@ def export_onnx(
     temporary.unlink()
 
 
-def raw_scores(kind: ModelName, outputs: tuple[Tensor, ...]) -> Tensor:
-    """The raw defect score of each image from a model's outputs."""
-    if kind == "classifier":
-        return class_scores(outputs[0])
-    if kind == "segmenter":
-        return mask_scores(outputs[0], TOP_SHARE)
-    return outputs[0]
+def named_outputs(model: ModelName, network: nn.Module, images: Tensor) -> dict[str, Floats]:
+    """What a network gives for images `[N, 3, H, W]`, named as in its ONNX file."""
+    with torch.inference_mode():
+        found = network(images)
+    tensors = found if isinstance(found, tuple) else (found,)
+    return {
+        name: tensor.cpu().numpy() for name, tensor in zip(OUTPUTS[model], tensors, strict=True)
+    }
 
 
-def check_parity(kind: ModelName, model: nn.Module, path: Path, images: Tensor) -> float:
+def raw_scores(model: ModelName, outputs: dict[str, Floats]) -> npt.NDArray[np.float64]:
+    """The raw defect score of each image of a batch, computed as the night computes it."""
+    count = len(next(iter(outputs.values())))
+    return np.array([raw_score(model, outputs, index) for index in range(count)])
+
+
+def check_parity(model: ModelName, network: nn.Module, path: Path, images: Tensor) -> float:
     """Largest difference of raw scores, torch against ONNX Runtime, one image at a time as well.
 
     Raises TrainingError above MAX_PARITY.
     """
     session = open_session(path)
-    with torch.inference_mode():
-        expected = raw_scores(kind, as_tuple(model.eval().cpu()(images))).numpy()
+    expected = raw_scores(model, named_outputs(model, network.eval().cpu(), images))
 
-    def onnx_scores(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        found = raw_scores(kind, tuple(map(torch.from_numpy, session.run(None, {"image": batch}))))
-        return found.numpy()
+    def onnx_scores(batch: Floats) -> npt.NDArray[np.float64]:
+        outputs = zip(OUTPUTS[model], session.run(None, {"image": batch}), strict=True)
+        return raw_scores(model, dict(outputs))
 
     batch = images.contiguous().numpy()
-    whole = onnx_scores(batch)
-    single = [onnx_scores(one[None]) for one in batch]
-    found = max(np.abs(expected - whole).max(), np.abs(expected - np.concatenate(single)).max())
+    single = np.concatenate([onnx_scores(one[None]) for one in batch])
+    found = max(np.abs(expected - onnx_scores(batch)).max(), np.abs(expected - single).max())
     if not found <= MAX_PARITY:
         msg = f"{path}: ONNX scores differ from torch by {found:.2e}, above {MAX_PARITY:.0e}"
         raise TrainingError(msg)
     return float(found)
-
-
-def as_tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The outputs of a model that may have a single one."""
-    return outputs if isinstance(outputs, tuple) else (outputs,)

@@ -12,12 +12,11 @@ from torch import nn
 
 from ml import files
 from ml.data.dataset import Dataset, load_dataset
-from ml.models import classifier, patches, segmenter
 from ml.settings import Env, Home, LineConfig
 from ml.settings.line import ModelName
 from ml.training.anomaly import fit_anomaly
 from ml.training.enough import class_names, require_model
-from ml.training.export import check_parity, export_onnx
+from ml.training.export import OUTPUTS, check_parity, export_onnx
 from ml.training.fit import fit_classifier, fit_segmenter, with_masks
 from ml.training.pixels import load_pixels, to_tensor
 from ml.training.run import (
@@ -38,11 +37,6 @@ RANDOM_START = (
     "do not trust this bundle on a real line."
 )
 
-_OUTPUTS = {
-    "classifier": classifier.OUTPUTS,
-    "segmenter": segmenter.OUTPUTS,
-    "anomaly": patches.OUTPUTS,
-}
 _PARITY_IMAGES = 8
 
 
@@ -146,7 +140,7 @@ def _export(
     threads: int,
 ) -> dict[str, Any]:
     size = getattr(line, model).size
-    export_onnx(network, _OUTPUTS[model], size, folder / ONNX)
+    export_onnx(network, OUTPUTS[model], size, folder / ONNX)
     some = (data.split("validation") or data.split("train"))[:_PARITY_IMAGES]
     pixels = load_pixels(home, some, size, masks=False, threads=threads)
     parity = check_parity(model, network, folder / ONNX, to_tensor(pixels.images))

@@ -6,11 +6,11 @@ The figures that count are measured by `ml.evaluation` on held-out test groups.
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ml.settings.line import ModelName
 from ml.training.device import device
-from ml.training.export import as_tuple, raw_scores
+from ml.training.export import named_outputs, raw_scores
 from ml.training.fit import chunks
 from ml.training.losses import mask_sums
 from ml.training.pixels import Pixels, mask_tensor
@@ -24,27 +24,26 @@ def validation_metrics(
     A figure is None where validation lacks what it needs (both kinds of image, masks).
     """
     network = network.eval().to(device())
-    scores: list[Tensor] = []
+    scores = [np.zeros(0)]
     sums = torch.zeros(5)
     done = 0
-    with torch.inference_mode():
-        for images in chunks(pixels):
-            outputs = tuple(output.cpu() for output in as_tuple(network(images)))
-            scores.append(raw_scores(model, outputs))
-            if pixels.masks is not None:
-                masks = mask_tensor(pixels.masks[done : done + len(images)])
-                # Logits of 100 and -100 make the soft overlap that of the drawn masks.
-                sums += mask_sums(outputs[0].sign() * 100, masks)
-            done += len(images)
+    for images in chunks(pixels):
+        outputs = named_outputs(model, network, images)
+        scores.append(raw_scores(model, outputs))
+        if pixels.masks is not None:
+            masks = mask_tensor(pixels.masks[done : done + len(images)])
+            # Logits of 100 and -100 make the soft overlap that of the drawn masks.
+            sums += mask_sums(torch.from_numpy(outputs["logits"]).sign() * 100, masks)
+        done += len(images)
     is_defect = np.array([sample.is_defect for sample in pixels.samples], bool)
-    found = _ranking(is_defect, torch.cat(scores).numpy() if scores else np.zeros(0, np.float32))
+    found = _ranking(is_defect, np.concatenate(scores))
     if pixels.masks is not None:
         found["dice"] = float(2 * sums[2] / (sums[3] + sums[4])) if sums[4] else None
     return found
 
 
 def _ranking(
-    is_defect: npt.NDArray[np.bool_], scores: npt.NDArray[np.float32]
+    is_defect: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]
 ) -> dict[str, float | None]:
     from sklearn.metrics import average_precision_score, roc_auc_score
 

@@ -8,7 +8,7 @@ from tiny_line import Tiny
 from ml.bundle import Card
 from ml.errors import BundleError
 from ml.imaging import decode_rgb
-from ml.inference.engine import Inspector, class_score, open_session
+from ml.inference.engine import Inspector, class_score, open_session, raw_score
 from ml.inference.explain import grad_cam, heat_map, overlay, to_png
 from ml.inference.verdict import decide, hold
 
@@ -79,3 +79,12 @@ def test_a_file_that_is_no_model_is_a_bundle_error(tmp_path: object) -> None:
     path.write_bytes(b"not a model")
     with pytest.raises(BundleError, match=r"broken\.onnx"):
         open_session(path)
+
+
+def test_raw_scores_rise_with_the_evidence_for_a_defect() -> None:
+    logits = np.array([[2, 0, 0], [0, 2, 0], [0, 2, 2]], np.float32)
+    maps = np.full((2, 1, 40, 40), -5, np.float32)
+    maps[1, 0, 3, 3:5] = 5
+    for model, outputs in (("classifier", {"logits": logits}), ("segmenter", {"logits": maps})):
+        found = [raw_score(model, outputs, index) for index in range(len(outputs["logits"]))]
+        assert found == sorted(set(found))
