@@ -21,6 +21,8 @@ _COMMANDS = {
     "drift": "monitor",
     "review": "review",
     "audit": "review",
+    "bundle": "bundle",
+    "key": "bundle",
     "line": "lines",
     "doctor": "doctor",
     "demo": "demo",

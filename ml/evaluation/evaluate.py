@@ -25,7 +25,7 @@ from ml.settings import Env, Home, LineConfig
 from ml.training.run import Run, finished_runs
 
 # Changes when this code would make another bundle or report of the same runs.
-_RECIPE = 2
+_RECIPE = 3
 
 _LATENCY_CALLS = 9
 
@@ -75,10 +75,10 @@ def _key(line: LineConfig, dataset: str, runs: dict[str, Run]) -> str:
 def _made_before(home: Home, line: LineConfig, index: Path) -> Evaluated | None:
     if not index.exists():
         return None
-    folder = home.bundle(files.read_json(index)["bundle"])
-    if not folder.exists():
+    name = files.read_json(index)["bundle"]
+    if not home.bundle(name).exists():
         return None
-    bundle = load_bundle(folder)
+    bundle = load_bundle(home, name)
     page = report_path(home, line.name, bundle.name)
     return Evaluated(bundle, page) if page.exists() else None
 

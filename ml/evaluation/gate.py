@@ -52,7 +52,7 @@ def judge(env: Env, home: Home, line: LineConfig, challenger: Bundle) -> Judgeme
     if not minimum[0]:
         return Judgement(False, (minimum[1],), name)
     try:
-        champion = load_bundle(home.bundle(name))
+        champion = load_bundle(home, name)
     except BundleError as error:
         reason = f"the champion cannot be used ({type(error).__name__}); it is replaced"
         return Judgement(True, (minimum[1], reason), name)

@@ -54,7 +54,7 @@ def promote(env: Env, home: Home, line: LineConfig, name: str, by: str) -> Promo
 
 
 def _load(home: Home, line: LineConfig, name: str) -> Bundle:
-    bundle = load_bundle(home.bundle(name))
+    bundle = load_bundle(home, name)
     if bundle.card.line != line.name:
         msg = f"bundle {name} is of line {bundle.card.line}, not of {line.name}"
         raise BundleError(msg)
