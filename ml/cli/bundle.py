@@ -1,16 +1,20 @@
 """Bundles and the keys that they are signed with."""
 
 import json
+import re
+from datetime import UTC, datetime
 
 import click
 
+from ml.audit.promotions import Switch
 from ml.cli.step import Result, clear_errors
+from ml.errors import SettingsError
 from ml.settings import Env, Home
 
 
 @click.group()
 def bundle() -> None:
-    """The bundles: verify, sign."""
+    """The bundles: verify, sign, which was live when."""
 
 
 @bundle.command()
@@ -43,6 +47,26 @@ def sign(name: str) -> None:
     print(json.dumps({"bundle": made.name, "line": made.card.line, "key": made.signer}))
 
 
+@bundle.command()
+@click.option("--line", required=True)
+@click.option("--time", required=True, help="such as 2026-05-03T02:00+02:00; UTC without a zone")
+def at(line: str, time: str) -> None:
+    """Which bundle was live at a time? Null before the first promotion."""
+    from ml.bundle.history import champion_at
+
+    with clear_errors():
+        when = _moment(time)
+        found, following = champion_at(_home(), line, when)
+    result: Result = {"line": line, "time": when.isoformat(), "bundle": None, "since": None}
+    result["until"] = _text(following)
+    if found is None:
+        click.echo(f"before the first promotion of {line}: every part was held", err=True)
+    else:
+        facts = {"number": found.number, "step": found.step, "by": found.by}
+        result |= {"bundle": found.bundle, "since": _text(found), "reason": found.reason, **facts}
+    print(json.dumps(result))
+
+
 @click.group()
 def key() -> None:
     """The keys that sign bundles."""
@@ -68,6 +92,28 @@ def rotate() -> None:
     with clear_errors():
         old, new = run(_home())
     print(json.dumps({"old": old, "new": new}))
+
+
+def _moment(text: str) -> datetime:
+    """A past time with a zone."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or not re.search(r"[T ]\d", text):
+        msg = f"--time {text!r}: expected a day and a time, such as 2026-05-03T02:00+02:00"
+        raise SettingsError(msg)
+    if found.tzinfo is None:
+        click.echo(f"--time {text} has no time zone: taken as UTC", err=True)
+        found = found.replace(tzinfo=UTC)
+    if found > datetime.now(UTC):
+        msg = f"--time {text!r}: that is in the future"
+        raise SettingsError(msg)
+    return found
+
+
+def _text(switch: Switch | None) -> str | None:
+    return None if switch is None or switch.at is None else switch.at.isoformat()
 
 
 def _home() -> Home:

@@ -14,6 +14,7 @@ _COMMANDS = {
     "evaluate": "evaluate",
     "gate": "evaluate",
     "promote": "evaluate",
+    "rollback": "evaluate",
     "shards": "night",
     "predict": "night",
     "publish": "night",
