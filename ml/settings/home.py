@@ -76,6 +76,10 @@ class Home:
         """The hash-chained ledger of promotions and rollbacks."""
         return self.ledger(line, "promotions")
 
+    def latency(self, line: str, challenger: str, champion: str | None) -> Path:
+        """How long an image took in both bundles of a gate, on the machine that it ran on."""
+        return self.root / "latency" / line / f"{challenger}-{champion or 'alone'}.json"
+
     def reports(self, line: str) -> Path:
         """HTML reports of one line."""
         return self.root / "reports" / line

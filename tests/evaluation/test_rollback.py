@@ -17,7 +17,7 @@ from ml.bundle.history import champion_at
 from ml.bundle.live import live_name
 from ml.errors import BundleError, LedgerError, StackError
 from ml.evaluation import switch as switching
-from ml.evaluation.promote import promote
+from ml.evaluation.promote import gate, promote
 from ml.evaluation.registry import register
 from ml.evaluation.rollback import Rollback, rollback
 from ml.results import open_results
@@ -286,3 +286,15 @@ def test_a_ledger_that_lost_its_last_line_is_noticed(two: tuple[Tiny, str, str])
     path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
     with pytest.raises(LedgerError, match="lost a line"):
         _rollback(tiny)
+
+
+def test_the_gate_does_not_bring_a_rolled_back_bundle_back(two: tuple[Tiny, str, str]) -> None:
+    tiny, first, second = two
+    _promote(tiny, first)
+    _promote(tiny, second)
+    _rollback(tiny)
+    judgement = gate(tiny.env, tiny.home, tiny.line, second)
+    assert not judgement.promote
+    assert any("rolled back" in reason for reason in judgement.reasons)
+    _promote(tiny, second)
+    _assert_live(tiny, second)
