@@ -5,6 +5,7 @@ Several keys may be trusted at once, so that a new signing key leaves the older 
 """
 
 import hashlib
+import re
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -23,6 +24,7 @@ from ml.errors import BundleError, SettingsError
 from ml.settings import Home
 
 _PRIVATE = 0o600
+_BLOCK = re.compile(rb"-----BEGIN .+?-----END [^\n]+", re.DOTALL)
 
 
 def key_id(key: Ed25519PublicKey) -> str:
@@ -37,6 +39,12 @@ def signing_key(home: Home) -> Ed25519PrivateKey:
     are. Raises SettingsError when the key cannot be read or its public half is not trusted.
     """
     if home.named_signing_key is None and not home.signing_key.exists():
+        if home.named_trusted_keys is not None:
+            msg = (
+                f"LOUPE_TRUSTED_KEYS names {home.named_trusted_keys}, but LOUPE_SIGNING_KEY names "
+                "no key that could sign for it; set it where bundles are sealed"
+            )
+            raise SettingsError(msg)
         with files.locked(home.signing_key.parent):
             if not home.signing_key.exists():
                 _make(home)
@@ -67,7 +75,7 @@ def trusted_keys(home: Home) -> dict[str, Ed25519PublicKey]:
 
     Raises BundleError naming the file that is not an Ed25519 public key.
     """
-    keys = (_read_public(path) for path in trusted_files(home))
+    keys = (key for path in trusted_files(home) for key in _read_public(path))
     return {key_id(key): key for key in keys}
 
 
@@ -109,13 +117,17 @@ def _read_private(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _read_public(path: Path) -> Ed25519PublicKey:
+def _read_public(path: Path) -> list[Ed25519PublicKey]:
+    """The keys of a file, one PEM block after another."""
     try:
-        key = load_pem_public_key(path.read_bytes())
+        # A file without any block fails like one with a broken block.
+        blocks = _BLOCK.findall(path.read_bytes()) or [b""]
+        keys = [load_pem_public_key(block) for block in blocks]
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
         msg = f"{path}: the trusted key cannot be read ({error}); restore or remove it"
         raise BundleError(msg) from error
-    if not isinstance(key, Ed25519PublicKey):
+    found = [key for key in keys if isinstance(key, Ed25519PublicKey)]
+    if len(found) < len(keys):
         msg = f"{path}: not an Ed25519 public key; replace or remove it"
         raise BundleError(msg)
-    return key
+    return found

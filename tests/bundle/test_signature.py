@@ -189,6 +189,28 @@ def test_keys_named_by_the_environment_are_used_as_they_are(tiny: Tiny, tmp_path
         rotate(home)
 
 
+def test_where_only_trusted_keys_are_named_nothing_is_sealed_and_no_key_made(
+    tmp_path: Path,
+) -> None:
+    public = _write_public(tmp_path / "plant.pub", Ed25519PrivateKey.generate())
+    home = Home.of(Env.read({"LOUPE_HOME": str(tmp_path), "LOUPE_TRUSTED_KEYS": str(public)}))
+    with pytest.raises(SettingsError, match="LOUPE_SIGNING_KEY names no key"):
+        signing_key(home)
+    assert not home.signing_key.exists()
+
+
+def test_one_file_may_hold_several_trusted_keys(tmp_path: Path) -> None:
+    keys = [Ed25519PrivateKey.generate() for _ in range(3)]
+    pems = [_write_public(tmp_path / "one", key).read_bytes() for key in keys]
+    together = tmp_path / "together"
+    together.write_bytes(b"".join(pems))
+    home = Home(tmp_path, named_trusted_keys=together)
+    assert set(trusted_keys(home)) == {key_id(key.public_key()) for key in keys}
+    together.write_bytes(pems[0] + pems[1].replace(b"M", b"!"))
+    with pytest.raises(BundleError, match="together: the trusted key cannot be read"):
+        trusted_keys(home)
+
+
 @pytest.mark.parametrize("name", ["LOUPE_SIGNING_KEY", "LOUPE_TRUSTED_KEYS"])
 def test_a_named_key_that_is_not_there_is_no_reason_to_make_one(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match=f"{name} is .* expected a path that exists"):

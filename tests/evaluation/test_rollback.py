@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -252,6 +253,22 @@ def test_a_recorded_but_unfinished_promotion_is_no_answer(
         champion_at(tiny.home, "tiny", at)
     assert _rollback(tiny).bundle == first
     _assert_live(tiny, first)
+
+
+def test_promotions_at_the_same_time_leave_one_champion_and_a_whole_ledger(
+    two: tuple[Tiny, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny, first, second = two
+    monkeypatch.setattr(switching, "register", lambda *_: "1")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: _promote(tiny, name), [first, second] * 6))
+    switches = read_switches(tiny.home.promotions("tiny"))
+    assert [one.number for one in switches] == list(range(1, len(switches) + 1))
+    assert {one.bundle for one in switches} == {first, second}
+    assert live_name(tiny.home, "tiny") == switches[-1].bundle
+    line = open_results(tiny.env, tiny.home).get("lines", "tiny")
+    assert line is not None
+    assert line["bundle"] == switches[-1].bundle
 
 
 def test_a_broken_live_file_is_mended_by_the_promotion_that_its_error_asks_for(
