@@ -23,7 +23,10 @@ _SIGN = "if you know where it came from, `loupe bundle sign --bundle {name}`; el
 def write_signature(folder: Path, manifest: bytes, key: Ed25519PrivateKey) -> None:
     """Sign a manifest into its bundle's folder. Equal manifests give equal bytes."""
     line = f"ed25519 {key_id(key.public_key())} {key.sign(manifest).hex()}\n"
-    files.write_bytes(folder / SIGNATURE, line.encode())
+    # Beside the bundle: half a file left in it by a crash would be a file too many.
+    whole = folder.with_name(f".{folder.name}-{SIGNATURE}")
+    files.write_bytes(whole, line.encode())
+    whole.replace(folder / SIGNATURE)
 
 
 def verify_signature(home: Home, folder: Path, manifest: bytes) -> str:

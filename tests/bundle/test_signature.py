@@ -138,6 +138,23 @@ def test_an_unsigned_bundle_says_what_to_do_and_can_be_signed(tiny: Tiny, bundle
     assert path.read_bytes() == whole
 
 
+def test_signing_that_was_killed_leaves_a_bundle_that_can_be_signed(
+    tiny: Tiny, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ml import files
+
+    def killed(path: Path, content: bytes) -> None:
+        path.with_name(f"{path.name}.half").write_bytes(content[:9])
+        raise KeyboardInterrupt
+
+    (bundle.folder / "SIGNATURE").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sign_bundle(tiny.home, bundle.name)
+    assert sign_bundle(tiny.home, bundle.name) == bundle
+
+
 def test_an_altered_bundle_is_not_signed(tiny: Tiny, bundle: Bundle) -> None:
     (bundle.folder / "SIGNATURE").unlink()
     bundle.reference.write_bytes(b"another")

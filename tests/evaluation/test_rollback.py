@@ -1,9 +1,13 @@
 """Rollback walks back through the champions, ends well when killed, and is never guessed."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,7 +44,7 @@ def two_bundles_home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tiny, st
 
 
 @pytest.fixture
-def two(two_bundles_home: tuple[Tiny, str, str], tmp_path: Any) -> tuple[Tiny, str, str]:
+def two(two_bundles_home: tuple[Tiny, str, str], tmp_path: Path) -> tuple[Tiny, str, str]:
     tiny, first, second = two_bundles_home
     folder = tmp_path / "home"
     shutil.copytree(tiny.home.root, folder)
@@ -185,6 +189,40 @@ def test_a_killed_rollback_is_finished_by_repeating_it(
     assert _rollback(tiny).bundle == second
     _assert_live(tiny, second)
     assert ledger.verify(tiny.home.promotions("tiny")) == 4
+
+
+_SLEEPS_BEFORE_THE_LIVE_FILE = """
+import sys, time
+from pathlib import Path
+import tiny_line
+from ml import files
+from ml.evaluation.rollback import rollback
+def stop(*_):
+    print("recorded", flush=True)
+    time.sleep(300)
+files.write_json = stop
+env = tiny_line.make_env(Path(sys.argv[1]))
+rollback(env, tiny_line.Home(env.home), tiny_line.make_line(), "test")
+"""
+
+
+def test_a_rollback_that_the_system_killed_is_finished_by_repeating_it(
+    two: tuple[Tiny, str, str], project: Path
+) -> None:
+    tiny, first, second = two
+    _promote(tiny, first)
+    _promote(tiny, second)
+    command = [sys.executable, "-c", _SLEEPS_BEFORE_THE_LIVE_FILE, str(tiny.home.root)]
+    path = os.pathsep.join([str(project), str(project / "tests")])
+    environ = {**os.environ, "PYTHONPATH": path}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "recorded\n"
+        process.kill()
+    assert live_name(tiny.home, "tiny") == second
+    assert _rollback(tiny).bundle == first
+    _assert_live(tiny, first)
+    assert ledger.verify(tiny.home.promotions("tiny")) == 3
 
 
 @pytest.mark.parametrize("place", PLACES)
