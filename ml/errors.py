@@ -8,7 +8,7 @@ LoupeError
 │   ├── CountError       listed, accepted, quarantined and duplicate do not add up
 │   └── LeakError        a group or a (near-)duplicate crosses the split
 ├── TrainingError        a model cannot be fitted on this data
-├── BundleError          a bundle is missing, incomplete or altered
+├── BundleError          a bundle is missing, incomplete, altered or not signed by a trusted key
 ├── LedgerError          a ledger was altered, or lost a line
 ├── ResultsError         the results store refused or lost a document
 └── StackError           a service of the embedded stack did not start or answer
@@ -57,7 +57,10 @@ class TrainingError(LoupeError):
 
 
 class BundleError(LoupeError):
-    """A bundle is missing, incomplete or altered. It must not be used for a verdict."""
+    """A bundle is missing, incomplete, altered or not signed by a trusted key.
+
+    It must not be used for a verdict.
+    """
 
 
 class LedgerError(LoupeError):

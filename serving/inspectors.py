@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml.bundle import live_bundle
+from ml.bundle.keys import trusted_files
 from ml.bundle.live import live_name
 from ml.inference.engine import Inspector
 from ml.settings import Home
 
-# (path, bytes, mtime) of the live file and of each file of its bundle.
+# (path, bytes, mtime) of the live file, of each file of its bundle and of the trusted keys.
 Fingerprint = tuple[tuple[str, int, int], ...]
 
 
@@ -31,9 +32,9 @@ class Inspectors:
     def get(self, line: str) -> Inspector | None:
         """The inspector of the line's live bundle, or None before the first promotion.
 
-        The bundle is verified again whenever one of its files has another size or time than when
-        it was loaded. Raises BundleError when it is missing or altered; the models that were
-        loaded before are then no longer used.
+        The bundle is verified again whenever one of its files, or a trusted key, has another size
+        or time than when it was loaded. Raises BundleError when it is missing, altered or not
+        signed; the models that were loaded before are then no longer used.
         """
         with self._lock:
             fingerprint = self._fingerprint(line)
@@ -52,7 +53,9 @@ class Inspectors:
             return ()
         folder = self._home.bundle(name)
         paths = sorted(folder.iterdir()) if folder.is_dir() else []
-        return tuple(_stamp(path) for path in (self._home.live(line), *paths))
+        return tuple(
+            _stamp(path) for path in (self._home.live(line), *paths, *trusted_files(self._home))
+        )
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:

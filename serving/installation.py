@@ -27,7 +27,7 @@ class Installation:
     @classmethod
     def open(cls, settings: ServingSettings) -> "Installation":
         """Open the store; models are loaded by the first request that needs them."""
-        home = Home(settings.env.home)
+        home = Home.of(settings.env)
         store = open_results(settings.env, home)
         return cls(settings, home, store, Inspectors(home, settings.env.threads))
 

@@ -34,4 +34,4 @@ def live_name(home: Home, line: str) -> str | None:
 def live_bundle(home: Home, line: str) -> Bundle | None:
     """The verified champion of a line, or None; BundleError when it was altered."""
     name = live_name(home, line)
-    return None if name is None else load_bundle(home.bundle(name))
+    return None if name is None else load_bundle(home, name)

@@ -1,4 +1,4 @@
-"""Seal a bundle with checksums, and load it only when every byte is as sealed."""
+"""Seal a bundle with checksums and a signature, and load it only when every byte is as sealed."""
 
 import hashlib
 import json
@@ -6,24 +6,31 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from ml import files
 from ml.bundle.card import SCHEMA_VERSION, Card
+from ml.bundle.keys import signing_key
+from ml.bundle.signature import SIGNATURE, verify_signature, write_signature
 from ml.errors import BundleError
+from ml.settings import Home
 
 MANIFEST = "MANIFEST"
 CARD = "card.json"
 REFERENCE = "reference.parquet"
+# What seals the rest, and is no part of it.
+_SEALS = {MANIFEST, SIGNATURE}
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle on disk. `name` is the hash of its manifest."""
+    """A verified bundle on disk. `name` is the hash of its manifest, `signer` the id of the key."""
 
     name: str
     folder: Path
     card: Card
+    signer: str
 
     def model(self, name: str) -> Path:
         """Path of one ONNX model; raises BundleError when the bundle has no such model."""
@@ -38,48 +45,78 @@ class Bundle:
         return self.folder / REFERENCE
 
 
-def seal_bundle(draft: Path, bundles: Path) -> Bundle:
-    """Write the manifest of a finished draft folder and move it to `bundles/<hash>`.
+def seal_bundle(home: Home, draft: Path) -> Bundle:
+    """Write manifest and signature of a finished draft folder and move it to `bundles/<hash>`.
 
-    Sealing the same content twice gives the same name and leaves the first copy. The draft is
-    gone afterwards.
+    Sealing the same content twice gives the same name and leaves the first copy; a signature that
+    is missing or not trusted there is written again. The draft is gone afterwards.
     """
-    names = sorted(path.name for path in draft.iterdir() if path.name != MANIFEST)
-    manifest = "".join(f"{files.sha256(draft / name)}  {name}\n" for name in names)
-    name = _name(manifest)
-    target = bundles / name
+    key = signing_key(home)
+    names = sorted(path.name for path in draft.iterdir() if path.name not in _SEALS)
+    rows = (f"{files.sha256(draft / name)}  {name}\n" for name in names)
+    manifest = "".join(rows).encode()
+    target = home.bundle(_name(manifest))
     if target.exists():
         shutil.rmtree(draft)
-        return load_bundle(target)
-    files.write_bytes(draft / MANIFEST, manifest.encode())
+        return _vouched(home, target, key)
+    files.write_bytes(draft / MANIFEST, manifest)
+    write_signature(draft, manifest, key)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft.replace(target)
-    return load_bundle(target)
+    return load_bundle(home, target.name)
 
 
-def load_bundle(folder: Path) -> Bundle:
+def sign_bundle(home: Home, name: str) -> Bundle:
+    """Sign a bundle again whose files are all as its manifest says; BundleError when they are not.
+
+    For bundles without a signature, or of a key that is no longer trusted. Whoever calls it vouches
+    for the bundle.
+    """
+    folder = home.bundle(name)
+    _verify(folder, _read_manifest(folder))
+    return _vouched(home, folder, signing_key(home))
+
+
+def load_bundle(home: Home, name: str) -> Bundle:
     """Read and verify a bundle.
 
-    Raises BundleError naming the file when anything is missing, added or altered, when the folder
-    is not named by its manifest, or when the card has another schema version.
+    Raises BundleError naming the file when anything is missing, added or altered, when no trusted
+    key signed it, when the folder is not named by its manifest, or when the card has another
+    schema version.
     """
+    folder = home.bundle(name)
+    manifest = _read_manifest(folder)
+    signer = verify_signature(home, folder, manifest)
+    _verify(folder, manifest)
+    return Bundle(folder.name, folder, _read_card(folder / CARD), signer)
+
+
+def _vouched(home: Home, folder: Path, key: Ed25519PrivateKey) -> Bundle:
+    """A bundle that stands already, with a signature that holds here."""
+    manifest = _read_manifest(folder)
     try:
-        manifest = (folder / MANIFEST).read_text()
-    except (FileNotFoundError, NotADirectoryError) as error:
+        verify_signature(home, folder, manifest)
+    except BundleError:
+        write_signature(folder, manifest, key)
+    return load_bundle(home, folder.name)
+
+
+def _read_manifest(folder: Path) -> bytes:
+    try:
+        manifest = (folder / MANIFEST).read_bytes()
+    except OSError as error:
         msg = f"{folder}: not a bundle, it has no {MANIFEST}"
         raise BundleError(msg) from error
     if _name(manifest) != folder.name:
         msg = f"{folder / MANIFEST}: altered; its hash is {_name(manifest)}, not {folder.name}"
         raise BundleError(msg)
-    _verify(folder, manifest)
-    return Bundle(folder.name, folder, _read_card(folder / CARD))
+    return manifest
 
 
-def _verify(folder: Path, manifest: str) -> None:
-    expected = {
-        name: digest for digest, name in (row.split("  ", 1) for row in manifest.split("\n") if row)
-    }
-    present = {path.name for path in folder.iterdir()} - {MANIFEST}
+def _verify(folder: Path, manifest: bytes) -> None:
+    rows = (row.split("  ", 1) for row in manifest.decode().split("\n") if row)
+    expected = {name: digest for digest, name in rows}
+    present = {path.name for path in folder.iterdir()} - _SEALS
     if difference := present ^ set(expected):
         msg = f"{folder}: files missing or added since it was sealed: {sorted(difference)}"
         raise BundleError(msg)
@@ -102,5 +139,5 @@ def _read_card(path: Path) -> Card:
         raise BundleError(msg) from error
 
 
-def _name(manifest: str) -> str:
-    return hashlib.sha256(manifest.encode()).hexdigest()[:32]
+def _name(manifest: bytes) -> str:
+    return hashlib.sha256(manifest).hexdigest()[:32]

@@ -40,7 +40,7 @@ def _run(line_name: str, data: str | None, once: bool) -> bool:
     from ml.settings import Env, Home, load_line
 
     env = Env.read()
-    home = Home(env.home)
+    home = Home.of(env)
     line = load_line(line_file(env, line_name))
     source = _absolute(data or line.source.uri)
     started = time.monotonic()

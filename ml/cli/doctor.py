@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from ml.errors import LoupeError
-from ml.settings import Env, load_line, load_lines
+from ml.settings import Env, Home, load_line, load_lines
 
 _DISTRIBUTION = "loupe-inspection"
 _DISK_GB = 5
@@ -41,7 +41,7 @@ class Check:
 @click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
 def doctor(as_json: bool) -> None:
     """Check the installation and say what is missing and how to get it."""
-    checks = [*_python(), *_packages(), *_home(), *_lines(), *_programs()]
+    checks = [*_python(), *_packages(), *_home(), *_keys(), *_lines(), *_programs()]
     if as_json:
         print(json.dumps([asdict(check) for check in checks]))
     else:
@@ -76,6 +76,18 @@ def _home() -> Iterator[Check]:
     detail = f"{home}: {free:.0f} GB free; {_DISK_GB} GB are needed"
     writable = os.access(above, os.W_OK)
     yield Check("LOUPE_HOME", writable and free > _DISK_GB, True, detail)
+
+
+def _keys() -> Iterator[Check]:
+    home = Home.of(Env.read())
+    path = home.signing_key
+    if not path.exists():
+        detail = f"none here; the first `loupe evaluate` makes {path}"
+        yield Check("signing key", True, False, detail)
+        return
+    closed = not path.stat().st_mode & 0o077
+    detail = str(path) if closed else f"{path} can be read by others; `chmod 600` it"
+    yield Check("signing key", closed, False, detail)
 
 
 def _lines() -> Iterator[Check]:

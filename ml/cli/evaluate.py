@@ -1,4 +1,6 @@
-"""Steps from finished runs to a live bundle: evaluate, gate, promote."""
+"""Steps from finished runs to a live bundle: evaluate, gate, promote, rollback."""
+
+import getpass
 
 import click
 
@@ -47,3 +49,15 @@ def promote(context: Context, bundle: str, by: str) -> Result:
 
     done = run(context.env, context.home, context.line, bundle, by)
     return {"bundle": done.bundle, "previous": done.previous, "version": done.version}
+
+
+@step
+@click.option("--bundle", help="take out this one only; nothing changes when it is out already")
+@click.option("--by", default=getpass.getuser, show_default="you", help="who rolls back")
+@click.option("--reason", default="", help="why; it goes into the ledger")
+def rollback(context: Context, bundle: str | None, by: str, reason: str) -> Result:
+    """Make the champion before this one live again; repeated, the one before that."""
+    from ml.evaluation.rollback import rollback as run
+
+    done = run(context.env, context.home, context.line, by, reason, bundle)
+    return {"bundle": done.bundle, "withdrawn": done.withdrawn, "version": done.version}

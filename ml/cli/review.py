@@ -32,7 +32,7 @@ def verify(line: str, day: str | None) -> None:
     from ml.settings import Env, Home
 
     with clear_errors():
-        folder = Home(Env.read().home).ledger(line, "x").parent
+        folder = Home.of(Env.read()).ledger(line, "x").parent
         paths = sorted(folder.glob(f"{day or '*'}.jsonl"))
         if not paths:
             msg = f"{folder}: no ledger of {day or 'any day'}"

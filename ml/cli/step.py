@@ -37,7 +37,7 @@ def step(function: Callable[..., Result]) -> click.Command:
     def command(line_name: str, **options: Any) -> None:
         with clear_errors():
             env = Env.read()
-            context = Context(env, Home(env.home), load_line(line_file(env, line_name)))
+            context = Context(env, Home.of(env), load_line(line_file(env, line_name)))
             result = function(context, **options)
         print(json.dumps(result, sort_keys=True))
 

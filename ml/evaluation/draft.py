@@ -80,7 +80,7 @@ def write_bundle(home: Home, card: Card, runs: dict[str, Run], reference: pa.Tab
         np.save(draft / HEAD, head_weights(runs["classifier"].onnx))
     files.write_json(draft / CARD, card.model_dump(mode="json"))
     pq.write_table(reference, draft / REFERENCE)
-    return seal_bundle(draft, home.bundle("."))
+    return seal_bundle(home, draft)
 
 
 def head_weights(path: Path) -> npt.NDArray[np.float32]:

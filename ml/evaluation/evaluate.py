@@ -8,6 +8,7 @@ import numpy as np
 
 from ml import files
 from ml.bundle import Bundle, load_bundle
+from ml.bundle.keys import signing_key
 from ml.data.dataset import Dataset, Sample, load_dataset
 from ml.errors import DataError
 from ml.evaluation.calibrate import fit
@@ -25,7 +26,7 @@ from ml.settings import Env, Home, LineConfig
 from ml.training.run import Run, finished_runs
 
 # Changes when this code would make another bundle or report of the same runs.
-_RECIPE = 2
+_RECIPE = 3
 
 _LATENCY_CALLS = 9
 
@@ -42,7 +43,7 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     """Make a bundle of the finished runs of a line on a dataset; found again when it was made.
 
     Raises TrainingError when a model is not trained, DataError when a split is empty, BundleError
-    when the bundle made before was altered.
+    when the bundle made before was altered, SettingsError when there is no key to sign with.
     """
     runs = finished_runs(home, line, dataset)
     data = load_dataset(home, line.name, dataset)
@@ -50,6 +51,7 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     made = _made_before(home, line, index)
     if made is not None:
         return made
+    signing_key(home)  # raises now rather than after the long work
     models = _open(runs, env.threads)
     maps = MapEvidence(home, {name: run.result["size"] for name, run in runs.items()})
     validation = score(ValidationScores, home, models, _some(data, "validation"), env.threads)
@@ -79,10 +81,10 @@ def _key(line: LineConfig, dataset: str, runs: dict[str, Run]) -> str:
 def _made_before(home: Home, line: LineConfig, index: Path) -> Evaluated | None:
     if not index.exists():
         return None
-    folder = home.bundle(files.read_json(index)["bundle"])
-    if not folder.exists():
+    name = files.read_json(index)["bundle"]
+    if not home.bundle(name).exists():
         return None
-    bundle = load_bundle(folder)
+    bundle = load_bundle(home, name)
     page = report_path(home, line.name, bundle.name)
     return Evaluated(bundle, page) if page.exists() else None
 

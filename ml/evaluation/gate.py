@@ -1,21 +1,25 @@
 """The `gate` step: may this bundle become the champion?"""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
-from ml.bundle import Bundle, Card, load_bundle
+from ml.audit.promotions import rolled_back
+from ml.bundle import Bundle, load_bundle
+from ml.bundle.history import read_history
 from ml.bundle.live import live_record
-from ml.data.dataset import Sample, load_dataset
-from ml.errors import BundleError, DataError
-from ml.evaluation import metrics
-from ml.evaluation.intervals import bootstrap_weights
-from ml.evaluation.scores import Numbers, TestScores, score
+from ml.data.dataset import load_dataset
+from ml.errors import BundleError
+from ml.evaluation.compare import against_champion
+from ml.evaluation.latency import latency
+from ml.evaluation.scores import TestScores, score
+from ml.evaluation.sealed import largest_difference
 from ml.inference.engine import open_models
-from ml.inference.verdict import decide
 from ml.settings import Env, Home, LineConfig
 
 _FUSED = "fused.auroc"
+
+# Whether a check lets the challenger through, and the sentence about it.
+Finding = tuple[bool, str]
 
 
 @dataclass(frozen=True)
@@ -27,41 +31,41 @@ class Judgement:
     champion: str | None
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    p_defect: Numbers
-    cost: Numbers
-
-
 def judge(env: Env, home: Home, line: LineConfig, challenger: Bundle) -> Judgement:
-    """Hold the challenger against the line's minimum and against the champion.
+    """Hold the challenger against the line's limits and against the champion.
 
-    Both score the same test images: those of the challenger's dataset, without the groups that
-    the champion was trained or tuned on, where that is known.
+    The limits: AUROC, parity of torch and ONNX, equality of the sealed models' scores with those
+    that the card's figures rest on, and the time that an image takes. Both bundles score the same
+    test images (see `compare.py`). A bundle that was rolled back is left to a person.
     """
-    minimum = _against_minimum(line, challenger.card)
     record = live_record(home, line.name)
     name = None if record is None else str(record["bundle"])
-    if name is None:
-        promoted, reason = minimum
-        return Judgement(promoted, (reason, "there is no champion yet"), None)
-    if name == challenger.name:
-        return Judgement(
-            True, ("it is the champion already",), record["previous"] if record else None
-        )
-    if not minimum[0]:
-        return Judgement(False, (minimum[1],), name)
-    try:
-        champion = load_bundle(home.bundle(name))
-    except BundleError as error:
-        reason = f"the champion cannot be used ({type(error).__name__}); it is replaced"
-        return Judgement(True, (minimum[1], reason), name)
-    promoted, reasons = _against_champion(env, home, line, challenger, champion)
-    return Judgement(promoted, (minimum[1], *reasons), name)
+    if record is not None and name == challenger.name:
+        return Judgement(True, ("it is the champion already",), record["previous"])
+    # What costs nothing comes first; a bundle that fails there is not measured.
+    passed, reasons = _read([*_on_paper(home, line, challenger)])
+    if not passed:
+        return Judgement(False, tuple(reasons), name)
+    champion, said = _champion(home, name)
+    measured, more = _read([*_measured(env, home, line, challenger, champion)])
+    return Judgement(measured, (*reasons, *said, *more), name)
 
 
-def _against_minimum(line: LineConfig, card: Card) -> tuple[bool, str]:
-    metric = card.metrics.get(_FUSED)
+def _read(findings: list[Finding]) -> tuple[bool, list[str]]:
+    return all(passed for passed, _ in findings), [reason for _, reason in findings if reason]
+
+
+def _on_paper(home: Home, line: LineConfig, challenger: Bundle) -> Iterator[Finding]:
+    yield _minimum(line, challenger)
+    yield _parity(line, challenger)
+    out = rolled_back(read_history(home, line.name), challenger.name)
+    if out is not None:
+        why = f": {out.reason}" if out.reason else ""
+        yield False, f"it was rolled back by {out.by}{why}; only a person may promote it again"
+
+
+def _minimum(line: LineConfig, challenger: Bundle) -> Finding:
+    metric = challenger.card.metrics.get(_FUSED)
     if metric is None or metric.value is None:
         return False, "AUROC is unknown without defects in the test split; a person must promote it"
     found, least = metric.value, line.gate.min_auroc
@@ -70,67 +74,61 @@ def _against_minimum(line: LineConfig, card: Card) -> tuple[bool, str]:
     return True, f"AUROC {found:.4f} reaches the minimum {least:.4f}"
 
 
-def _against_champion(
-    env: Env, home: Home, line: LineConfig, challenger: Bundle, champion: Bundle
-) -> tuple[bool, list[str]]:
-    samples, reasons = _fair_samples(home, line, challenger, champion)
-    ours, theirs = (_outcome(env, home, bundle, samples, line) for bundle in (challenger, champion))
-    defect = np.array([sample.is_defect for sample in samples], bool)
-    weights = bootstrap_weights([sample.group for sample in samples], line.seed)
-    new, old = (
-        float(metrics.auroc(one.p_defect, defect, weights[:1])[0]) for one in (ours, theirs)
-    )
-    reasons.append(f"AUROC {new:.4f} against the champion's {old:.4f} on {len(samples)} images")
-    worse = not new >= old - line.gate.max_auroc_drop
-    if worse:
-        reasons.append(f"that is a drop of more than {line.gate.max_auroc_drop}")
-    costly, reason = _costs_more(ours.cost, theirs.cost, weights)
-    return not (worse or costly), [*reasons, reason]
+def _parity(line: LineConfig, challenger: Bundle) -> Finding:
+    limit = line.gate.max_parity
+    models = challenger.card.models.items()
+    wrong = [f"{name} {card.parity:.1e}" for name, card in models if card.parity > limit]
+    if wrong:
+        said = f"torch and ONNX differ by more than `gate.max_parity`, {limit:g}"
+        return False, f"{said}: {', '.join(wrong)}"
+    return True, ""
 
 
-def _costs_more(ours: Numbers, theirs: Numbers, weights: Numbers) -> tuple[bool, str]:
-    """Whether the challenger's cost a part is higher beyond doubt, by paired group resampling."""
-    everything = np.ones(len(ours), bool)
-    difference = metrics.mean(ours - theirs, everything, weights)[1:]
-    low = float(np.percentile(difference, 2.5))
-    reason = f"cost a part {ours.mean():.3f} against {theirs.mean():.3f}"
-    return low > 0, reason + (", higher beyond doubt" if low > 0 else "")
-
-
-def _fair_samples(
-    home: Home, line: LineConfig, challenger: Bundle, champion: Bundle
-) -> tuple[list[Sample], list[str]]:
-    test = list(load_dataset(home, line.name, challenger.card.dataset).split("test"))
+def _champion(home: Home, name: str | None) -> tuple[Bundle | None, list[str]]:
+    if name is None:
+        return None, ["there is no champion yet"]
     try:
-        past = load_dataset(home, line.name, champion.card.dataset)
-    except DataError:
-        return test, ["the champion's dataset is not here: it may have seen some of these parts"]
-    seen = {sample.group for sample in past.samples if sample.split != "test"}
-    fair = [sample for sample in test if sample.group not in seen]
-    left_out = len({sample.group for sample in test} & seen)
-    if len({sample.is_defect for sample in fair}) < 2:
-        return test, [f"the champion has seen {left_out} of these groups, which favours it"]
-    return fair, [f"{left_out} test groups left out: the champion has seen them"] * bool(left_out)
+        return load_bundle(home, name), []
+    except BundleError as error:
+        return None, [f"the champion cannot be used ({type(error).__name__}); it is replaced"]
 
 
-def _outcome(
-    env: Env, home: Home, bundle: Bundle, samples: list[Sample], line: LineConfig
-) -> _Outcome:
-    scores = score(TestScores, home, open_models(bundle, env.threads), samples, env.threads)
-    rows = [
-        decide(bundle.card, {name: float(raw[index]) for name, raw in scores.raw.items()})
-        for index in range(len(samples))
-    ]
-    wrong = {
-        ("pass", True): line.costs.escape,
-        ("fail", False): line.costs.overkill,
-        ("pass", False): 0.0,
-        ("fail", True): 0.0,
-    }
-    cost = [
-        wrong.get((row.verdict, sample.is_defect), line.costs.review)
-        for row, sample in zip(rows, samples, strict=True)
-    ]
-    # A part without a probability is held, so it ranks as a defect.
-    p_defect = [1.0 if row.p_defect is None else row.p_defect for row in rows]
-    return _Outcome(np.array(p_defect), np.array(cost))
+def _measured(
+    env: Env, home: Home, line: LineConfig, challenger: Bundle, champion: Bundle | None
+) -> Iterator[Finding]:
+    samples = load_dataset(home, line.name, challenger.card.dataset).split("test")
+    models = open_models(challenger, env.threads)
+    scores = score(TestScores, home, models, samples, env.threads)
+    yield _sealed(line, challenger, scores)
+    yield _in_time(env, home, line, challenger, champion)
+    if champion is not None:
+        yield from against_champion(env, home, line, challenger, champion, scores)
+
+
+def _sealed(line: LineConfig, challenger: Bundle, scores: TestScores) -> Finding:
+    """The sealed models must be those that the card's figures were computed from."""
+    limit = line.gate.max_parity
+    found, images = largest_difference(challenger, scores)
+    if not images:
+        return False, "its reference has no test image: the sealed models cannot be checked"
+    if not found <= limit:
+        return False, (
+            f"the sealed models differ by {found:.1e} from the scores that its figures rest on, "
+            f"above `gate.max_parity`, {limit:g}; evaluate again on this machine"
+        )
+    return True, f"the sealed models give the measured scores ({images} images, within {limit:g})"
+
+
+def _in_time(
+    env: Env, home: Home, line: LineConfig, challenger: Bundle, champion: Bundle | None
+) -> Finding:
+    found = latency(env, home, line.name, challenger, champion)
+    said = f"{found.challenger_ms:.1f} ms an image"
+    if found.champion_ms is not None:
+        said += f" against the champion's {found.champion_ms:.1f} ms"
+    limit = line.gate.max_latency_ms
+    if limit is not None and found.challenger_ms > limit:
+        return False, f"{said}: above `gate.max_latency_ms`, {limit:g}"
+    if found.slowdown > line.gate.max_slowdown:
+        return False, f"{said}: above `gate.max_slowdown`, {line.gate.max_slowdown:g} times"
+    return True, said

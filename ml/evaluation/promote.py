@@ -1,17 +1,17 @@
 """The `gate` and `promote` steps: decide, record, and switch the live bundle."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from ml import files
 from ml.audit import ledger
-from ml.bundle import Bundle, load_bundle
-from ml.bundle.live import live_record
-from ml.errors import BundleError
+from ml.audit.promotions import Switch
+from ml.bundle.history import read_history, unrecorded
+from ml.bundle.live import live_name
+from ml.evaluation.documents import Decision, put_decision
 from ml.evaluation.gate import Judgement, judge
 from ml.evaluation.registry import register
-from ml.evaluation.report import report_path
-from ml.results import Document, ResultStore, open_results
+from ml.evaluation.switch import finish, load_of_line, next_switch
+from ml.results import open_results
 from ml.settings import Env, Home, LineConfig
 
 
@@ -26,88 +26,38 @@ class Promotion:
 
 def gate(env: Env, home: Home, line: LineConfig, name: str) -> Judgement:
     """Judge a bundle and record the decision; raises BundleError when it is altered."""
-    bundle = _load(home, line, name)
+    bundle = load_of_line(home, line, name)
     judgement = judge(env, home, line, bundle)
-    store = open_results(env, home)
-    if _is_live(home, line, name):
+    if live_name(home, line.name) == name:
         return judgement
     register(env, bundle, "challenger")
-    decision = "waiting" if judgement.promote else "kept"
-    _put_run(store, home, bundle, decision, judgement.reasons)
+    decision: Decision = "waiting" if judgement.promote else "kept"
+    put_decision(open_results(env, home), home, bundle, decision, judgement.reasons)
     return judgement
 
 
 def promote(env: Env, home: Home, line: LineConfig, name: str, by: str) -> Promotion:
     """Make a verified bundle the champion. Promoting the champion again changes nothing.
 
-    The order lets a killed promotion be repeated: registry, ledger, live file, documents.
+    A killed promotion is finished by repeating it, and keeps its first time. Raises BundleError
+    when the bundle is altered, LedgerError when the history of promotions is.
     """
-    bundle = _load(home, line, name)
-    record = _next_record(home, line, name)
-    version = register(env, bundle, "champion")
-    entry = {"key": f"promotion-{record['number']:06d}", "by": by, "step": "promote", **record}
-    ledger.append(home.ledger(line.name, "promotions"), entry)
-    if not _is_live(home, line, name):
-        files.write_json(home.live(line.name), record)
-    _publish(open_results(env, home), home, line, bundle)
-    return Promotion(name, record["previous"], version)
+    with files.locked(home.promotions(line.name).parent):
+        bundle = load_of_line(home, line, name)
+        now = _last_switch(home, line)
+        if now is not None and now.bundle == name:
+            switch = now
+        else:
+            switch = next_switch(line, now, name, "promote", by)
+        version = finish(env, home, line, bundle, switch)
+    return Promotion(name, switch.previous, version)
 
 
-def _load(home: Home, line: LineConfig, name: str) -> Bundle:
-    bundle = load_bundle(home.bundle(name))
-    if bundle.card.line != line.name:
-        msg = f"bundle {name} is of line {bundle.card.line}, not of {line.name}"
-        raise BundleError(msg)
-    return bundle
-
-
-def _is_live(home: Home, line: LineConfig, name: str) -> bool:
-    record = live_record(home, line.name)
-    return record is not None and record["bundle"] == name
-
-
-def _next_record(home: Home, line: LineConfig, name: str) -> dict[str, Any]:
-    record = live_record(home, line.name)
-    if record is not None and record["bundle"] == name:
-        return record
-    previous = None if record is None else record["bundle"]
-    number = 1 if record is None else record["number"] + 1
-    return {"line": line.name, "bundle": name, "previous": previous, "number": number}
-
-
-def _publish(store: ResultStore, home: Home, line: LineConfig, bundle: Bundle) -> None:
-    known = store.get("runs", _run_id(bundle)) or {}
-    _put_run(store, home, bundle, "promoted", tuple(known.get("reasons", ())))
-    spread = line.source.spread
-    document = {
-        "line": line.name,
-        "title": line.title,
-        "description": line.description,
-        "models": list(line.models),
-        "bundle": bundle.name,
-        "spread": None if spread is None else spread.model_dump(mode="json"),
-    }
-    store.put("lines", {line.name: document})
-
-
-def _put_run(
-    store: ResultStore, home: Home, bundle: Bundle, decision: str, reasons: tuple[str, ...]
-) -> None:
-    card = bundle.card
-    page = report_path(home, card.line, bundle.name)
-    document: Document = {
-        "line": card.line,
-        "bundle": bundle.name,
-        "dataset": card.dataset,
-        "decision": decision,
-        "reasons": list(reasons),
-        "metrics": {name: metric.model_dump() for name, metric in card.metrics.items()},
-        "warnings": list(card.warnings),
-        "report": page.relative_to(home.root / "reports").as_posix(),
-        "dataset_counts": card.dataset_counts,
-    }
-    store.put("runs", {_run_id(bundle): document})
-
-
-def _run_id(bundle: Bundle) -> str:
-    return f"{bundle.card.line}__{bundle.name}"
+def _last_switch(home: Home, line: LineConfig) -> Switch | None:
+    """The last one recorded, finished or not; a live file without a ledger is recorded now."""
+    if history := read_history(home, line.name):
+        return history[-1]
+    switch = unrecorded(home, line.name)
+    if switch is not None:
+        ledger.append(home.promotions(line.name), switch.as_entry())
+    return switch

@@ -73,7 +73,7 @@ def _open(home: Home, name: str, threads: int) -> Inspector:
     if not name:
         msg = "the line has no champion; promote a bundle"
         raise BundleError(msg)
-    return Inspector(load_bundle(home.bundle(name)), threads)
+    return Inspector(load_bundle(home, name), threads)
 
 
 def _inspect_all(

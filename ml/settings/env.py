@@ -19,6 +19,8 @@ class Env:
     | LOUPE_RESULTS | sqlite | `sqlite`, or `firestore:<project>` |
     | LOUPE_MLFLOW | SQLite file in LOUPE_HOME | MLflow tracking URI |
     | LOUPE_THREADS | all cores | threads that decoding and inference may use |
+    | LOUPE_SIGNING_KEY | made in LOUPE_HOME/keys | Ed25519 private key (PEM) that seals bundles |
+    | LOUPE_TRUSTED_KEYS | LOUPE_HOME/keys/trusted | folder of `*.pub` (PEM), or one such file |
     """
 
     home: Path
@@ -26,6 +28,8 @@ class Env:
     results: str
     mlflow: str
     threads: int
+    signing_key: Path | None = None
+    trusted_keys: Path | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> "Env":
@@ -41,6 +45,8 @@ class Env:
             results=results,
             mlflow=environ.get("LOUPE_MLFLOW", f"sqlite:///{home / 'mlflow.db'}"),
             threads=_threads(environ.get("LOUPE_THREADS", "0")),
+            signing_key=_existing(environ, "LOUPE_SIGNING_KEY"),
+            trusted_keys=_existing(environ, "LOUPE_TRUSTED_KEYS"),
         )
 
 
@@ -49,3 +55,14 @@ def _threads(text: str) -> int:
         msg = f"LOUPE_THREADS is {text!r}; expected a whole number, 0 for all cores"
         raise SettingsError(msg)
     return int(text) or os.cpu_count() or 1
+
+
+def _existing(environ: Mapping[str, str], name: str) -> Path | None:
+    """The path that a variable names; a path that is not there must not quietly become another."""
+    if not environ.get(name):
+        return None
+    path = Path(environ[name]).absolute()
+    if not path.exists():
+        msg = f"{name} is {environ[name]!r}; expected a path that exists"
+        raise SettingsError(msg)
+    return path

@@ -3,12 +3,24 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml.settings.env import Env
+
 
 @dataclass(frozen=True)
 class Home:
-    """The folder of an installation; methods give paths and create nothing."""
+    """The folder of an installation; methods give paths and create nothing.
+
+    The keys lie in it too, unless the environment names others (`Home.of`).
+    """
 
     root: Path
+    named_signing_key: Path | None = None
+    named_trusted_keys: Path | None = None
+
+    @classmethod
+    def of(cls, env: Env) -> "Home":
+        """The home that the environment names, with the keys that it names."""
+        return cls(env.home, env.signing_key, env.trusted_keys)
 
     def object(self, sha256: str) -> Path:
         """An image or mask as it came, by the SHA-256 of its bytes."""
@@ -38,6 +50,16 @@ class Home:
         """A deployable bundle, by its hash."""
         return self.root / "bundles" / bundle
 
+    @property
+    def signing_key(self) -> Path:
+        """The private key that seals bundles (PEM); only sealing reads it."""
+        return self.named_signing_key or self.root / "keys" / "signing.key"
+
+    @property
+    def trusted_keys(self) -> Path:
+        """The public keys that a bundle may be signed with: a folder of `*.pub`, or one file."""
+        return self.named_trusted_keys or self.root / "keys" / "trusted"
+
     def live(self, line: str) -> Path:
         """The small file that names the champion bundle; the API and the night read it."""
         return self.root / "live" / f"{line}.json"
@@ -49,6 +71,14 @@ class Home:
     def ledger(self, line: str, day: str) -> Path:
         """The hash-chained ledger of one day."""
         return self.root / "ledger" / line / f"{day}.jsonl"
+
+    def promotions(self, line: str) -> Path:
+        """The hash-chained ledger of promotions and rollbacks."""
+        return self.ledger(line, "promotions")
+
+    def latency(self, line: str, challenger: str, champion: str | None) -> Path:
+        """How long an image took in both bundles of a gate, on the machine that it ran on."""
+        return self.root / "latency" / line / f"{challenger}-{champion or 'alone'}.json"
 
     def reports(self, line: str) -> Path:
         """HTML reports of one line."""

@@ -175,6 +175,9 @@ class GateConfig(_Section):
 
     min_auroc: float = Field(0.8, ge=0, le=1)
     max_auroc_drop: float = Field(0.01, ge=0, le=1)
+    max_parity: float = Field(1e-3, gt=0, description="largest difference of a raw score")
+    max_latency_ms: float | None = Field(None, gt=0, description="for one image, all models")
+    max_slowdown: float = Field(3.0, gt=1, description="times the champion's latency")
     approval: bool = Field(False, description="a person approves the promotion in Airflow")
 
 

@@ -55,6 +55,13 @@ def test_doctor_names_a_broken_line_and_fails(loupe, tmp_path):
     assert "`title` is missing" in done.stdout
 
 
+def test_doctor_sees_a_signing_key_that_others_can_read(loupe, tmp_path):
+    key = tmp_path / "open.key"
+    key.touch(0o644)
+    done = loupe("doctor", LOUPE_SIGNING_KEY=str(key))
+    assert f"{key} can be read by others" in done.stdout
+
+
 def test_an_unknown_line_is_one_clear_message(loupe):
     done = loupe("ingest", "--line", "nobody")
     assert done.returncode == 2

@@ -110,6 +110,32 @@ def test_no_secret_stands_in_the_file(compose):
     assert all(list(secret) == ["file"] for secret in compose["secrets"].values())
 
 
+def test_only_the_service_that_seals_bundles_has_the_signing_key(compose):
+    signers = {n for n, s in compose["services"].items() if "bundle_signing_key" in yaml.dump(s)}
+    assert signers == {"worker-gpu"}
+    steps = (ROOT / "dags" / "train.py").read_text()
+    assert re.search(r'step\("evaluate", .*\*\*GPU\)', steps)
+    for name in ("api", "worker", "worker-gpu"):
+        trusted = compose["services"][name]["environment"]["LOUPE_TRUSTED_KEYS"]
+        assert trusted == "/run/secrets/bundle_public_keys"
+
+
+def test_the_keys_of_make_secrets_sign_and_verify(tmp_path):
+    from ml.bundle.keys import key_id, signing_key, trusted_keys
+    from ml.settings import Env, Home
+
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    check("bash", tmp_path / "deploy" / "make_secrets.sh")
+    environ = {
+        "LOUPE_HOME": str(tmp_path / "home"),
+        "LOUPE_SIGNING_KEY": str(tmp_path / "secrets" / "bundle_signing_key"),
+        "LOUPE_TRUSTED_KEYS": str(tmp_path / "secrets" / "bundle_public_keys"),
+    }
+    home = Home.of(Env.read(environ))
+    assert set(trusted_keys(home)) == {key_id(signing_key(home).public_key())}
+    assert not (tmp_path / "home").exists()
+
+
 def test_what_a_service_waits_for_can_come_true(compose):
     for name, service in compose["services"].items():
         for needed, how in service.get("depends_on", {}).items():

@@ -4,8 +4,9 @@ import pytest
 from tiny_line import DAY, Tiny
 
 from ml import files
+from ml.bundle.live import live_name
 from ml.data import catalog
-from ml.errors import DataError
+from ml.errors import BundleError, DataError
 from ml.inference.batch import predict_shard
 from ml.inference.night import plan_night
 from ml.monitoring.drift import drift
@@ -39,6 +40,16 @@ def _darken(tiny: Tiny) -> None:
 def test_without_a_champion_it_says_what_to_do(tiny: Tiny, store: ResultStore) -> None:
     with pytest.raises(DataError, match="no champion is live; run `loupe promote`"):
         drift(tiny.home, tiny.line, store, DAY)
+
+
+def test_a_champion_that_nobody_vouches_for_is_no_reference(
+    inspected: Tiny, store: ResultStore
+) -> None:
+    name = live_name(inspected.home, "tiny")
+    assert name is not None
+    (inspected.home.bundle(name) / "SIGNATURE").unlink()
+    with pytest.raises(BundleError, match="not signed"):
+        drift(inspected.home, inspected.line, store, DAY)
 
 
 def test_a_day_like_the_reference_raises_no_alert(inspected: Tiny, store: ResultStore) -> None:

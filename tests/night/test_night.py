@@ -111,6 +111,17 @@ def test_an_altered_champion_holds_every_part(live: Tiny) -> None:
     }
 
 
+@pytest.mark.parametrize("lost", ["bundles/{}/SIGNATURE", "keys/trusted"])
+def test_a_champion_that_nobody_vouches_for_holds_every_part(live: Tiny, lost: str) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    path = live.home.root / lost.format(plan.bundle)
+    path.rename(live.home.root / "lost")
+    _predict(live, plan, 0)
+    assert {(row["verdict"], row["reason"]) for row in _rows(live)} == {
+        ("review", "the bundle was refused")
+    }
+
+
 def test_broken_and_lost_images_are_held_and_the_rest_inspected(live: Tiny) -> None:
     plan = plan_night(live.home, live.line, DAY)
     first, second, *_ = catalog.read_images(live.home, "tiny", day=DAY).to_pylist()

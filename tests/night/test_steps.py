@@ -1,6 +1,7 @@
 """The steps from evaluation to reconciliation as commands: one JSON result each, as documented."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ class Loupe:
         assert result.exit_code == 0, result.stderr
         (line,) = result.stdout.splitlines()
         found: dict[str, Any] = json.loads(line)
+        return found
+
+    def ask(self, *words: str) -> dict[str, Any]:
+        result = CliRunner().invoke(main, list(words))
+        assert result.exit_code == 0, result.stderr
+        found: dict[str, Any] = json.loads(result.stdout)
         return found
 
     def refused(self, step: str, *options: str) -> str:
@@ -73,6 +80,53 @@ def test_the_steps_give_the_documented_results(loupe: Loupe) -> None:
     reconciled = loupe("reconcile", *day)
     assert reconciled["images"] == reconciled["predictions"] == reconciled["documents"] == 60
     assert reconciled["equal"] is True
+
+
+def test_the_history_of_a_line_is_asked_and_walked_back(loupe: Loupe) -> None:
+    made = loupe("evaluate", "--dataset", tiny_line.DATASET)
+    loupe("promote", "--bundle", made["bundle"], "--by", "me")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    found = loupe.ask("bundle", "at", "--line", "tiny", "--time", now)
+    assert (found["bundle"], found["by"], found["until"]) == (made["bundle"], "me", None)
+    assert found["since"] <= now
+    early = loupe.ask("bundle", "at", "--line", "tiny", "--time", "2026-01-01T02:00+02:00")
+    assert (early["bundle"], early["until"]) == (None, found["since"])
+    assert early["time"] == "2026-01-01T02:00:00+02:00"
+    assert "none before it" in loupe.refused("rollback")
+
+
+@pytest.mark.parametrize("time", ["yesterday", "2026-05-03", "9999-01-01T00:00"])
+def test_a_time_that_is_none_is_refused(loupe: Loupe, time: str) -> None:
+    result = CliRunner().invoke(main, ["bundle", "at", "--line", "tiny", "--time", time])
+    assert result.exit_code == 2
+    assert f"--time '{time}'" in result.stderr
+
+
+def test_a_time_without_a_zone_is_taken_as_utc_and_that_is_said(loupe: Loupe) -> None:
+    made = loupe("evaluate", "--dataset", tiny_line.DATASET)
+    loupe("promote", "--bundle", made["bundle"])
+    line = ["--line", "tiny", "--time", "2026-01-01T02:00"]
+    result = CliRunner().invoke(main, ["bundle", "at", *line])
+    assert json.loads(result.stdout)["time"] == "2026-01-01T02:00:00+00:00"
+    assert "no time zone: taken as UTC" in result.stderr
+    assert "before the first promotion of tiny" in result.stderr
+
+
+def test_bundles_are_verified_signed_and_their_keys_replaced(loupe: Loupe, tiny: Tiny) -> None:
+    bundle = tiny.evaluate()
+    described = {"bundle": bundle.name, "line": "tiny", "key": bundle.signer}
+    assert loupe.ask("bundle", "verify") == {"bundles": [described]}
+    turned = loupe.ask("key", "rotate")
+    assert turned["old"] == bundle.signer
+    keys = loupe.ask("key", "list")
+    assert keys["signing"] == turned["new"]
+    assert set(keys["trusted"]) == {turned["old"], turned["new"]}
+    (tiny.home.trusted_keys / f"{bundle.signer}.pub").unlink()
+    result = CliRunner().invoke(main, ["bundle", "verify", "--bundle", bundle.name])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "not trusted" in result.stderr
+    signed = loupe.ask("bundle", "sign", "--bundle", bundle.name)
+    assert signed == described | {"key": turned["new"]}
 
 
 def test_what_cannot_be_done_is_one_clear_message(loupe: Loupe) -> None:

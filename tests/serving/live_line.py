@@ -63,7 +63,7 @@ def seal(home: Home, seed: int = 0, line: str = LINE) -> Bundle:
     }  # fmt: skip
     files.write_json(draft / "card.json", card)
     (draft / "reference.parquet").write_bytes(b"")
-    return seal_bundle(draft, home.root / "bundles")
+    return seal_bundle(home, draft)
 
 
 def promote(home: Home, bundle: Bundle) -> None:

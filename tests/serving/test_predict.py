@@ -149,7 +149,7 @@ def test_without_a_live_bundle_every_part_is_held(client):
 
 
 @pytest.mark.parametrize("loaded_before", [False, True])
-@pytest.mark.parametrize("name", ["segmenter.onnx", "card.json", "MANIFEST"])
+@pytest.mark.parametrize("name", ["segmenter.onnx", "card.json", "MANIFEST", "SIGNATURE"])
 def test_one_flipped_byte_in_the_bundle_stops_all_verdicts(client, bundle, name, loaded_before):
     if loaded_before:
         assert post(client, png()).get_json()["verdict"] == "pass"
@@ -161,6 +161,29 @@ def test_one_flipped_byte_in_the_bundle_stops_all_verdicts(client, bundle, name,
     assert answer.status_code == 503
     assert answer.get_json()["verdict"] == "review"
     assert answer.get_json()["error"]["code"] == "bundle_not_verified"
+
+
+@pytest.mark.parametrize("loaded_before", [False, True])
+def test_an_unsigned_bundle_and_one_whose_key_lost_its_trust_give_no_verdict(
+    client, home, bundle, loaded_before
+):
+    if loaded_before:
+        assert post(client, png()).get_json()["verdict"] == "pass"
+    trusted = home.trusted_keys / f"{bundle.signer}.pub"
+    for path, word in ((bundle.folder / "SIGNATURE", "not signed"), (trusted, "not trusted")):
+        content = path.read_bytes()
+        path.unlink()
+        answer = post(client, png())
+        assert (answer.status_code, answer.get_json()["verdict"]) == (503, "review")
+        assert word in answer.get_json()["error"]["message"]
+        path.write_bytes(content)
+        assert post(client, png()).get_json()["verdict"] == "pass"
+
+
+def test_the_api_needs_no_private_key(client, home, bundle):
+    home.signing_key.unlink()
+    assert post(client, png()).get_json()["verdict"] == "pass"
+    assert not home.signing_key.exists()
 
 
 def test_a_promotion_takes_effect_without_a_restart(client, home, bundle):

@@ -1,5 +1,7 @@
 """A wrong line file names the file, the key, and what was expected; a right one is typed."""
 
+import re
+
 import pytest
 
 from ml.errors import SettingsError
@@ -91,3 +93,11 @@ def test_a_wrong_variable_is_named(environ):
     name = next(iter(environ))
     with pytest.raises(SettingsError, match=f"{name} is '{environ[name]}'; expected"):
         Env.read(environ)
+
+
+@pytest.mark.parametrize("module", ["ml/settings/env.py", "serving/settings.py"])
+def test_the_readme_names_every_variable(project, module):
+    variables = set(re.findall(r"LOUPE_[A-Z_]+", (project / module).read_text()))
+    text = (project / "README.md").read_text()
+    assert not {name for name in variables if f"`{name}`" not in text}
+    assert variables

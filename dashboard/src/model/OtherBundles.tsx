@@ -7,6 +7,7 @@ const DECISION: Record<string, string> = {
   promoted: "was promoted",
   kept: "not promoted, the champion was kept",
   waiting: "waits for approval",
+  rolled_back: "was live, then rolled back",
 };
 
 /** The bundles that were measured besides the champion, and why they are not live. */

@@ -47,6 +47,12 @@ test("warnings stand in plain sight, beside the report", () => {
   );
 });
 
+test("a bundle that was rolled back is not taken for one that was only replaced", async () => {
+  const [first] = known([run, { ...run, bundle: "ffff000011112222", decision: "rolled_back", reasons: ["more escapes"] }]);
+  render(<Model line="demo" run={first ?? null} />);
+  expect((await screen.findByText("more escapes")).closest("li")?.textContent).toContain("then rolled back");
+});
+
 test("a challenger that was not promoted is shown with the reason", async () => {
   const [first] = known([run, { ...run, bundle: "ffff000011112222", decision: "kept", reasons: ["more escapes"] }]);
   render(<Model line="demo" run={first ?? null} />);

@@ -1,0 +1,198 @@
+"""The gate holds back what is slower, inexact or not what was measured, and says by how much."""
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import tiny_line
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_line import Tiny
+
+from ml import files
+from ml.bundle import load_bundle, seal_bundle
+from ml.evaluation import latency as timing
+from ml.evaluation import metrics
+from ml.evaluation.compare import paired
+from ml.evaluation.gate import Judgement, judge
+from ml.evaluation.intervals import bootstrap_weights
+from ml.inference.engine import Inspector
+from ml.settings import LineConfig
+
+
+@pytest.fixture
+def first(tiny: Tiny) -> str:
+    return tiny.evaluate().name
+
+
+def _judge(tiny: Tiny, name: str, **limits: Any) -> Judgement:
+    line = _with(tiny.line, **limits)
+    return judge(tiny.env, tiny.home, line, load_bundle(tiny.home, name))
+
+
+def _with(line: LineConfig, **limits: Any) -> LineConfig:
+    return line.model_copy(update={"gate": line.gate.model_copy(update=limits)})
+
+
+def _make_live(tiny: Tiny, name: str) -> None:
+    record = {"line": "tiny", "bundle": name, "previous": None, "number": 1}
+    files.write_json(tiny.home.live("tiny"), record)
+
+
+def _changed(tiny: Tiny, name: str, change: Callable[[Any], None]) -> str:
+    """A bundle like another, changed and sealed again by its owner."""
+    draft = tiny.home.bundle(".draft-changed")
+    shutil.copytree(tiny.home.bundle(name), draft)
+    change(draft)
+    return seal_bundle(tiny.home, draft).name
+
+
+def _change_card(draft: Any, **facts: Any) -> None:
+    card = files.read_json(draft / "card.json")
+    files.write_json(draft / "card.json", card | facts)
+
+
+def _said(judgement: Judgement, pattern: str) -> bool:
+    return any(re.search(pattern, reason) for reason in judgement.reasons)
+
+
+def test_a_good_first_bundle_passes_and_every_check_is_said(tiny: Tiny, first: str) -> None:
+    judgement = _judge(tiny, first, max_latency_ms=60_000.0)
+    assert judgement.promote
+    assert _said(judgement, r"reaches the minimum")
+    assert _said(judgement, r"sealed models give the measured scores \(60 images")
+    assert _said(judgement, r"^\d+\.\d ms an image$")
+    assert _said(judgement, "no champion yet")
+
+
+def test_parity_above_the_limit_is_refused_by_name(tiny: Tiny, first: str) -> None:
+    card = files.read_json(tiny.home.bundle(first) / "card.json")
+    models = card["models"] | {"anomaly": card["models"]["anomaly"] | {"parity": 2e-3}}
+    inexact = _changed(tiny, first, lambda draft: _change_card(draft, models=models))
+    judgement = _judge(tiny, inexact)
+    assert not judgement.promote
+    assert _said(judgement, r"torch and ONNX differ .* anomaly 2\.0e-03")
+    assert _judge(tiny, inexact, max_parity=1e-2).promote
+
+
+@pytest.mark.parametrize("model", ["classifier", "segmenter", "anomaly"])
+def test_models_other_than_those_measured_are_refused(tiny: Tiny, first: str, model: str) -> None:
+    import onnx
+
+    def exchange(draft: Any) -> None:
+        onnx.save(tiny_line.ONNX[model](41.0), draft / f"{model}.onnx")
+
+    exchanged = _changed(tiny, first, exchange)
+    judgement = _judge(tiny, exchanged)
+    assert not judgement.promote
+    assert _said(judgement, r"sealed models differ by \d\.\de[+-]\d\d from the scores")
+
+
+def test_a_reference_without_scores_is_refused(tiny: Tiny, first: str) -> None:
+    def forget(draft: Any) -> None:
+        path = draft / "reference.parquet"
+        table = pq.read_table(path)
+        nothing = pa.nulls(table.num_rows, pa.float64())
+        at = table.column_names.index("score_anomaly")
+        pq.write_table(table.set_column(at, "score_anomaly", nothing), path)
+
+    def empty(draft: Any) -> None:
+        path = draft / "reference.parquet"
+        table = pq.read_table(path)
+        pq.write_table(table.filter(pc.equal(table["split"], "validation")), path)
+
+    assert not _judge(tiny, _changed(tiny, first, forget)).promote
+    judgement = _judge(tiny, _changed(tiny, first, empty))
+    assert not judgement.promote
+    assert _said(judgement, "no test image")
+
+
+def test_a_bundle_that_is_too_slow_is_refused(tiny: Tiny, first: str) -> None:
+    judgement = _judge(tiny, first, max_latency_ms=1e-4)
+    assert not judgement.promote
+    assert _said(judgement, r"ms an image: above `gate\.max_latency_ms`, 0\.0001")
+
+
+def test_a_bundle_much_slower_than_the_champion_is_refused(
+    tiny: Tiny, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = _changed(tiny, first, lambda draft: _change_card(draft, code="slow"))
+    _make_live(tiny, first)
+    inspect = Inspector.inspect
+
+    def slower(self: Inspector, images: Any) -> Any:
+        for _ in range(20 if self.bundle.name == slow else 0):
+            inspect(self, images)
+        return inspect(self, images)
+
+    monkeypatch.setattr(Inspector, "inspect", slower)
+    judgement = _judge(tiny, slow)
+    assert not judgement.promote
+    assert _said(judgement, r"ms an image against the champion's .*above `gate\.max_slowdown`, 3")
+    assert _judge(tiny, slow, max_slowdown=1000.0).promote
+
+
+def test_a_repeated_gate_says_the_same_and_measures_once(
+    tiny: Tiny, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = _changed(tiny, first, lambda draft: _change_card(draft, code="other"))
+    _make_live(tiny, first)
+    judgement = _judge(tiny, other)
+
+    def measured(*_: object) -> list[float]:
+        return [1.0, 1.0]
+
+    monkeypatch.setattr(timing, "_medians", measured)
+    assert _judge(tiny, other) == judgement
+    elsewhere = replace(tiny, env=replace(tiny.env, threads=2))
+    assert _said(_judge(elsewhere, other), "1.0 ms an image against the champion's 1.0 ms")
+
+
+def test_both_differences_are_said_with_their_intervals(tiny: Tiny, first: str) -> None:
+    line = tiny.line.model_copy(update={"seed": 5})
+    tiny_line.write_runs(tiny.home, line, gain=-40.0)
+    worse = replace(tiny, line=line).evaluate().name
+    _make_live(tiny, first)
+    judgement = _judge(tiny, worse, min_auroc=0.0)
+    assert not judgement.promote
+    interval = r"difference -\d\.\d{4}, 95 % interval -\d\.\d{4} to -\d\.\d{4}\)"
+    assert _said(judgement, r"AUROC .* on 60 images \(" + interval + ": a drop of more than 0.01")
+    assert _said(judgement, r"cost a part .* interval \+\d.*: higher beyond doubt")
+    _make_live(tiny, worse)
+    better = _judge(tiny, first)
+    assert better.promote
+    assert _said(better, r"AUROC 1\.0000 .*interval \+\d")
+
+
+@given(seed=st.integers(0, 1000), gain=st.floats(0.1, 3.0))
+def test_a_paired_difference_of_equal_scores_is_exactly_nothing(seed: int, gain: float) -> None:
+    random = np.random.default_rng(seed)
+    positive = np.arange(60) % 3 == 0
+    scores = random.normal(size=60) + positive
+    weights = bootstrap_weights([f"g{i // 2}" for i in range(60)], seed, 50)
+    # A rising function of a score ranks as it does.
+    both = [metrics.auroc(one, positive, weights) for one in (scores, gain * scores + 1)]
+    found = paired(both[0], both[1], enough=True)
+    assert (found.value, found.interval) == (0.0, (0.0, 0.0))
+
+
+def test_a_paired_difference_is_surer_than_two_intervals() -> None:
+    random = np.random.default_rng(3)
+    positive = np.arange(200) % 2 == 0
+    scores = random.normal(size=200) + positive
+    weights = bootstrap_weights([str(i) for i in range(200)], 1, 500)
+    old = metrics.auroc(scores, positive, weights)
+    new = metrics.auroc(scores + 0.2 * positive, positive, weights)
+    found = paired(new, old, enough=True)
+    assert found.interval is not None
+    assert 0 < found.interval[0] < found.value < found.interval[1]
+    # Their own intervals overlap.
+    assert np.percentile(old[1:], 97.5) > np.percentile(new[1:], 2.5)
+    assert paired(new, old, enough=False).interval is None
