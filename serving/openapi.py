@@ -136,6 +136,7 @@ _PATHS: Schema = {
 }
 
 _NULLABLE_NUMBER: Schema = {"type": ["number", "null"]}
+_BY_MODEL: Schema = {"type": "object", "additionalProperties": _NULLABLE_NUMBER}
 
 DOCUMENT: Schema = {
     "openapi": "3.1.0",
@@ -149,13 +150,23 @@ DOCUMENT: Schema = {
                 verdict={"const": "review", "description": "on errors of /v1/predict"},
             ),
             "Prediction": _object(
-                ["line", "bundle", "verdict", "reason", "p_defect", "scores", "elapsed_ms"],
+                [
+                    "line",
+                    "bundle",
+                    "verdict",
+                    "reason",
+                    "p_defect",
+                    "scores",
+                    "calibrated",
+                    "elapsed_ms",
+                ],
                 line={"type": "string"},
                 bundle={"type": "string"},
                 verdict={"enum": ["pass", "fail", "review"]},
                 reason={"type": "string"},
                 p_defect=_NULLABLE_NUMBER,
-                scores={"type": "object", "additionalProperties": _NULLABLE_NUMBER},
+                scores=_BY_MODEL | {"description": "raw score of each model"},
+                calibrated=_BY_MODEL | {"description": "probability of a defect by each model"},
                 defect_type={"type": "string"},
                 area=_NULLABLE_NUMBER,
                 elapsed_ms={"type": "number"},
