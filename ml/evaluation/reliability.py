@@ -43,7 +43,8 @@ def calibration_error(
 
     The error of few images is above zero however good the probabilities are, and that of a resample
     is higher still, so percentiles would leave out the truth. The lower limit takes off what
-    resampling moves the bins by (triangle inequality); the upper one is the basic bootstrap's.
+    resampling moves the bins by (triangle inequality); the upper one is the basic bootstrap's. Bins
+    that hold one kind only do not move, so the interval of separable data is too narrow.
     """
     if defect.all() or not defect.any():
         return Metric(value=None, low=None, high=None, n=n)

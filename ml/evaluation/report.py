@@ -9,6 +9,7 @@ import numpy as np
 
 from ml import files
 from ml.bundle import Bundle
+from ml.bundle.card import Metric
 from ml.data.dataset import Sample, read_mask, read_rgb
 from ml.evaluation import plots
 from ml.evaluation.calibrate import Fit, model_probabilities, probabilities
@@ -56,7 +57,7 @@ def write_report(
         confusion=_confusion(p_defect, test.is_defect, fit),
         slices=_slices(test, p_defect, fit),
         worst=_worst(home, Inspector(bundle, threads), test, p_defect),
-        reliability=_reliability(test, fit, line.seed),
+        reliability=_reliability(test, fit, bundle.card.metrics, line.seed),
         latency=latency,
     )
     path = report_path(home, line.name, bundle.name)
@@ -68,7 +69,7 @@ def _both(defect: Flags) -> bool:
     return bool(defect.any() and not defect.all())
 
 
-def _reliability(test: TestScores, fit: Fit, seed: int) -> str | None:
+def _reliability(test: TestScores, fit: Fit, metrics: dict[str, Metric], seed: int) -> str | None:
     """Reliability diagram of each model and the fusion; None where the images are of one kind."""
     if not _both(test.is_defect):
         return None
@@ -76,7 +77,8 @@ def _reliability(test: TestScores, fit: Fit, seed: int) -> str | None:
     p["fused"] = probabilities(fit, test.raw)
     weights = bootstrap_weights(test.groups, seed)
     return plots.reliability(
-        {name: reliability_curve(values, test.is_defect, weights) for name, values in p.items()}
+        {name: reliability_curve(values, test.is_defect, weights) for name, values in p.items()},
+        {name: metrics[f"{name}.ece"] for name in p},
     )
 
 

@@ -47,20 +47,21 @@ def under_ceiling(
     (Clopper and Pearson, 1934) allows hangs on the number of groups alone, not on their scores, so
     looking for the threshold costs no confidence: it is a tolerance limit (Wilks, 1941). That
     holds if no `p_defect` comes from a fit to its own group: see `calibrate.held_out`.
-    `fail_above` is Chow's, or `pass_below` where that is higher: then nothing is reviewed.
+    `fail_above` follows from the costs of overkill and review as ever, and `pass_below` is not
+    above it: what is cheaper to fail does not pass, however much the ceiling leaves room for.
     Raises DataError when validation has too few defective groups for the claim.
     """
     defect = validation.is_defect
     lowest = _lowest_by_group(validation.groups, p_defect, defect)
     ppm = _ceiling(costs)
     allowed = allowed_escapes(len(lowest), ppm)
-    pass_below = _just_below(lowest[allowed])
+    fail_above = 1 - costs.review / costs.overkill
+    pass_below = min(_just_below(lowest[allowed]), fail_above)
     escapes = int((lowest <= pass_below).sum())
-    thresholds = chow(costs)
-    return thresholds.model_copy(
+    return chow(costs).model_copy(
         update={
             "pass_below": pass_below,
-            "fail_above": max(1 - costs.review / costs.overkill, pass_below),
+            "fail_above": fail_above,
             "ceiling": EscapeCeiling(
                 max_escape_ppm=ppm,
                 confidence=CONFIDENCE,

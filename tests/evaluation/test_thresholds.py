@@ -165,8 +165,8 @@ def test_a_higher_ceiling_passes_no_less_and_the_band_never_turns_over() -> None
     assert passes == sorted(passes)
     assert passes[0] < passes[-1]
     assert all(one.pass_below <= one.fail_above for one in found)
-    assert found[-1].fail_above == max(1 - COSTS.review / COSTS.overkill, passes[-1])
     for one in found:
+        assert one.fail_above == 1 - COSTS.review / COSTS.overkill
         assert one.ceiling is not None
         assert one.ceiling.groups == 60
         assert one.ceiling.bound_ppm <= one.ceiling.max_escape_ppm
@@ -181,6 +181,14 @@ def test_the_threshold_is_the_highest_that_keeps_the_ceiling() -> None:
     escapes = int((drawn[:60] <= found.pass_below).sum())
     assert escapes == found.ceiling.escapes == allowed_escapes(60, 150_000) == 4
     assert found.pass_below < drawn[4] < found.pass_below + 2e-6
+
+
+def test_what_is_cheaper_to_fail_does_not_pass_though_the_ceiling_leaves_room() -> None:
+    defect = np.r_[np.ones(20, bool), np.zeros(20, bool)]
+    drawn = np.r_[np.full(20, 0.99), np.full(20, 0.01)]
+    scores = _scores({"anomaly": drawn}, [str(number) for number in range(40)], defect)
+    found = under_ceiling(scores, drawn, CostsConfig(max_escape_ppm=500_000))
+    assert found.pass_below == found.fail_above == 0.9
 
 
 def test_thresholds_say_what_they_did_on_validation() -> None:
