@@ -54,7 +54,8 @@ def fit(validation: ValidationScores, costs: CostsConfig, seed: int = 0) -> Fit:
         return _with_rates(_fit_good_only(validation, thresholds), validation, seed)
     fitted = _fit_models(validation.raw, defect, thresholds)
     if costs.max_escape_ppm is not None:
-        thresholds = under_ceiling(validation, held_out(fitted, validation), costs)
+        unseen = held_out(fitted, validation)
+        thresholds = under_ceiling(thresholds, costs.max_escape_ppm, validation, unseen)
     useless = [name for name, platt in fitted.calibration.items() if platt.slope == 0]
     warnings = [f"The {name} does not tell defects from good parts." for name in useless]
     passed = probabilities(fitted, validation.raw)[~defect] <= thresholds.pass_below

@@ -38,7 +38,7 @@ def chow(costs: CostsConfig) -> Thresholds:
 
 
 def under_ceiling(
-    validation: ValidationScores, p_defect: Numbers, costs: CostsConfig
+    thresholds: Thresholds, max_escape_ppm: float, validation: ValidationScores, p_defect: Numbers
 ) -> Thresholds:
     """The highest `pass_below` whose escape rate is at most the ceiling, with 95 % confidence.
 
@@ -47,23 +47,22 @@ def under_ceiling(
     (Clopper and Pearson, 1934) allows hangs on the number of groups alone, not on their scores, so
     looking for the threshold costs no confidence: it is a tolerance limit (Wilks, 1941). That
     holds if no `p_defect` comes from a fit to its own group: see `calibrate.held_out`.
-    `fail_above` follows from the costs of overkill and review as ever, and `pass_below` is not
-    above it: what is cheaper to fail does not pass, however much the ceiling leaves room for.
+    `thresholds` are those from the costs. `fail_above` follows from overkill and review as ever,
+    and `pass_below` is not above it: what is cheaper to fail does not pass, ceiling or not.
     Raises DataError when validation has too few defective groups for the claim.
     """
     defect = validation.is_defect
     lowest = _lowest_by_group(validation.groups, p_defect, defect)
-    ppm = _ceiling(costs)
-    allowed = allowed_escapes(len(lowest), ppm)
-    fail_above = 1 - costs.review / costs.overkill
+    allowed = allowed_escapes(len(lowest), max_escape_ppm)
+    fail_above = 1 - thresholds.review_cost / thresholds.overkill_cost
     pass_below = min(_just_below(lowest[allowed]), fail_above)
     escapes = int((lowest <= pass_below).sum())
-    return chow(costs).model_copy(
+    return thresholds.model_copy(
         update={
             "pass_below": pass_below,
             "fail_above": fail_above,
             "ceiling": EscapeCeiling(
-                max_escape_ppm=ppm,
+                max_escape_ppm=max_escape_ppm,
                 confidence=CONFIDENCE,
                 groups=len(lowest),
                 escapes=escapes,
@@ -155,13 +154,6 @@ def with_rates(
     weights = bootstrap_weights(validation.groups, seed)
     found = rates(p_defect, thresholds, validation, weights)
     return thresholds.model_copy(update={"rates": found})
-
-
-def _ceiling(costs: CostsConfig) -> float:
-    if costs.max_escape_ppm is None:
-        msg = "these costs have no `max_escape_ppm`"
-        raise ValueError(msg)
-    return costs.max_escape_ppm
 
 
 def _lowest_by_group(groups: Sequence[str], p_defect: Numbers, defect: Flags) -> Numbers:

@@ -116,14 +116,14 @@ def test_a_refusal_names_the_key_and_both_numbers() -> None:
 
 def test_the_ceiling_holds_as_often_as_its_confidence_says() -> None:
     random = np.random.default_rng(11)
-    asked, groups = CostsConfig(max_escape_ppm=100_000), 60
+    groups = 60
     names = [str(number // 2) for number in range(2 * groups)]
     broken, rates = 0, []
     for _ in range(1000):
         # A group escapes when the lower of its two exposures passes: below t that is 2t - t².
         drawn = random.random(2 * groups)
         scores = _scores({"anomaly": drawn}, names, np.ones(2 * groups, bool))
-        threshold = under_ceiling(scores, drawn, asked).pass_below
+        threshold = under_ceiling(chow(COSTS), 100_000, scores, drawn).pass_below
         rates.append(2 * threshold - threshold**2)
         broken += rates[-1] > 0.1
     assert broken <= 65, "1000 draws at 95 %: 50, and 2 standard deviations"
@@ -176,7 +176,7 @@ def test_the_threshold_is_the_highest_that_keeps_the_ceiling() -> None:
     defect = np.r_[np.ones(60, bool), np.zeros(60, bool)]
     drawn = np.r_[np.linspace(0.2, 0.9, 60), np.linspace(0.01, 0.3, 60)]
     scores = _scores({"anomaly": drawn}, [str(number) for number in range(120)], defect)
-    found = under_ceiling(scores, drawn, CostsConfig(max_escape_ppm=150_000))
+    found = under_ceiling(chow(COSTS), 150_000, scores, drawn)
     assert found.ceiling is not None
     escapes = int((drawn[:60] <= found.pass_below).sum())
     assert escapes == found.ceiling.escapes == allowed_escapes(60, 150_000) == 4
@@ -187,7 +187,7 @@ def test_what_is_cheaper_to_fail_does_not_pass_though_the_ceiling_leaves_room() 
     defect = np.r_[np.ones(20, bool), np.zeros(20, bool)]
     drawn = np.r_[np.full(20, 0.99), np.full(20, 0.01)]
     scores = _scores({"anomaly": drawn}, [str(number) for number in range(40)], defect)
-    found = under_ceiling(scores, drawn, CostsConfig(max_escape_ppm=500_000))
+    found = under_ceiling(chow(COSTS), 500_000, scores, drawn)
     assert found.pass_below == found.fail_above == 0.9
 
 
