@@ -30,6 +30,7 @@ def _parameter(name: str, place: str, text: str, **schema: Any) -> Schema:
 _LINE = _parameter("line", "path", "name of an inspection line")
 _LIMIT = _parameter("limit", "query", "at most so many", type="integer", minimum=1, maximum=1000)
 _NULLABLE_NUMBER: Schema = {"type": ["number", "null"]}
+_BY_MODEL: Schema = {"type": "object", "additionalProperties": _NULLABLE_NUMBER}
 _ERROR = {"$ref": "#/components/schemas/Error"}
 
 
@@ -163,13 +164,23 @@ DOCUMENT: Schema = {
                 verdict={"const": "review", "description": "on errors of /v1/predict"},
             ),
             "Prediction": _object(
-                ["line", "bundle", "verdict", "reason", "p_defect", "scores", "elapsed_ms"],
+                [
+                    "line",
+                    "bundle",
+                    "verdict",
+                    "reason",
+                    "p_defect",
+                    "scores",
+                    "calibrated",
+                    "elapsed_ms",
+                ],
                 line={"type": "string"},
                 bundle={"type": "string"},
                 verdict={"enum": ["pass", "fail", "review"]},
                 reason={"type": "string"},
                 p_defect=_NULLABLE_NUMBER,
-                scores={"type": "object", "additionalProperties": _NULLABLE_NUMBER},
+                scores=_BY_MODEL | {"description": "raw score of each model"},
+                calibrated=_BY_MODEL | {"description": "probability of a defect by each model"},
                 defect_type={"type": "string"},
                 area=_NULLABLE_NUMBER,
                 regions={

@@ -85,6 +85,7 @@ def _describe(inspection: Inspection) -> dict[str, Any]:
         "p_defect": decision.p_defect,
         # JSON has no NaN; a model that gave one has no score, and the verdict is review.
         "scores": {k: v if np.isfinite(v) else None for k, v in scored.scores.items()},
+        "calibrated": {name: decision.calibrated.get(name) for name in scored.scores},
         "defect_type": inspection.defect_type,
         "area": scored.area,
     }

@@ -42,6 +42,7 @@ def _run(bundle: str, decision: str, reasons: list[str]) -> Document:
         "fused.escape": metric(0.021, None, None, 9),
         "fused.overkill": metric(0.034, 0.0, 0.081),
         "fused.review_rate": metric(0.15, 0.09, 0.22),
+        "fused.ece": metric(0.031, 0.0, 0.052),
         "classifier.auroc": metric(0.94, 0.88, 0.98),
         "anomaly.auroc": metric(0.91, 0.83, 0.96),
         "anomaly.pixel_auroc": metric(0.95, 0.92, 0.97),
@@ -104,6 +105,7 @@ def _part(home: Home, number: int) -> Document:
         "p_defect": 0.97 if failed else 0.31 + number / 20,
         "defect_type": "scratch",
         "scores": {"classifier": 1.2, "anomaly": 3.4},
+        "calibrated": {"classifier": 0.77, "anomaly": 0.61},
         "area": 0.021,
         "bundle": _BUNDLE,
     }

@@ -32,23 +32,41 @@ class ModelCard(_Section):
     )
 
 
+class Metric(_Section):
+    """A figure with a 95 % group-bootstrap interval; on test groups, if nothing else is said."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int = Field(description="groups behind it")
+
+
+class EscapeCeiling(_Section):
+    """The ceiling on escapes that a line asked for, and the evidence for it on validation."""
+
+    max_escape_ppm: float
+    confidence: float = Field(gt=0, lt=1)
+    groups: int = Field(description="independent groups with a defect")
+    escapes: int = Field(
+        description="groups of them with a defective image that passes, by a fit without them"
+    )
+    bound_ppm: float = Field(description="exact upper confidence bound of their escape rate")
+
+
 class Thresholds(_Section):
-    """p_defect up to `pass_below` passes, from `fail_above` fails, between is reviewed."""
+    """p_defect up to `pass_below` passes, from `fail_above` fails, between is reviewed.
+
+    They follow from the costs, or `pass_below` from a ceiling. `rates` are escape, overkill and
+    review rate of the images of validation, where the thresholds were chosen; empty on old cards.
+    """
 
     pass_below: float = Field(ge=0, le=1)
     fail_above: float = Field(ge=0, le=1)
     escape_cost: float
     overkill_cost: float
     review_cost: float
-
-
-class Metric(_Section):
-    """A figure on held-out test groups, with a 95 % group-bootstrap interval."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int = Field(description="test groups behind it")
+    ceiling: EscapeCeiling | None = None
+    rates: dict[str, Metric] = Field(default_factory=dict)
 
 
 class BackboneCard(_Section):

@@ -75,6 +75,9 @@ PREDICTIONS = pa.schema(
         "score_classifier": _NUMBER,
         "score_segmenter": _NUMBER,
         "score_anomaly": _NUMBER,
+        "p_classifier": _NUMBER,
+        "p_segmenter": _NUMBER,
+        "p_anomaly": _NUMBER,
         "area": _NUMBER,
         "embedding": pa.list_(pa.float32()),
     }
@@ -104,6 +107,8 @@ def write_predictions(home: Home, line: str, day: str, shard: int, rows: pa.Tabl
             str(path),
             rows.cast(PREDICTIONS),
             mode="overwrite",
+            # A table of an older Loupe gets the columns that it lacks; its rows have null there.
+            schema_mode="merge",
             predicate=f"day = '{day}' AND shard = {shard}",
         )
     )
@@ -166,7 +171,15 @@ def _read(path: Path, schema: pa.Schema, filters: Any = None) -> pa.Table:
     table = _open(path)
     if table is None:
         return schema.empty_table()
-    return table.to_pyarrow_table(filters=filters).select(schema.names).cast(schema)
+    return _completed(table.to_pyarrow_table(filters=filters), schema)
+
+
+def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of the schema; those that a table of an older Loupe lacks are null."""
+    for name in set(schema.names) - set(rows.column_names):
+        kind = schema.field(name).type
+        rows = rows.append_column(name, pa.nulls(rows.num_rows, kind))
+    return rows.select(schema.names).cast(schema)
 
 
 def _create(path: Path, schema: pa.Schema, partition_by: list[str] | None = None) -> Any:

@@ -6,7 +6,10 @@ from math import log
 import numpy as np
 
 from ml.bundle.card import Platt, Thresholds
+from ml.errors import DataError, LeakError
 from ml.evaluation.scores import Flags, Numbers, ValidationScores
+from ml.evaluation.thresholds import chow, require_groups, under_ceiling, with_rates
+from ml.files import content_key
 from ml.settings.line import CostsConfig
 
 # Pull of the fusion weights towards the plain mean of the log-odds, as of so many images.
@@ -16,6 +19,8 @@ _GOOD_SHARE = 0.95
 # Below this share of good validation images that pass, people review most of the line.
 _FEW_PASS = 0.5
 _DIGITS = 6
+# Fits that each leave out a share of the defective groups.
+_FOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -29,50 +34,60 @@ class Fit:
     warnings: tuple[str, ...]
 
 
-def fit(validation: ValidationScores, costs: CostsConfig) -> Fit:
-    """Calibrate each model, fuse them, and take the thresholds from the costs."""
-    thresholds = chow(costs)
+def fit(validation: ValidationScores, costs: CostsConfig, seed: int = 0) -> Fit:
+    """Calibrate each model, fuse them, and take the thresholds from the costs or the ceiling.
+
+    `seed` is that of the intervals of the rates at the thresholds.
+    Raises LeakError when the scores are not of validation, DataError when it lacks good images or
+    has too few defects for the line's ceiling on escapes.
+    """
+    if not isinstance(validation, ValidationScores):
+        msg = f"only validation may be fitted on, not {type(validation).__name__}"
+        raise LeakError(msg)
     defect = validation.is_defect
-    if not defect.any() or defect.all():
-        return _fit_good_only(validation, thresholds)
-    calibration = {name: fit_platt(raw, defect) for name, raw in validation.raw.items()}
-    log_odds = np.stack(
-        [
-            calibration[name].slope * raw + calibration[name].intercept
-            for name, raw in validation.raw.items()
-        ],
-        axis=1,
-    )
-    weights, intercept = fit_fusion(log_odds, defect)
-    named = dict(zip(validation.raw, weights, strict=True))
-    useless = [name for name, platt in calibration.items() if platt.slope == 0]
+    if defect.all():
+        msg = "validation holds no good image: nothing says what passes; snapshot with more groups"
+        raise DataError(msg)
+    require_groups(validation.samples, costs)
+    thresholds = chow(costs)
+    if not defect.any():
+        return _with_rates(_fit_good_only(validation, thresholds), validation, seed)
+    fitted = _fit_models(validation.raw, defect, thresholds)
+    if costs.max_escape_ppm is not None:
+        unseen = held_out(fitted, validation)
+        thresholds = under_ceiling(thresholds, costs.max_escape_ppm, validation, unseen)
+    useless = [name for name, platt in fitted.calibration.items() if platt.slope == 0]
     warnings = [f"The {name} does not tell defects from good parts." for name in useless]
-    fitted = Fit(calibration, named, intercept, thresholds, ())
     passed = probabilities(fitted, validation.raw)[~defect] <= thresholds.pass_below
     if passed.mean() < _FEW_PASS:
+        asked = "what an escape costs" if thresholds.ceiling is None else "the ceiling on escapes"
         warnings.append(
             f"Only {passed.mean():.0%} of the good validation images pass: too few images, or too "
-            "weak models, for what an escape costs. The rest is reviewed."
+            f"weak models, for {asked}. The rest is reviewed."
         )
-    return replace(fitted, warnings=tuple(warnings))
+    fitted = replace(fitted, thresholds=thresholds, warnings=tuple(warnings))
+    return _with_rates(fitted, validation, seed)
 
 
-def chow(costs: CostsConfig) -> Thresholds:
-    """Reject option of Chow (IEEE Trans. Inf. Theory 1970): review where it is the cheapest.
+def held_out(fitted: Fit, validation: ValidationScores) -> Numbers:
+    """p_defect `[N]`, that of a defective image by a fit that has not seen its group's defects.
 
-    Where review is never the cheapest, both thresholds are the point of equal cost.
+    Fusion weights that were fitted on a defect flatter it: thresholds from such probabilities broke
+    a ceiling on escapes more often than its confidence allows. With one model nothing is flattered,
+    because Platt scaling keeps the order.
     """
-    pass_below = costs.review / costs.escape
-    fail_above = 1 - costs.review / costs.overkill
-    if pass_below >= fail_above:
-        pass_below = fail_above = costs.overkill / (costs.overkill + costs.escape)
-    return Thresholds(
-        pass_below=pass_below,
-        fail_above=fail_above,
-        escape_cost=costs.escape,
-        overkill_cost=costs.overkill,
-        review_cost=costs.review,
-    )
+    defect, groups = validation.is_defect, np.array(validation.groups)
+    p_defect = probabilities(fitted, validation.raw)
+    if len(validation.raw) == 1:
+        return p_defect
+    names = sorted(set(groups[defect]), key=lambda name: content_key([name]))
+    for fold in range(min(_FOLDS, len(names))):
+        out = defect & np.isin(groups, names[fold::_FOLDS])
+        rest = {name: raw[~out] for name, raw in validation.raw.items()}
+        without = _fit_models(rest, defect[~out], fitted.thresholds)
+        left_out = {name: raw[out] for name, raw in validation.raw.items()}
+        p_defect[out] = probabilities(without, left_out)
+    return p_defect
 
 
 def fit_platt(raw: Numbers, defect: Flags) -> Platt:
@@ -106,14 +121,30 @@ def probabilities(fit: Fit, raw: dict[str, Numbers]) -> Numbers:
     """Fused probability of a defect `[N]`, as `ml.inference.verdict.fuse` computes it."""
     total = np.full(len(next(iter(raw.values()))), fit.intercept)
     for name, scores in raw.items():
-        total += fit.weights[name] * calibrated(fit, name, scores)
+        total += fit.weights[name] * _log_odds(fit, name, scores)
     return _sigmoid(total)
 
 
-def calibrated(fit: Fit, name: str, scores: Numbers) -> Numbers:
-    """Calibrated log-odds `[N]` of one model."""
+def model_probabilities(fit: Fit, name: str, scores: Numbers) -> Numbers:
+    """Calibrated probability of a defect `[N]` of one model."""
+    return _sigmoid(_log_odds(fit, name, scores))
+
+
+def _log_odds(fit: Fit, name: str, scores: Numbers) -> Numbers:
     platt = fit.calibration[name]
     return platt.slope * scores + platt.intercept
+
+
+def _with_rates(fitted: Fit, validation: ValidationScores, seed: int) -> Fit:
+    p_defect = probabilities(fitted, validation.raw)
+    return replace(fitted, thresholds=with_rates(fitted.thresholds, validation, p_defect, seed))
+
+
+def _fit_models(raw: dict[str, Numbers], defect: Flags, thresholds: Thresholds) -> Fit:
+    calibration = {name: fit_platt(values, defect) for name, values in raw.items()}
+    log_odds = [calibration[name].slope * raw[name] + calibration[name].intercept for name in raw]
+    weights, intercept = fit_fusion(np.stack(log_odds, axis=1), defect)
+    return Fit(calibration, dict(zip(raw, weights, strict=True)), intercept, thresholds, ())
 
 
 def _fit_good_only(validation: ValidationScores, thresholds: Thresholds) -> Fit:

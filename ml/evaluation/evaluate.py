@@ -21,12 +21,13 @@ from ml.evaluation.pixels import MapEvidence
 from ml.evaluation.report import report_path, write_report
 from ml.evaluation.scores import TestScores, ValidationScores, score
 from ml.evaluation.summary import summarise
+from ml.evaluation.thresholds import require_groups
 from ml.inference.engine import ModelSet
 from ml.settings import Env, Home, LineConfig
 from ml.training.run import Run, finished_runs
 
 # Changes when this code would make another bundle or report of the same runs.
-_RECIPE = 3
+_RECIPE = 4
 
 _LATENCY_CALLS = 9
 
@@ -42,8 +43,9 @@ class Evaluated:
 def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     """Make a bundle of the finished runs of a line on a dataset; found again when it was made.
 
-    Raises TrainingError when a model is not trained, DataError when a split is empty, BundleError
-    when the bundle made before was altered, SettingsError when there is no key to sign with.
+    Raises TrainingError when a model is not trained, DataError when a split is empty or
+    validation cannot support the line's ceiling on escapes, BundleError when the bundle made before
+    was altered, SettingsError when there is no key to sign with.
     """
     runs = finished_runs(home, line, dataset)
     data = load_dataset(home, line.name, dataset)
@@ -52,11 +54,12 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     if made is not None:
         return made
     signing_key(home)  # raises now rather than after the long work
+    require_groups(_some(data, "validation"), line.costs)
     models = _open(runs, env.threads)
     maps = MapEvidence(home, {name: run.result["size"] for name, run in runs.items()})
     validation = score(ValidationScores, home, models, _some(data, "validation"), env.threads)
     test = score(TestScores, home, models, _some(data, "test"), env.threads, maps)
-    fitted = fit(validation, line.costs)
+    fitted = fit(validation, line.costs, line.seed)
     card = build_card(line, data, runs, fitted, summarise(test, maps, fitted, line.seed))
     reference = reference_rows(home, line.name, fitted, [validation, test])
     bundle = write_bundle(home, card, runs, reference)

@@ -35,13 +35,27 @@ up, whole groups are dealt over {{ line.source.spread.days }} days.</p>{% endif 
 {% else %}too few groups{% endif %}<td class="number">{{ metric.n }}</tr>{% endfor %}</table>
 <p>Intervals resample whole groups; one of zero width says that no resample saw an error, not that
 there is none. Rank metrics use raw scores. F1 and F2 count an image as found from even odds on;
-escape, overkill and review rate are at the line's thresholds.</p>
+escape, overkill and review rate are at the line's thresholds. ECE is the expected calibration
+error: how far a calibrated probability is from the share of defects, 0 at best.</p>
 
 <h2>Verdicts</h2>
 <p>p_defect up to {{ "%.4g"|format(card.thresholds.pass_below) }} passes, from
 {{ "%.4g"|format(card.thresholds.fail_above) }} fails, between is reviewed; from the costs escape
 {{ card.thresholds.escape_cost }}, overkill {{ card.thresholds.overkill_cost }}, review
-{{ card.thresholds.review_cost }} (Chow's rule).</p>
+{{ card.thresholds.review_cost }} (Chow's rule)
+{%- if card.thresholds.ceiling %}, and what passes from a ceiling on escapes{% endif %}.</p>
+{% if card.thresholds.ceiling %}{% set ceiling = card.thresholds.ceiling %}
+<p>The ceiling is {{ "{:,.0f}".format(ceiling.max_escape_ppm) }} escapes of a million defective
+groups. On validation {{ ceiling.escapes }} of {{ ceiling.groups }} independent defective groups
+would pass, so with {{ "%.0f"|format(100 * ceiling.confidence) }} % confidence the rate is at most
+{{ "{:,.0f}".format(ceiling.bound_ppm) }} of a million (Clopper and Pearson).</p>{% endif %}
+<table><tr><th>share of images<th class="number">on validation, where the thresholds were chosen
+<th class="number">on test</tr>
+{% for name, metric in card.thresholds.rates.items() %}<tr><td>{{ name }}
+{% for one in (metric, card.metrics["fused." ~ name]) %}<td class="number">
+{% if one.value is none %}unknown{% else %}{{ "%.4f"|format(one.value) }}
+{% if one.low is not none %}({{ "%.4f to %.4f"|format(one.low, one.high) }})
+{% else %}(too few groups){% endif %}{% endif %}{% endfor %}</tr>{% endfor %}</table>
 <table><tr><th>truth<th class="number">pass<th class="number">review<th class="number">fail
 <th class="number">images</tr>
 {% for row in confusion %}<tr><td>{{ row.truth }}<td class="number">{{ row["pass"] }}
@@ -53,6 +67,12 @@ escape, overkill and review rate are at the line's thresholds.</p>
 {% else %}<p>The test images are of one kind only: there are no curves.</p>{% endif %}
 <h2>Scores</h2>
 <img src="{{ histograms }}" alt="Histograms of each model's score, good and defect">
+
+<h2>Calibration</h2>
+{% if reliability %}<img src="{{ reliability }}" alt="Reliability diagram of each model">
+<p>Test images in bins of equal size: a point on the diagonal means that of the images with this
+probability just so many are defects. Bars are 95 % intervals over resampled groups.</p>
+{% else %}<p>The test images are of one kind only: calibration cannot be measured.</p>{% endif %}
 
 <h2>Slices</h2>
 <table><tr><th>by<th>value<th class="number">good passed<th class="number">good reviewed

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ml.bundle.card import Thresholds
+from ml.bundle.card import Metric, Thresholds
+from ml.evaluation.reliability import Curve
 from ml.evaluation.scores import Flags, Numbers
 
 # Colour-blind safe (Okabe and Ito, 2008).
@@ -50,6 +51,23 @@ def histograms(scores: dict[str, Numbers], defect: Flags, thresholds: Thresholds
         if name == "fused":
             for edge in (thresholds.pass_below, thresholds.fail_above):
                 axes.axvline(edge, color="black", linestyle="--", linewidth=1)
+    rows[0].legend()
+    return _encode(figure)
+
+
+def reliability(curves: dict[str, Curve], errors: dict[str, Metric]) -> str:
+    """Reliability diagrams by model: share of defects over the mean probability of each bin.
+
+    `errors` are the calibration errors (ECE) of the same models.
+    """
+    figure, rows = _figure(len(curves))
+    for axes, (name, curve) in zip(rows, curves.items(), strict=True):
+        axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1, label="calibrated")
+        axes.vlines(curve.predicted, curve.low, curve.high, color=COLOURS[name], linewidth=1.5)
+        axes.plot(curve.predicted, curve.observed, "o-", markersize=4, color=COLOURS[name])
+        axes.set(title=f"{name}, ECE {errors[name].value:.3f}", xlabel="calibrated probability")
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    rows[0].set(ylabel="share of defects")
     rows[0].legend()
     return _encode(figure)
 

@@ -9,12 +9,15 @@ import numpy as np
 
 from ml import files
 from ml.bundle import Bundle
+from ml.bundle.card import Metric
 from ml.data.dataset import Sample, read_mask, read_rgb
 from ml.evaluation import plots
-from ml.evaluation.calibrate import Fit, probabilities
+from ml.evaluation.calibrate import Fit, model_probabilities, probabilities
+from ml.evaluation.intervals import bootstrap_weights
 from ml.evaluation.page import PAGE
+from ml.evaluation.reliability import reliability_curve
 from ml.evaluation.scores import Flags, Numbers, TestScores
-from ml.evaluation.summary import verdicts
+from ml.evaluation.thresholds import verdicts
 from ml.inference.engine import Inspector
 from ml.inference.explain import heat_map, outline, overlay, read_head, to_png
 from ml.settings import Home, LineConfig
@@ -54,6 +57,7 @@ def write_report(
         confusion=_confusion(p_defect, test.is_defect, fit),
         slices=_slices(test, p_defect, fit),
         worst=_worst(home, Inspector(bundle, threads), test, p_defect),
+        reliability=_reliability(test, fit, bundle.card.metrics, line.seed),
         latency=latency,
     )
     path = report_path(home, line.name, bundle.name)
@@ -63,6 +67,19 @@ def write_report(
 
 def _both(defect: Flags) -> bool:
     return bool(defect.any() and not defect.all())
+
+
+def _reliability(test: TestScores, fit: Fit, metrics: dict[str, Metric], seed: int) -> str | None:
+    """Reliability diagram of each model and the fusion; None where the images are of one kind."""
+    if not _both(test.is_defect):
+        return None
+    p = {name: model_probabilities(fit, name, raw) for name, raw in test.raw.items()}
+    p["fused"] = probabilities(fit, test.raw)
+    weights = bootstrap_weights(test.groups, seed)
+    return plots.reliability(
+        {name: reliability_curve(values, test.is_defect, weights) for name, values in p.items()},
+        {name: metrics[f"{name}.ece"] for name in p},
+    )
 
 
 def _confusion(p_defect: Numbers, defect: Flags, fit: Fit) -> list[dict[str, Any]]:

@@ -4,18 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.bundle.card import Metric, Thresholds
+from ml.bundle.card import Metric
 from ml.evaluation import metrics
-from ml.evaluation.calibrate import Fit, calibrated, probabilities
+from ml.evaluation.calibrate import Fit, model_probabilities, probabilities
 from ml.evaluation.intervals import (
     MIN_GROUPS,
     bootstrap_weights,
     count_groups,
-    rate_metric,
     to_metric,
 )
 from ml.evaluation.pixels import MapEvidence
+from ml.evaluation.reliability import calibration_error
 from ml.evaluation.scores import Flags, Numbers, TestScores
+from ml.evaluation.thresholds import rates
 
 # From this probability on an image counts as found, for the F measures only.
 _EVEN_ODDS = 0.5
@@ -39,18 +40,14 @@ def summarise(test: TestScores, maps: MapEvidence, fit: Fit, seed: int) -> Summa
     p_defect = probabilities(fit, test.raw)
     found: dict[str, Metric] = {}
     for name, raw in {**test.raw, "fused": p_defect}.items():
-        odds = calibrated(fit, name, raw) >= 0 if name != "fused" else raw >= _EVEN_ODDS
-        for key, values in _rank_and_f(raw, odds, defect, weights).items():
+        p = p_defect if name == "fused" else model_probabilities(fit, name, raw)
+        for key, values in _rank_and_f(raw, p >= _EVEN_ODDS, defect, weights).items():
             found[f"{name}.{key}"] = to_metric(values, n, enough=enough)
-    found |= _rates(p_defect, fit.thresholds, test, weights)
+        found[f"{name}.ece"] = calibration_error(p, defect, weights, n, enough=enough)
+    at_thresholds = rates(p_defect, fit.thresholds, test, weights)
+    found |= {f"fused.{name}": metric for name, metric in at_thresholds.items()}
     found |= _map_metrics(maps, test, weights)
     return Summary(dict(sorted(found.items())), _warnings(n_defect, n_good))
-
-
-def verdicts(p_defect: Numbers, thresholds: Thresholds) -> tuple[Flags, Flags]:
-    """Which images pass and which fail; the rest is reviewed."""
-    passed = p_defect <= thresholds.pass_below
-    return passed, (p_defect >= thresholds.fail_above) & ~passed
 
 
 def _rank_and_f(raw: Numbers, found: Flags, defect: Flags, weights: Numbers) -> dict[str, Numbers]:
@@ -64,24 +61,6 @@ def _rank_and_f(raw: Numbers, found: Flags, defect: Flags, weights: Numbers) -> 
 
 def _defined(values: Numbers, defect: Flags) -> Numbers:
     return values if defect.any() else np.full_like(values, np.nan)
-
-
-def _rates(
-    p_defect: Numbers, thresholds: Thresholds, test: TestScores, weights: Numbers
-) -> dict[str, Metric]:
-    defect = test.is_defect
-    passed, failed = verdicts(p_defect, thresholds)
-    rates = {
-        "escape": (passed, defect),
-        "overkill": (failed, ~defect),
-        "review_rate": (~passed & ~failed, np.ones(len(defect), bool)),
-    }
-    found = {}
-    for name, (event, among) in rates.items():
-        n = count_groups(test.groups, among)
-        values = metrics.rate(event, among, weights)
-        found[f"fused.{name}"] = rate_metric(values, n, enough=n >= MIN_GROUPS)
-    return found
 
 
 def _map_metrics(maps: MapEvidence, test: TestScores, weights: Numbers) -> dict[str, Metric]:

@@ -138,6 +138,7 @@ def _row(plan: Plan, shard: int, image: Row, outcome: Inspection | Decision) -> 
         return row | {"verdict": outcome.verdict, "reason": outcome.reason, "defect_type": ""}
     decision, scored = outcome.decision, outcome.scored
     row |= {f"score_{name}": _plain(value) for name, value in scored.scores.items()}
+    row |= {f"p_{name}": _plain(value) for name, value in decision.calibrated.items()}
     return row | {
         "verdict": decision.verdict,
         "reason": decision.reason,

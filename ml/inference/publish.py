@@ -14,7 +14,7 @@ from ml.results import Document, ResultStore
 from ml.settings import Home
 
 _VERDICTS = ("pass", "fail", "review")
-_SCORES = ("classifier", "segmenter", "anomaly")
+_MODELS = ("classifier", "segmenter", "anomaly")
 _COPIED = [
     "day",
     "part",
@@ -144,8 +144,17 @@ def _same_night(known: Document, night: Document) -> bool:
 
 
 def _part(line: str, row: Row) -> Document:
-    scores = {name: row[f"score_{name}"] for name in _SCORES if row[f"score_{name}"] is not None}
-    return {"line": line, "scores": scores, **{name: row[name] for name in _COPIED}}
+    return {
+        "line": line,
+        "scores": _by_model(row, "score"),
+        "calibrated": _by_model(row, "p"),
+        **{name: row[name] for name in _COPIED},
+    }
+
+
+def _by_model(row: Row, kind: str) -> dict[str, float]:
+    found = {name: row[f"{kind}_{name}"] for name in _MODELS}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _entry(line: str, day: str, number: int, rows: list[Row]) -> Document:

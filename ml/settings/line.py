@@ -156,11 +156,17 @@ class AnomalyConfig(_Section):
 
 
 class CostsConfig(_Section):
-    """What each outcome costs the factory, in any one unit; only ratios matter."""
+    """What each outcome costs the factory, in any one unit; only ratios matter.
+
+    With `max_escape_ppm` the line passes parts up to the highest threshold that keeps the escapes,
+    of a million independent defective groups, at or under it with 95 % confidence; `escape` then
+    serves the comparison of bundles only.
+    """
 
     escape: float = Field(100.0, gt=0)
     overkill: float = Field(10.0, gt=0)
     review: float = Field(1.0, gt=0)
+    max_escape_ppm: float | None = Field(None, gt=0, le=500_000)
 
     @model_validator(mode="after")
     def _review_pays(self) -> "CostsConfig":

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ml.data.dataset import Sample
 from ml.errors import LeakError
-from ml.evaluation.calibrate import chow, fit, fit_fusion, fit_platt, probabilities
+from ml.evaluation.calibrate import fit, fit_fusion, fit_platt, probabilities
 from ml.evaluation.scores import TestScores, ValidationScores
 from ml.settings.line import CostsConfig
 
@@ -75,17 +75,6 @@ def test_fusion_prefers_the_model_that_knows_and_has_no_negative_weight() -> Non
     weights, _ = fit_fusion(np.stack([knows, wrong], axis=1), defect)
     assert weights[0] > 0.5
     assert weights[1] == 0
-
-
-def test_thresholds_are_where_the_costs_cross() -> None:
-    found = chow(COSTS)
-    assert found.pass_below * COSTS.escape == pytest.approx(COSTS.review)
-    assert (1 - found.fail_above) * COSTS.overkill == pytest.approx(COSTS.review)
-
-
-def test_when_review_never_pays_both_thresholds_meet() -> None:
-    found = chow(CostsConfig(escape=1, overkill=1, review=0.9))
-    assert found.pass_below == found.fail_above == pytest.approx(0.5)
 
 
 def test_without_defects_most_good_parts_pass_and_the_rest_is_not_passed() -> None:

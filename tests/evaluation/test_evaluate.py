@@ -17,7 +17,7 @@ from ml.errors import BundleError, DataError, TrainingError
 from ml.evaluation.evaluate import evaluate
 from ml.evaluation.promote import gate, promote
 from ml.results import open_results
-from ml.settings import Home
+from ml.settings import Home, LineConfig
 
 
 def test_a_bundle_says_what_it_is_worth(tiny: Tiny) -> None:
@@ -27,6 +27,12 @@ def test_a_bundle_says_what_it_is_worth(tiny: Tiny) -> None:
     assert metrics["segmenter.pixel_auroc"].value == pytest.approx(1.0, abs=0.01)
     assert metrics["segmenter.dice"].value == pytest.approx(1.0, abs=0.05)
     assert set(metrics) >= {"fused.escape", "fused.overkill", "fused.review_rate", "anomaly.ap"}
+    assert {f"{name}.ece" for name in ("classifier", "segmenter", "anomaly", "fused")} <= set(
+        metrics
+    )
+    assert 0 <= metrics["fused.ece"].value < 0.2
+    assert set(bundle.card.thresholds.rates) == {"escape", "overkill", "review_rate"}
+    assert bundle.card.thresholds.ceiling is None
     assert "random start" in bundle.card.warnings
     reference = pq.read_table(bundle.reference)
     assert set(reference["split"].to_pylist()) == {"test", "validation"}
@@ -52,6 +58,8 @@ def test_the_report_is_one_file_with_pictures_and_warnings(tiny: Tiny) -> None:
     html = evaluate(tiny.env, tiny.home, tiny.line, tiny_line.DATASET).report.read_text()
     assert "random start" in html
     assert html.count("data:image/png;base64,") > 10
+    assert "Reliability diagram of each model" in html
+    assert "on validation, where the thresholds were chosen" in html
     assert "http://" not in html
     assert "https://" not in html
 
@@ -68,6 +76,28 @@ def test_a_line_without_defects_gets_a_bundle_that_says_so(tmp_path: Path) -> No
     assert any("lacks defects" in warning for warning in card.warnings)
     assert any("no defects" in warning for warning in card.warnings)
     assert not gate(env, home, line, _only_bundle(home)).promote
+
+
+def test_a_ceiling_on_escapes_is_on_the_card_with_its_evidence(tiny: Tiny) -> None:
+    line = _with_ceiling(tiny, 200_000)
+    made = evaluate(tiny.env, tiny.home, line, tiny_line.DATASET)
+    found = made.bundle.card.thresholds
+    assert found.ceiling is not None
+    assert (found.ceiling.groups, found.ceiling.escapes) == (20, 0)
+    assert found.ceiling.bound_ppm == pytest.approx(1e6 * (1 - 0.05 ** (1 / 20)), abs=1)
+    assert found.pass_below <= found.fail_above
+    assert "0 of 20 independent defective groups" in made.report.read_text().replace("\n", " ")
+    assert made.bundle.name != tiny.evaluate().name
+
+
+def test_a_ceiling_that_validation_cannot_support_stops_before_any_scoring(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("ml.evaluation.evaluate.score")
+    before = sorted(tiny.home.bundle(".").glob("*"))
+    with pytest.raises(DataError, match=r"costs\.max_escape_ppm.* 598 .* there are 20"):
+        evaluate(tiny.env, tiny.home, _with_ceiling(tiny, 5000), tiny_line.DATASET)
+    assert sorted(tiny.home.bundle(".").glob("*")) == before
 
 
 def test_an_untrained_model_and_an_empty_split_stop_with_a_clear_message(tiny: Tiny) -> None:
@@ -124,6 +154,11 @@ def test_an_altered_bundle_is_neither_judged_nor_promoted(tiny: Tiny) -> None:
         with pytest.raises(BundleError, match="altered"):
             step(tiny.env, tiny.home, tiny.line, bundle.name)
     assert live_bundle(tiny.home, "tiny") is None
+
+
+def _with_ceiling(tiny: Tiny, ppm: float) -> LineConfig:
+    costs = tiny.line.costs.model_copy(update={"max_escape_ppm": ppm})
+    return tiny.line.model_copy(update={"costs": costs})
 
 
 def _only_bundle(home: Home) -> str:

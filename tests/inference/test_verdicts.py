@@ -7,6 +7,7 @@ from tiny_line import Tiny
 
 from ml.bundle import Card
 from ml.errors import BundleError
+from ml.evaluation.calibrate import Fit, model_probabilities
 from ml.imaging import decode_rgb
 from ml.inference.engine import Inspector, class_score, open_session, raw_score
 from ml.inference.explain import grad_cam, heat_map, overlay, to_png
@@ -26,7 +27,20 @@ def test_a_missing_or_infinite_score_is_held(card: Card) -> None:
             decision = decide(card, bad)
             assert (decision.verdict, decision.p_defect) == ("review", None)
             assert name in decision.reason
+            assert set(decision.calibrated) == set(good) - {name}
     assert hold("late").verdict == "review"
+
+
+def test_each_model_gives_a_probability_beside_its_raw_score(card: Card) -> None:
+    scores = {"classifier": 1.5, "segmenter": -4.0, "anomaly": 0.7}
+    found = decide(card, scores).calibrated
+    fitted = Fit(
+        {name: model.calibration for name, model in card.models.items()}, {}, 0, card.thresholds, ()
+    )
+    for name, score in scores.items():
+        (expected,) = model_probabilities(fitted, name, np.array([score]))
+        assert found[name] == pytest.approx(expected)
+    assert decide(card, scores | {"anomaly": 9e9}).calibrated["anomaly"] == pytest.approx(1)
 
 
 def test_a_batch_decides_like_single_images(tiny: Tiny) -> None:

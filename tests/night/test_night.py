@@ -1,9 +1,11 @@
 """The night: every image of the day gets a verdict, and none passes because something broke."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import tiny_line
 from tiny_line import Tiny
@@ -56,7 +58,11 @@ def test_every_image_is_inspected_once_and_the_counts_agree(live: Tiny, store: R
     counts = Counter(row["verdict"] for row in rows)
     assert counts["pass"] >= 35
     assert counts["fail"] >= 15
+    models = ("classifier", "segmenter", "anomaly")
+    assert all(0 <= row[f"p_{name}"] <= 1 for row in rows for name in models)
     done = publish(live.home, store, "tiny", DAY)
+    (part, *_) = store.find("parts", {"verdict": "fail"})
+    assert set(part["scores"]) == set(part["calibrated"]) == set(models)
     assert done.flagged == IMAGES - counts["pass"] == store.count("parts")
     assert reconcile(live.home, store, "tiny", DAY).documents == IMAGES
     (night,) = store.find("nights")
@@ -72,6 +78,29 @@ def test_a_repeated_shard_leaves_the_same_rows(live: Tiny) -> None:
     before = _rows(live)
     _predict(live, plan, 3, 0, 3)
     assert _rows(live) == before
+
+
+def test_rows_of_an_older_installation_stay_and_new_shards_join_them(
+    live: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = {"p_classifier", "p_segmenter", "p_anomaly"}
+    new = catalog.PREDICTIONS
+    old = pa.schema([field for field in new if field.name not in added])
+    past = dict.fromkeys(old.names) | {"day": "2026-01-04", "shard": 0, "verdict": "pass"}
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog, "PREDICTIONS", old)
+        rows = pa.Table.from_pylist([past | {"object": "old.png"}], schema=old)
+        catalog.write_predictions(live.home, "tiny", "2026-01-04", 0, rows)
+    (before,) = catalog.read_predictions(live.home, "tiny").to_pylist()
+    assert (before["object"], before["p_anomaly"]) == ("old.png", None)
+    plan = plan_night(live.home, live.line, DAY)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda shard: _predict(live, plan, shard), range(1, 5)))
+    table = catalog.read_predictions(live.home, "tiny")
+    assert table.schema.names == new.names
+    assert table.to_pylist()[0] == before
+    assert Counter(row["shard"] for row in _rows(live)) == dict.fromkeys(range(1, 5), 7)
+    assert all(row["p_anomaly"] is not None for row in _rows(live))
 
 
 def test_a_killed_shard_leaves_nothing_behind(live: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,8 +42,11 @@ def test_the_verdict_follows_the_models(client, bundle, strength, verdict):
     body = answer.get_json()
     assert body["verdict"] == verdict
     assert body["bundle"] == bundle.name
-    assert set(body["scores"]) == {"classifier", "segmenter"}
+    assert set(body["scores"]) == set(body["calibrated"]) == {"classifier", "segmenter"}
     assert 0 <= body["p_defect"] <= 1
+    for name, score in body["scores"].items():
+        # This bundle's calibration is the identity on log-odds.
+        assert body["calibrated"][name] == pytest.approx(1 / (1 + np.exp(-score)))
     assert body["defect_type"] == "red"
     assert body["elapsed_ms"] > 0
     assert "heat_map" not in body

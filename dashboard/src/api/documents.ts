@@ -162,6 +162,8 @@ export interface Part {
   verdict: Verdict;
   reason: string | null;
   p_defect: number | null;
+  /** The probability of a defect by each model alone; nights of an older Loupe have none. */
+  calibrated: Record<string, number> | null;
   defect_type: string | null;
   /** Share of the image that is defect. */
   area: number | null;
@@ -177,6 +179,7 @@ const part = object<Part>({
   verdict: oneOf<Verdict>("pass", "fail", "review"),
   reason: nullable(text),
   p_defect: nullable(number),
+  calibrated: nullable(mapping(number)),
   defect_type: nullable(text),
   area: nullable(number),
 });

@@ -13,14 +13,15 @@ const WORDS: Record<string, string> = {
   escape: "escape: bad parts passed",
   overkill: "overkill: good parts failed",
   review_rate: "held for review",
+  ece: "calibration error (ECE)",
   f1: "F1",
   f2: "F2",
   dice: "Dice",
   pixel_auroc: "pixel AUROC",
 };
 
-// Shares of parts, where lower is better; everything else is a score, where higher is better.
-const RATES = ["escape", "overkill", "review_rate"];
+// Percentages, where lower is better; everything else is a score, where higher is better.
+const RATES = ["escape", "overkill", "review_rate", "ece"];
 const MODELS = ["fused", "classifier", "segmenter", "anomaly"];
 const METRICS = [...RATES, ...Object.keys(WORDS).filter((name) => !RATES.includes(name))];
 

@@ -35,12 +35,17 @@ function facts(part: Part): string {
   return [
     part.day,
     part.lot ? `lot ${part.lot}` : null,
-    part.p_defect === null ? "no score" : `p(defect) ${part.p_defect.toFixed(3)}`,
+    part.p_defect === null ? "no score" : `p(defect) ${part.p_defect.toFixed(3)}${byModel(part)}`,
     part.defect_type || null,
     part.area === null ? null : `${percent(part.area)} of the image`,
   ]
     .filter((fact) => fact !== null)
     .join(" · ");
+}
+
+function byModel({ calibrated }: Part): string {
+  const alone = Object.entries(calibrated ?? {}).map(([model, p]) => `${model} ${p.toFixed(3)}`);
+  return alone.length > 1 ? ` (${alone.join(", ")})` : "";
 }
 
 function Thumbnail({ address, title }: { address: string; title: string }) {

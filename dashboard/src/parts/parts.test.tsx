@@ -22,7 +22,14 @@ test("a held part shows its picture, reason and chance of a defect", async () =>
   const picture = await screen.findByRole("img", { name: "Picture of P-17, camera top" });
   expect(picture.getAttribute("src")).toBe(`./v1/lines/demo/images/${part.sha256}`);
   expect(screen.getByText("between the thresholds")).toBeTruthy();
-  expect(screen.getByText("2026-03-04 · lot L-3 · p(defect) 0.430 · scratch · 2.1 % of the image")).toBeTruthy();
+  const chance = "p(defect) 0.430 (classifier 0.400, anomaly 0.510)";
+  expect(screen.getByText(`2026-03-04 · lot L-3 · ${chance} · scratch · 2.1 % of the image`)).toBeTruthy();
+});
+
+test("a part of an older night, without the models' own probabilities, is still shown", async () => {
+  fakeApi({ [parts]: { items: [{ ...part, calibrated: undefined }] } });
+  render(<Parts line="demo" />);
+  expect(await screen.findByText(/p\(defect\) 0\.430 · scratch/)).toBeTruthy();
 });
 
 test("a picture that cannot be loaded is said to be missing", async () => {

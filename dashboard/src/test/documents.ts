@@ -76,7 +76,8 @@ export const part = {
   reason: "between the thresholds",
   p_defect: 0.43,
   defect_type: "scratch",
-  scores: {},
+  scores: { classifier: -0.4, anomaly: 2.1 },
+  calibrated: { classifier: 0.4, anomaly: 0.51 },
   area: 0.021,
   bundle: "0123456789abcdef",
 };

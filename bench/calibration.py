@@ -1,0 +1,87 @@
+"""Platt scaling against isotonic regression on the raw scores of a line's trained models.
+
+    python bench/calibration.py <line> <dataset>
+
+Takes the finished runs of a dataset version and scores validation and test, which no model was
+fitted on. Then many times: calibrate on a random draw of these groups as large as validation is,
+and measure on the groups left. Prints one table row for each model. Isotonic is scikit-learn's,
+with its steps pulled by one good and one defective image, so that none says 0 or 1.
+"""
+
+import sys
+
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+from ml.data.dataset import load_dataset
+from ml.evaluation.calibrate import fit_platt
+from ml.evaluation.reliability import calibration_error
+from ml.evaluation.scores import Flags, Numbers, TestScores, ValidationScores, score
+from ml.inference.engine import ModelSet
+from ml.settings import Env, Home, load_line
+from ml.training.run import finished_runs
+
+DRAWS = 200
+
+
+def platt(raw: Numbers, defect: Flags, new: Numbers) -> Numbers:
+    """Probabilities of `new` scores."""
+    found = fit_platt(raw, defect)
+    return 1 / (1 + np.exp(-(found.slope * new + found.intercept)))
+
+
+def isotonic(raw: Numbers, defect: Flags, new: Numbers) -> Numbers:
+    """Probabilities of `new` scores."""
+    steps = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(raw, defect)
+    return (steps.predict(new) * len(raw) + 1) / (len(raw) + 2)
+
+
+def measure(p: Numbers, defect: Flags) -> tuple[float, float, float]:
+    """Brier score, log loss and expected calibration error."""
+    loss = -np.log(np.clip(np.where(defect, p, 1 - p), 1e-12, 1)).mean()
+    ece = calibration_error(p, defect, np.ones((1, len(p))), len(p), enough=False).value
+    return float(np.mean((p - defect) ** 2)), float(loss), float("nan") if ece is None else ece
+
+
+def compare(raw: Numbers, defect: Flags, groups: Numbers, share: float) -> Numbers:
+    """Measures `[draws, 2, 3]`: Platt and isotonic, on the groups that calibrated neither."""
+    random = np.random.default_rng(0)
+    names = np.unique(groups)
+    rows = []
+    while len(rows) < DRAWS:
+        drawn = random.permutation(names)[: max(2, round(share * len(names)))]
+        fitted = np.isin(groups, drawn)
+        if len(set(defect[fitted])) < 2 or len(set(defect[~fitted])) < 2:
+            continue
+        rows.append(
+            [
+                measure(method(raw[fitted], defect[fitted], raw[~fitted]), defect[~fitted])
+                for method in (platt, isotonic)
+            ]
+        )
+    return np.array(rows)
+
+
+def main(name: str, dataset: str) -> None:
+    env = Env.read()
+    home, line = Home(env.home), load_line(env.lines / f"{name}.toml")
+    runs = finished_runs(home, line, dataset)
+    sizes = {model: run.result["size"] for model, run in runs.items()}
+    models = ModelSet({model: run.onnx for model, run in runs.items()}, sizes, env.threads)
+    data = load_dataset(home, line.name, dataset)
+    parts = [
+        score(kind, home, models, data.split(kind.split), env.threads)
+        for kind in (ValidationScores, TestScores)
+    ]
+    defect = np.concatenate([part.is_defect for part in parts])
+    groups = np.concatenate([part.groups for part in parts])
+    share = len(set(parts[0].groups)) / len(set(groups))
+    for model in runs:
+        found = compare(np.concatenate([p.raw[model] for p in parts]), defect, groups, share)
+        cells = [f"{a:.3f} / {b:.3f}" for a, b in found.mean(axis=0).T]
+        better = (found[:, 0, 1] < found[:, 1, 1]).mean()
+        print("|", " | ".join([name, model, *cells, f"{better:.0%}"]), "|")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
