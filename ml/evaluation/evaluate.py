@@ -13,6 +13,7 @@ from ml.errors import DataError
 from ml.evaluation.calibrate import fit
 from ml.evaluation.draft import (
     build_card,
+    head_weights,
     reference_rows,
     write_bundle,
 )
@@ -25,7 +26,7 @@ from ml.settings import Env, Home, LineConfig
 from ml.training.run import Run, finished_runs
 
 # Changes when this code would make another bundle or report of the same runs.
-_RECIPE = 2
+_RECIPE = 3
 
 _LATENCY_CALLS = 9
 
@@ -51,7 +52,11 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     if made is not None:
         return made
     models = _open(runs, env.threads)
-    maps = MapEvidence(home, {name: run.result["size"] for name, run in runs.items()})
+    maps = MapEvidence(
+        home,
+        {name: run.result["size"] for name, run in runs.items()},
+        head_weights(runs["classifier"].onnx) if "classifier" in runs else None,
+    )
     validation = score(ValidationScores, home, models, _some(data, "validation"), env.threads)
     test = score(TestScores, home, models, _some(data, "test"), env.threads, maps)
     fitted = fit(validation, line.costs)

@@ -14,6 +14,7 @@ from ml.evaluation.intervals import (
     rate_metric,
     to_metric,
 )
+from ml.evaluation.localisation import map_metrics
 from ml.evaluation.pixels import MapEvidence
 from ml.evaluation.scores import Flags, Numbers, TestScores
 
@@ -43,7 +44,7 @@ def summarise(test: TestScores, maps: MapEvidence, fit: Fit, seed: int) -> Summa
         for key, values in _rank_and_f(raw, odds, defect, weights).items():
             found[f"{name}.{key}"] = to_metric(values, n, enough=enough)
     found |= _rates(p_defect, fit.thresholds, test, weights)
-    found |= _map_metrics(maps, test, weights)
+    found |= map_metrics(maps, test, weights)
     return Summary(dict(sorted(found.items())), _warnings(n_defect, n_good))
 
 
@@ -81,20 +82,6 @@ def _rates(
         n = count_groups(test.groups, among)
         values = metrics.rate(event, among, weights)
         found[f"fused.{name}"] = rate_metric(values, n, enough=n >= MIN_GROUPS)
-    return found
-
-
-def _map_metrics(maps: MapEvidence, test: TestScores, weights: Numbers) -> dict[str, Metric]:
-    if not maps.with_mask.any():
-        return {}
-    found = {}
-    n = count_groups(test.groups, maps.with_mask)
-    enough = n >= MIN_GROUPS
-    for name in maps.models:
-        values = maps.pixel_auroc(name, weights)
-        found[f"{name}.pixel_auroc"] = to_metric(values, n, enough=enough)
-    if "segmenter" in maps.models:
-        found["segmenter.dice"] = to_metric(maps.dice(weights), n, enough=enough)
     return found
 
 

@@ -40,6 +40,11 @@ def heat_map(scored: Scored, head: Floats | None = None) -> Floats | None:
         return scored.defect_map
     if scored.anomaly_map is not None:
         return scored.anomaly_map
+    return class_map(scored, head)
+
+
+def class_map(scored: Scored, head: Floats | None) -> Floats | None:
+    """Grad-CAM `[h, w]` of the most likely defect type; None without a classifier or its head."""
     if scored.features is None or scored.probabilities is None or head is None:
         return None
     return grad_cam(scored.features, head[1 + int(np.argmax(scored.probabilities[1:]))])

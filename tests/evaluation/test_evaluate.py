@@ -26,6 +26,10 @@ def test_a_bundle_says_what_it_is_worth(tiny: Tiny) -> None:
     assert metrics["fused.auroc"].value == 1.0
     assert metrics["segmenter.pixel_auroc"].value == pytest.approx(1.0, abs=0.01)
     assert metrics["segmenter.dice"].value == pytest.approx(1.0, abs=0.05)
+    assert metrics["segmenter.dice_macro"].value == metrics["segmenter.dice"].value
+    assert metrics["anomaly.aupro"].value == pytest.approx(1.0, abs=0.02)
+    assert (metrics["segmenter.missed"].value, metrics["segmenter.false_region"].value) == (0, 0)
+    assert {metrics[f"{name}.pointing"].value for name in tiny.line.models} == {1.0}
     assert set(metrics) >= {"fused.escape", "fused.overkill", "fused.review_rate", "anomaly.ap"}
     assert "random start" in bundle.card.warnings
     reference = pq.read_table(bundle.reference)
