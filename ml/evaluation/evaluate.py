@@ -64,7 +64,7 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     reference = reference_rows(home, line.name, fitted, [validation, test])
     bundle = write_bundle(home, card, runs, reference)
     latency = {name: _latency_ms(run, name) for name, run in runs.items()}
-    page = write_report(home, line, bundle, test, fitted, latency, env.threads)
+    page = write_report(home, line, bundle, test, maps, fitted, latency, env.threads)
     files.write_json(index, {"bundle": bundle.name, "latency_ms": latency})
     return Evaluated(bundle, page)
 

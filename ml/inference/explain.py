@@ -12,6 +12,8 @@ from ml.inference.engine import Floats, Scored
 HEAD = "classifier_head.npy"
 
 _OPACITY = 0.45
+# Cyan: on grey and on all colours of a heat map it is seen.
+_OUTLINE = (0, 229, 255)
 
 
 def read_head(bundle: Bundle) -> Floats | None:
@@ -61,12 +63,12 @@ def overlay(image: Pixels, heat: Floats, highest: float | None = None) -> Pixels
 
 
 def outline(image: Pixels, mask: npt.NDArray[np.bool_]) -> Pixels:
-    """A copy of an RGB image with the border of a mask of the same size in red."""
+    """A copy of an RGB image with the border of a mask of the same size in cyan."""
     contours, _ = cv2.findContours(
         mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
     thickness = max(1, max(image.shape[:2]) // 200)
-    return np.asarray(cv2.drawContours(image.copy(), contours, -1, (230, 30, 30), thickness))
+    return np.asarray(cv2.drawContours(image.copy(), contours, -1, _OUTLINE, thickness))
 
 
 def to_png(image: Pixels, side: int | None = None) -> bytes:

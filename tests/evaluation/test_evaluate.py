@@ -55,9 +55,25 @@ def test_a_repeated_evaluation_is_found_again(tiny: Tiny) -> None:
 def test_the_report_is_one_file_with_pictures_and_warnings(tiny: Tiny) -> None:
     html = evaluate(tiny.env, tiny.home, tiny.line, tiny_line.DATASET).report.read_text()
     assert "random start" in html
-    assert html.count("data:image/png;base64,") > 10
+    assert html.count("data:image/png;base64,") == 2
+    assert html.count("data:image/jpeg;base64,") >= 12 * 4
+    assert "Worst marked defects" in html
+    assert "exposure" in html
+    assert "too few groups" not in html
     assert "http://" not in html
     assert "https://" not in html
+
+
+def test_few_defects_get_no_firm_figure_in_the_report(tiny: Tiny) -> None:
+    samples = tiny_line.add_images(tiny.home, "tiny")
+    tested = [row["sha256"] for row in samples if row["split"] == "test" and row["mask"]]
+    few = [row for row in samples if row["sha256"] not in tested[4:]]
+    tiny_line.write_dataset(tiny.home, "tiny", few, "few")
+    tiny_line.write_runs(tiny.home, tiny.line, "few")
+    found = evaluate(tiny.env, tiny.home, tiny.line, "few")
+    assert "too few groups (4)" in found.report.read_text()
+    assert found.bundle.card.metrics["segmenter.aupro"].low is None
+    assert found.bundle.card.metrics["segmenter.false_region"].low is not None
 
 
 def test_a_line_without_defects_gets_a_bundle_that_says_so(tmp_path: Path) -> None:
