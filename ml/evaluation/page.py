@@ -47,7 +47,8 @@ img{max-width:100%}
 td.field{white-space:nowrap}
 td small,td .few{display:block;font-size:12px;color:#595959;white-space:nowrap}
 .pictures{display:flex;flex-wrap:wrap;gap:1.5rem}.pictures figure{margin:0}
-.views{display:flex;gap:.25rem}.views div{font-size:12px;color:#595959}.views img{display:block}
+.views{display:flex;flex-wrap:wrap;gap:.25rem}.views div{font-size:12px;color:#595959}
+.views img{display:block}
 figcaption{font-size:13px}
 </style>
 <h1>{{ line.title }}: bundle {{ bundle.name[:8] }}</h1>
@@ -106,7 +107,7 @@ all good images. Thirds are of the test images. Of a field with more than {{ mos
 with the most groups are shown.</p>
 
 <h2>Worst errors and heat maps</h2>
-<p>Beside each image what the models see, with the true mask outlined in cyan; one image of a part.
+<p>Beside each image what the models see, with the true mask outlined in cyan; one image of a group.
 The segmenter's colours run from 0 to 1, those of the others from the coldest to the hottest pixel
 on this page.</p>
 {% for title, rows in worst.items() if rows %}<h3>{{ title }}</h3>

@@ -105,7 +105,7 @@ def _worst(
         "Most suspected good parts": order[~defect[order]][::-1],
         "Worst marked defects": _worst_marked(maps),
     }
-    picked = {title: _of_each_part(test, some) for title, some in sorts.items()}
+    picked = {title: _of_each_group(test, some) for title, some in sorts.items()}
     indices = sorted({index for some in picked.values() for index in some})
     pictures = draw(home, inspector, [test.samples[index] for index in indices])
     rows = {
@@ -115,10 +115,10 @@ def _worst(
     return {title: [rows[index] for index in some] for title, some in picked.items()}
 
 
-def _of_each_part(test: TestScores, order: Places) -> list[int]:
+def _of_each_group(test: TestScores, order: Places) -> list[int]:
     first: dict[str, int] = {}
     for index in order:
-        first.setdefault(test.samples[index].part, int(index))
+        first.setdefault(test.samples[index].group, int(index))
     return list(first.values())[:_WORST]
 
 
