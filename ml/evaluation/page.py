@@ -1,23 +1,23 @@
 """The template of the evaluation report, and the words for its metrics."""
 
 WORDS = {
+    "escape": "escapes: defects passed",
+    "overkill": "overkill: good parts failed",
+    "review_rate": "held for review",
     "auroc": "AUROC",
     "ap": "average precision",
     "f1": "F1",
     "f2": "F2",
-    "escape": "escapes: defects passed",
-    "overkill": "overkill: good parts failed",
-    "review_rate": "held for review",
-    "pixel_auroc": "pixel AUROC",
-    "aupro": "AUPRO, up to 30 % false pixels",
-    "pointing": "hottest pixel in the defect",
+    "missed": "defects not marked at all",
+    "false_region": "good parts marked",
     "dice": "Dice, mean of defects",
     "dice_macro": "Dice, mean of defect types",
     "dice_pooled": "Dice, all pixels together",
     "iou": "IoU, mean of defects",
     "iou_pooled": "IoU, all pixels together",
-    "missed": "defects not marked at all",
-    "false_region": "good parts marked",
+    "pixel_auroc": "pixel AUROC",
+    "aupro": "AUPRO, up to 30 % false pixels",
+    "pointing": "hottest pixel in the defect",
 }
 
 PAGE = """{% macro score(metric) %}{% if metric is none or metric.value is none %}&ndash;

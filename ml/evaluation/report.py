@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ml import files
 from ml.bundle import Bundle
+from ml.bundle.card import Metric
 from ml.data import catalog
 from ml.evaluation import plots
 from ml.evaluation.calibrate import Fit, probabilities
@@ -22,6 +23,7 @@ from ml.evaluation.summary import verdicts
 from ml.inference.engine import Inspector
 from ml.settings import Home, LineConfig
 
+_MODELS = ("fused", "classifier", "segmenter", "anomaly")
 # Pictures of each kind of error, the worst first.
 _WORST = 6
 
@@ -51,7 +53,7 @@ def write_report(
         line=line,
         bundle=bundle,
         card=bundle.card,
-        metrics=[(*name.split(".", 1), metric) for name, metric in bundle.card.metrics.items()],
+        metrics=_named(bundle.card.metrics),
         curves=plots.curves(shown, test.is_defect) if _both(test.is_defect) else None,
         histograms=plots.histograms(shown, test.is_defect, fit.thresholds),
         confusion=_confusion(p_defect, test.is_defect, fit),
@@ -65,6 +67,16 @@ def write_report(
     path = report_path(home, line.name, bundle.name)
     files.write_bytes(path, html.encode())
     return path
+
+
+def _named(metrics: dict[str, Metric]) -> list[tuple[str, str, Metric]]:
+    """Model, name, metric: the fused verdict first, and each model's in the order of `WORDS`."""
+    rows = []
+    for key, metric in metrics.items():
+        model, name = key.split(".", 1)
+        rows.append((model, name, metric))
+    places = {name: place for place, name in enumerate(WORDS)}
+    return sorted(rows, key=lambda row: (_MODELS.index(row[0]), places.get(row[1], len(places))))
 
 
 def _both(defect: Flags) -> bool:

@@ -76,6 +76,21 @@ def test_few_defects_get_no_firm_figure_in_the_report(tiny: Tiny) -> None:
     assert found.bundle.card.metrics["segmenter.false_region"].low is not None
 
 
+def test_a_classifier_alone_is_shown_by_its_class_map(tmp_path: Path) -> None:
+    env = tiny_line.make_env(tmp_path)
+    home, line = Home(env.home), tiny_line.make_line(models=["classifier"])
+    tiny_line.write_dataset(home, line.name, tiny_line.add_images(home, line.name))
+    tiny_line.write_runs(home, line)
+    found = evaluate(env, home, line, tiny_line.DATASET)
+    metrics = found.bundle.card.metrics
+    assert metrics["classifier.pointing"].value == 1.0
+    assert {name.split(".")[0] for name in metrics} == {"classifier", "fused"}
+    # Every defect is pointed at: there is nothing badly marked to show.
+    html = found.report.read_text()
+    assert "classifier yes" in html
+    assert "Worst marked defects" not in html
+
+
 def test_a_line_without_defects_gets_a_bundle_that_says_so(tmp_path: Path) -> None:
     env = tiny_line.make_env(tmp_path)
     home, line = Home(env.home), tiny_line.make_line(models=["anomaly"])
