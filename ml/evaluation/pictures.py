@@ -10,8 +10,8 @@ from ml.data.dataset import Sample, read_mask, read_rgb
 from ml.evaluation.plots import photo_uri
 from ml.evaluation.scores import Flags
 from ml.imaging import Pixels
-from ml.inference.engine import Floats, Inspector, Scored
-from ml.inference.explain import class_map, outline, overlay, read_head
+from ml.inference.engine import Floats, Inspector
+from ml.inference.explain import heat_maps, outline, overlay, read_head
 from ml.inference.verdict import Decision
 from ml.settings import Home
 
@@ -36,7 +36,7 @@ def draw(home: Home, inspector: Inspector, samples: Sequence[Sample]) -> list[Pi
         image = read_rgb(home, sample.sha256)
         (found,) = inspector.inspect([image])
         pictures.append((sample, found.decision, _fitted(image)))
-        maps.append(_maps(found.scored, head))
+        maps.append(heat_maps(found.scored, head))
     scales = _scales(maps)
     drawn = []
     for (sample, decision, image), heats in zip(pictures, maps, strict=True):
@@ -48,15 +48,6 @@ def draw(home: Home, inspector: Inspector, samples: Sequence[Sample]) -> list[Pi
         uris = {name: photo_uri(view) for name, view in views.items()}
         drawn.append(Picture(sample, decision, uris))
     return drawn
-
-
-def _maps(scored: Scored, head: Floats | None) -> dict[str, Floats]:
-    maps = {
-        "segmenter": scored.defect_map,
-        "anomaly": scored.anomaly_map,
-        "classifier": class_map(scored, head),
-    }
-    return {name: heat for name, heat in maps.items() if heat is not None}
 
 
 def _scales(maps: list[dict[str, Floats]]) -> dict[str, tuple[float, float]]:

@@ -8,7 +8,7 @@ from ml.evaluation.overlap import MaskOverlap
 from ml.evaluation.ranking import PixelRanking
 from ml.evaluation.scores import Flags, Numbers
 from ml.inference.engine import MASK_THRESHOLD, Floats, Scored
-from ml.inference.explain import class_map
+from ml.inference.explain import heat_maps
 from ml.settings import Home
 
 # A resized mask pixel is defect when this share of what it covers is: small defects stay.
@@ -45,7 +45,7 @@ class MapEvidence:
         self._usable.append(usable)
         self._with_mask.append(truth is not None)
         self._areas.append(np.nan if truth is None else float(truth.mean()))
-        for name, heat in self._maps(scored).items():
+        for name, heat in heat_maps(scored, self._head).items():
             mask = _resized(truth, self._sizes[name])
             self._pointing.setdefault(name, []).append(points_at(heat, mask))
             if name != "classifier" and usable:
@@ -58,14 +58,6 @@ class MapEvidence:
             return None
         mask = read_mask(self._home, sample.mask)
         return mask if mask.any() else None
-
-    def _maps(self, scored: Scored) -> dict[str, Floats]:
-        maps = {
-            "classifier": class_map(scored, self._head),
-            "segmenter": scored.defect_map,
-            "anomaly": scored.anomaly_map,
-        }
-        return {name: heat for name, heat in maps.items() if heat is not None}
 
     @property
     def usable(self) -> Flags:

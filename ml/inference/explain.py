@@ -35,18 +35,23 @@ def grad_cam(features: Floats, weights: Floats) -> Floats:
 
 
 def heat_map(scored: Scored, head: Floats | None = None) -> Floats | None:
-    """The best localisation that the models give, `[h, w]`: mask, else anomaly distances, else
-    Grad-CAM of the most likely defect type, for which `head` is needed.
+    """The best localisation that the models give, `[h, w]`: the first of `heat_maps`."""
+    return next(iter(heat_maps(scored, head).values()), None)
+
+
+def heat_maps(scored: Scored, head: Floats | None = None) -> dict[str, Floats]:
+    """Each model's localisation `[h, w]`: the segmenter's mask, anomaly distances, and Grad-CAM of
+    the classifier's most likely defect type, for which `head` is needed.
     """
-    if scored.defect_map is not None:
-        return scored.defect_map
-    if scored.anomaly_map is not None:
-        return scored.anomaly_map
-    return class_map(scored, head)
+    maps = {
+        "segmenter": scored.defect_map,
+        "anomaly": scored.anomaly_map,
+        "classifier": _class_map(scored, head),
+    }
+    return {name: heat for name, heat in maps.items() if heat is not None}
 
 
-def class_map(scored: Scored, head: Floats | None) -> Floats | None:
-    """Grad-CAM `[h, w]` of the most likely defect type; None without a classifier or its head."""
+def _class_map(scored: Scored, head: Floats | None) -> Floats | None:
     if scored.features is None or scored.probabilities is None or head is None:
         return None
     return grad_cam(scored.features, head[1 + int(np.argmax(scored.probabilities[1:]))])
