@@ -14,6 +14,7 @@ from ml.errors import DataError
 from ml.evaluation.calibrate import fit
 from ml.evaluation.draft import (
     build_card,
+    head_weights,
     reference_rows,
     write_bundle,
 )
@@ -27,7 +28,7 @@ from ml.settings import Env, Home, LineConfig
 from ml.training.run import Run, finished_runs
 
 # Changes when this code would make another bundle or report of the same runs.
-_RECIPE = 4
+_RECIPE = 5
 
 _LATENCY_CALLS = 9
 
@@ -56,7 +57,11 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     signing_key(home)  # raises now rather than after the long work
     require_groups(_some(data, "validation"), line.costs)
     models = _open(runs, env.threads)
-    maps = MapEvidence(home, {name: run.result["size"] for name, run in runs.items()})
+    maps = MapEvidence(
+        home,
+        {name: run.result["size"] for name, run in runs.items()},
+        head_weights(runs["classifier"].onnx) if "classifier" in runs else None,
+    )
     validation = score(ValidationScores, home, models, _some(data, "validation"), env.threads)
     test = score(TestScores, home, models, _some(data, "test"), env.threads, maps)
     fitted = fit(validation, line.costs, line.seed)
@@ -64,7 +69,7 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     reference = reference_rows(home, line.name, fitted, [validation, test])
     bundle = write_bundle(home, card, runs, reference)
     latency = {name: _latency_ms(run, name) for name, run in runs.items()}
-    page = write_report(home, line, bundle, test, fitted, latency, env.threads)
+    page = write_report(home, line, bundle, test, maps, fitted, latency, env.threads)
     files.write_json(index, {"bundle": bundle.name, "latency_ms": latency})
     return Evaluated(bundle, page)
 

@@ -1,6 +1,39 @@
-"""The template of the evaluation report."""
+"""The template of the evaluation report, and the words for its metrics."""
 
-PAGE = """<!doctype html>
+WORDS = {
+    "escape": "escapes: defects passed",
+    "overkill": "overkill: good parts failed",
+    "review_rate": "held for review",
+    "auroc": "AUROC",
+    "ap": "average precision",
+    "f1": "F1",
+    "f2": "F2",
+    "ece": "calibration error (ECE)",
+    "missed": "defects not marked at all",
+    "false_region": "good parts marked",
+    "dice": "Dice, mean of defects",
+    "dice_macro": "Dice, mean of defect types",
+    "dice_pooled": "Dice, all pixels together",
+    "iou": "IoU, mean of defects",
+    "iou_pooled": "IoU, all pixels together",
+    "pixel_auroc": "pixel AUROC",
+    "aupro": "AUPRO, up to 30 % false pixels",
+    "pointing": "hottest pixel in the defect",
+}
+
+PAGE = """{% macro score(metric) %}{% if metric is none or metric.value is none %}&ndash;
+{% elif metric.low is none %}<span class="few">too few groups ({{ metric.n }})</span>
+{% else %}{{ "%.3f"|format(metric.value) }}
+<small>{{ "%.3f to %.3f, n %d"|format(metric.low, metric.high, metric.n) }}</small>
+{% endif %}{% endmacro -%}
+{% macro share(one) %}{% if not one.images %}&ndash;
+{% elif one.rate.low is none %}{{ one.count }} of {{ one.images }}
+<span class="few">too few groups ({{ one.rate.n }})</span>
+{% else %}{{ "%.1f"|format(100 * one.rate.value) }} %
+<small>{{ "%.1f to %.1f"|format(100 * one.rate.low, 100 * one.rate.high) }},
+{{ one.count }} of {{ one.images }}, n {{ one.rate.n }}</small>
+{% endif %}{% endmacro -%}
+<!doctype html>
 <html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ line.title }}: bundle {{ bundle.name[:8] }}</title>
@@ -12,8 +45,12 @@ td,th{padding:.25rem .75rem;border-bottom:1px solid #ccc;text-align:left}
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums}
 img{max-width:100%}
 .warning{background:#fff3cd;border-left:4px solid #b8860b;padding:.5rem 1rem;margin:.5rem 0}
+td.field{white-space:nowrap}
+td small,td .few{display:block;font-size:12px;color:#595959;white-space:nowrap}
 .pictures{display:flex;flex-wrap:wrap;gap:1.5rem}.pictures figure{margin:0}
-.pictures img{margin-right:.25rem}figcaption{font-size:13px}
+.views{display:flex;flex-wrap:wrap;gap:.25rem}.views div{font-size:12px;color:#595959}
+.views img{display:block}
+figcaption{font-size:13px}
 </style>
 <h1>{{ line.title }}: bundle {{ bundle.name[:8] }}</h1>
 <p>Bundle <code>{{ bundle.name }}</code>, dataset <code>{{ card.dataset }}</code>,
@@ -28,7 +65,7 @@ up, whole groups are dealt over {{ line.source.spread.days }} days.</p>{% endif 
 <h2>Metrics on held-out test groups</h2>
 <table><tr><th>model<th>metric<th class="number">value<th class="number">95 % interval
 <th class="number">n (groups)</tr>
-{% for model, name, metric in metrics %}<tr><td>{{ model }}<td>{{ name }}
+{% for model, name, metric in metrics %}<tr><td>{{ model }}<td>{{ words[name] or name }}
 <td class="number">{{ "%.4f"|format(metric.value) if metric.value is not none else "unknown" }}
 <td class="number">{% if metric.low is not none %}
 {{ "%.4f to %.4f"|format(metric.low, metric.high) }}
@@ -36,7 +73,11 @@ up, whole groups are dealt over {{ line.source.spread.days }} days.</p>{% endif 
 <p>Intervals resample whole groups; one of zero width says that no resample saw an error, not that
 there is none. Rank metrics use raw scores. F1 and F2 count an image as found from even odds on;
 escape, overkill and review rate are at the line's thresholds. ECE is the expected calibration
-error: how far a calibrated probability is from the share of defects, 0 at best.</p>
+error: how far a calibrated probability is from the share of defects, 0 at best. Figures of pixels
+are at the model's input size, of defects with a mask and of good images; AUPRO weighs every region
+of a defect the same (Bergmann et al., IJCV 2021). The hottest pixel may lie beside the mask by
+{{ "%.0f"|format(100 * tolerance) }} % of the longer side (pointing game, Zhang et al., IJCV
+2018).</p>
 
 <h2>Verdicts</h2>
 <p>p_defect up to {{ "%.4g"|format(card.thresholds.pass_below) }} passes, from
@@ -75,25 +116,35 @@ probability just so many are defects. Bars are 95 % intervals over resampled gro
 {% else %}<p>The test images are of one kind only: calibration cannot be measured.</p>{% endif %}
 
 <h2>Slices</h2>
-<table><tr><th>by<th>value<th class="number">good passed<th class="number">good reviewed
-<th class="number">good failed<th class="number">defects passed<th class="number">defects reviewed
-<th class="number">defects failed</tr>
-{% for row in slices %}<tr><td>{{ row.field }}<td>{{ row.name }}
-{% for side in (row.good, row.defect) %}<td class="number">{{ side["pass"] }}
-<td class="number">{{ side.review }}<td class="number">{{ side.fail }}{% endfor %}</tr>
-{% else %}<tr><td colspan="8">nothing to slice by</tr>{% endfor %}</table>
+<table><tr><th>by<th>value<th class="number">AUROC<th class="number">escapes
+<th class="number">overkill<th class="number">held for review<th class="number">Dice</tr>
+{% for row in slices %}<tr><td class="field">{{ row.field }}<td>{{ row.name }}
+<td class="number">{{ score(row.auroc) }}<td class="number">{{ share(row.escape) }}
+<td class="number">{{ share(row.overkill) }}<td class="number">{{ share(row.review) }}
+<td class="number">{{ score(row.dice) }}</tr>
+{% else %}<tr><td colspan="7">nothing to slice by</tr>{% endfor %}</table>
+<p>n counts groups, for AUROC those of the scarcer kind. Defect types and sizes are ranked against
+all good images. Thirds are of the test images. Of a field with more than {{ most }} values those
+with the most groups are shown.</p>
 
-<h2>Worst errors</h2>
-<p>The least suspected defects, then the most suspected good parts.</p>
-<div class="pictures">{% for row in worst %}<figure>
-{% for name, uri in row.pictures.items() %}<img src="{{ uri }}"
-alt="{{ name }} of part {{ row.sample.part }}">
-{% endfor %}<figcaption>{{ row.sample.part }}
-{%- if row.sample.lot %}, lot {{ row.sample.lot }}{% endif %}:
-{{ row.sample.defect_type or row.sample.label }}, verdict {{ row.decision.verdict }}, p_defect
-{{ "%.3f"|format(row.decision.p_defect) if row.decision.p_defect is not none else "unknown" }}
-{% if row.sample.is_defect and not row.sample.mask %}(no mask){% endif %}</figcaption>
-</figure>{% endfor %}</div>
+<h2>Worst errors and heat maps</h2>
+<p>Beside each image what the models see, with the true mask outlined in cyan; one image of a group.
+The segmenter's colours run from 0 to 1, those of the others from the coldest to the hottest pixel
+on this page.</p>
+{% for title, rows in worst.items() if rows %}<h3>{{ title }}</h3>
+<div class="pictures">{% for row in rows %}{% set one = row.picture %}<figure><div class="views">
+{% for name, uri in one.views.items() %}<div>{{ name }}<img src="{{ uri }}"
+alt="{{ name }} of part {{ one.sample.part }}"></div>
+{% endfor %}</div><figcaption>{{ one.sample.part }}
+{%- if one.sample.lot %}, lot {{ one.sample.lot }}{% endif %}:
+{{ one.sample.defect_type or one.sample.label }}, verdict {{ one.decision.verdict }}, p_defect
+{{ "%.3f"|format(one.decision.p_defect) if one.decision.p_defect is not none else "unknown" }}
+{%- if row.dice is not none %}, Dice {{ "%.2f"|format(row.dice) }}{% endif %}
+{%- if row.pointing %}; hottest pixel in the defect:
+{% for name, hit in row.pointing.items() %}{{ name }} {{ "yes" if hit else "no" }}
+{{- ", " if not loop.last }}{% endfor %}
+{%- elif one.sample.is_defect %} (no mask){% endif %}</figcaption>
+</figure>{% endfor %}</div>{% endfor %}
 
 <h2>Models</h2>
 <table><tr><th>model<th class="number">input<th class="number">weight<th class="number">parity

@@ -4,11 +4,13 @@ import base64
 import io
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ml.bundle.card import Metric, Thresholds
 from ml.evaluation.reliability import Curve
 from ml.evaluation.scores import Flags, Numbers
+from ml.imaging import Pixels
 
 # Colour-blind safe (Okabe and Ito, 2008).
 COLOURS = {
@@ -18,6 +20,7 @@ COLOURS = {
     "fused": "#000000",
 }
 _GOOD, _DEFECT = "#56B4E9", "#D55E00"
+_QUALITY = 88
 
 
 def curves(scores: dict[str, Numbers], defect: Flags) -> str:
@@ -72,9 +75,11 @@ def reliability(curves: dict[str, Curve], errors: dict[str, Metric]) -> str:
     return _encode(figure)
 
 
-def data_uri(png: bytes) -> str:
-    """PNG bytes as a `data:` address, so that the page is one file."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def photo_uri(image: Pixels) -> str:
+    """An RGB image as JPEG in a `data:` address: a tenth of its PNG."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
+    return _data_uri("image/jpeg", content.tobytes())
 
 
 def _figure(count: int) -> tuple[Any, list[Any]]:
@@ -91,4 +96,9 @@ def _encode(figure: Any) -> str:
     sink = io.BytesIO()
     # No software version or date inside: equal figures are equal bytes.
     figure.savefig(sink, format="png", dpi=90, metadata={"Software": None})
-    return data_uri(sink.getvalue())
+    return _data_uri("image/png", sink.getvalue())
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    # So that the page is one file.
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

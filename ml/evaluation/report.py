@@ -3,30 +3,32 @@
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jinja2
 import numpy as np
+import numpy.typing as npt
 
 from ml import files
 from ml.bundle import Bundle
 from ml.bundle.card import Metric
-from ml.data.dataset import Sample, read_mask, read_rgb
+from ml.data import catalog
 from ml.evaluation import plots
 from ml.evaluation.calibrate import Fit, model_probabilities, probabilities
 from ml.evaluation.intervals import bootstrap_weights
-from ml.evaluation.page import PAGE
+from ml.evaluation.page import PAGE, WORDS
+from ml.evaluation.pictures import draw
+from ml.evaluation.pixels import POINTING_TOLERANCE, MapEvidence
 from ml.evaluation.reliability import reliability_curve
 from ml.evaluation.scores import Flags, Numbers, TestScores
+from ml.evaluation.slices import MOST_VALUES, Slice, Slicer
 from ml.evaluation.thresholds import verdicts
 from ml.inference.engine import Inspector
-from ml.inference.explain import heat_map, outline, overlay, read_head, to_png
 from ml.settings import Home, LineConfig
 
+_MODELS = ("fused", "classifier", "segmenter", "anomaly")
 # Pictures of each kind of error, the worst first.
 _WORST = 6
-_SHOWN_SIDE = 220
-_SLICE_FIELDS = {"defect_type": "defect type", "camera": "camera", "lot": "lot"}
-_MOST_SLICES = 40
+
+Places = npt.NDArray[np.intp]
 
 
 def report_path(home: Home, line: str, bundle: str) -> Path:
@@ -39,6 +41,7 @@ def write_report(
     line: LineConfig,
     bundle: Bundle,
     test: TestScores,
+    maps: MapEvidence,
     fit: Fit,
     latency: dict[str, float],
     threads: int,
@@ -51,18 +54,31 @@ def write_report(
         line=line,
         bundle=bundle,
         card=bundle.card,
-        metrics=[(*name.split(".", 1), metric) for name, metric in bundle.card.metrics.items()],
+        metrics=_named(bundle.card.metrics),
         curves=plots.curves(shown, test.is_defect) if _both(test.is_defect) else None,
         histograms=plots.histograms(shown, test.is_defect, fit.thresholds),
         confusion=_confusion(p_defect, test.is_defect, fit),
-        slices=_slices(test, p_defect, fit),
-        worst=_worst(home, Inspector(bundle, threads), test, p_defect),
+        words=WORDS,
+        tolerance=POINTING_TOLERANCE,
+        slices=_slices(home, line, test, maps, p_defect, fit),
+        most=MOST_VALUES,
+        worst=_worst(home, Inspector(bundle, threads), test, maps, p_defect),
         reliability=_reliability(test, fit, bundle.card.metrics, line.seed),
         latency=latency,
     )
     path = report_path(home, line.name, bundle.name)
     files.write_bytes(path, html.encode())
     return path
+
+
+def _named(metrics: dict[str, Metric]) -> list[tuple[str, str, Metric]]:
+    """Model, name, metric: the fused verdict first, and each model's in the order of `WORDS`."""
+    rows = []
+    for key, metric in metrics.items():
+        model, name = key.split(".", 1)
+        rows.append((model, name, metric))
+    places = {name: place for place, name in enumerate(WORDS)}
+    return sorted(rows, key=lambda row: (_MODELS.index(row[0]), places.get(row[1], len(places))))
 
 
 def _both(defect: Flags) -> bool:
@@ -96,50 +112,55 @@ def _confusion(p_defect: Numbers, defect: Flags, fit: Fit) -> list[dict[str, Any
     ]
 
 
-def _slices(test: TestScores, p_defect: Numbers, fit: Fit) -> list[dict[str, Any]]:
-    """Outcomes by defect type, camera and lot; a field with a single value is left out."""
-    rows = []
-    for field, title in _SLICE_FIELDS.items():
-        values = np.array([getattr(sample, field) for sample in test.samples])
-        names = sorted(set(values) - {""})
-        if len(names) < 2 and field != "defect_type":
-            continue
-        for name in names[:_MOST_SLICES]:
-            among = values == name
-            good, defect = _confusion(p_defect[among], test.is_defect[among], fit)
-            rows.append({"field": title, "name": name, "good": good, "defect": defect})
-    return rows
+def _slices(
+    home: Home, line: LineConfig, test: TestScores, maps: MapEvidence, p_defect: Numbers, fit: Fit
+) -> list[Slice]:
+    rows = catalog.read_images(home, line.name).select(["sha256", "brightness"]).to_pylist()
+    grey = {row["sha256"]: row["brightness"] for row in rows}
+    brightness = np.array([grey.get(sample.sha256, np.nan) for sample in test.samples], float)
+    weights = bootstrap_weights(test.groups, line.seed)
+    return Slicer(test, maps, p_defect, fit.thresholds, weights).slices(brightness)
 
 
 def _worst(
-    home: Home, inspector: Inspector, test: TestScores, p_defect: Numbers
-) -> list[dict[str, Any]]:
-    """The least suspected defects, then the most suspected good parts."""
-    defect = test.is_defect
-    order = np.argsort(p_defect, kind="stable")
-    missed = [index for index in order if defect[index]][:_WORST]
-    alarmed = [index for index in order[::-1] if not defect[index]][:_WORST]
-    return [_picture(home, inspector, test.samples[index]) for index in [*missed, *alarmed]]
+    home: Home, inspector: Inspector, test: TestScores, maps: MapEvidence, p_defect: Numbers
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows of pictures by what is wrong with them, the worst first."""
+    order, defect = np.argsort(p_defect, kind="stable"), test.is_defect
+    sorts = {
+        "Least suspected defects": order[defect[order]],
+        "Most suspected good parts": order[~defect[order]][::-1],
+        "Worst marked defects": _worst_marked(maps),
+    }
+    picked = {title: _of_each_group(test, some) for title, some in sorts.items()}
+    indices = sorted({index for some in picked.values() for index in some})
+    pictures = draw(home, inspector, [test.samples[index] for index in indices])
+    rows = {
+        index: {"picture": picture} | _marks(maps, index)
+        for index, picture in zip(indices, pictures, strict=True)
+    }
+    return {title: [rows[index] for index in some] for title, some in picked.items()}
 
 
-def _picture(home: Home, inspector: Inspector, sample: Sample) -> dict[str, Any]:
-    image = read_rgb(home, sample.sha256)
-    (found,) = inspector.inspect([image])
-    heat = heat_map(found.scored, read_head(inspector.bundle))
-    pictures = {"image": image}
-    if heat is not None:
-        pictures["heat map"] = overlay(image, heat, _hottest(found.scored))
-    if sample.mask:
-        pictures["mask"] = outline(image, _fitted(read_mask(home, sample.mask), image.shape))
-    shown = {name: plots.data_uri(to_png(pixels, _SHOWN_SIDE)) for name, pixels in pictures.items()}
-    return {"sample": sample, "decision": found.decision, "found": found, "pictures": shown}
+def _of_each_group(test: TestScores, order: Places) -> list[int]:
+    first: dict[str, int] = {}
+    for index in order:
+        first.setdefault(test.samples[index].group, int(index))
+    return list(first.values())[:_WORST]
 
 
-def _hottest(scored: Any) -> float | None:
-    # Probabilities have a scale of their own: an empty mask must look empty.
-    return 1.0 if scored.defect_map is not None else None
+def _worst_marked(maps: MapEvidence) -> Places:
+    """Defects by rising Dice, or without a segmenter those that no map points at."""
+    masked = np.flatnonzero(maps.with_mask)
+    if maps.overlap is not None:
+        return np.asarray(masked[np.argsort(maps.overlap.dice[masked], kind="stable")])
+    pointed = np.any(list(maps.pointing.values()), axis=0)
+    return np.asarray(masked[~pointed[masked]])
 
 
-def _fitted(mask: Flags, shape: tuple[int, ...]) -> Flags:
-    size = (shape[1], shape[0])
-    return np.asarray(cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0)
+def _marks(maps: MapEvidence, index: int) -> dict[str, Any]:
+    """Where there is a mask: the Dice of the image, and which models point at the defect."""
+    if not maps.with_mask[index]:
+        return {"dice": None, "pointing": {}}
+    dice = None if maps.overlap is None else float(maps.overlap.dice[index])
+    return {"dice": dice, "pointing": {name: hits[index] for name, hits in maps.pointing.items()}}

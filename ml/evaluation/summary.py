@@ -13,6 +13,7 @@ from ml.evaluation.intervals import (
     count_groups,
     to_metric,
 )
+from ml.evaluation.localisation import map_metrics
 from ml.evaluation.pixels import MapEvidence
 from ml.evaluation.reliability import calibration_error
 from ml.evaluation.scores import Flags, Numbers, TestScores
@@ -46,7 +47,7 @@ def summarise(test: TestScores, maps: MapEvidence, fit: Fit, seed: int) -> Summa
         found[f"{name}.ece"] = calibration_error(p, defect, weights, n, enough=enough)
     at_thresholds = rates(p_defect, fit.thresholds, test, weights)
     found |= {f"fused.{name}": metric for name, metric in at_thresholds.items()}
-    found |= _map_metrics(maps, test, weights)
+    found |= map_metrics(maps, test, weights)
     return Summary(dict(sorted(found.items())), _warnings(n_defect, n_good))
 
 
@@ -61,20 +62,6 @@ def _rank_and_f(raw: Numbers, found: Flags, defect: Flags, weights: Numbers) -> 
 
 def _defined(values: Numbers, defect: Flags) -> Numbers:
     return values if defect.any() else np.full_like(values, np.nan)
-
-
-def _map_metrics(maps: MapEvidence, test: TestScores, weights: Numbers) -> dict[str, Metric]:
-    if not maps.with_mask.any():
-        return {}
-    found = {}
-    n = count_groups(test.groups, maps.with_mask)
-    enough = n >= MIN_GROUPS
-    for name in maps.models:
-        values = maps.pixel_auroc(name, weights)
-        found[f"{name}.pixel_auroc"] = to_metric(values, n, enough=enough)
-    if "segmenter" in maps.models:
-        found["segmenter.dice"] = to_metric(maps.dice(weights), n, enough=enough)
-    return found
 
 
 def _warnings(n_defect: int, n_good: int) -> tuple[str, ...]:

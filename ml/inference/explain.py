@@ -12,6 +12,8 @@ from ml.inference.engine import Floats, Scored
 HEAD = "classifier_head.npy"
 
 _OPACITY = 0.45
+# Cyan: on grey and on all colours of a heat map it is seen.
+_OUTLINE = (0, 229, 255)
 
 
 def read_head(bundle: Bundle) -> Floats | None:
@@ -33,13 +35,23 @@ def grad_cam(features: Floats, weights: Floats) -> Floats:
 
 
 def heat_map(scored: Scored, head: Floats | None = None) -> Floats | None:
-    """The best localisation that the models give, `[h, w]`: mask, else anomaly distances, else
-    Grad-CAM of the most likely defect type, for which `head` is needed.
+    """The best localisation that the models give, `[h, w]`: the first of `heat_maps`."""
+    return next(iter(heat_maps(scored, head).values()), None)
+
+
+def heat_maps(scored: Scored, head: Floats | None = None) -> dict[str, Floats]:
+    """Each model's localisation `[h, w]`: the segmenter's mask, anomaly distances, and Grad-CAM of
+    the classifier's most likely defect type, for which `head` is needed.
     """
-    if scored.defect_map is not None:
-        return scored.defect_map
-    if scored.anomaly_map is not None:
-        return scored.anomaly_map
+    maps = {
+        "segmenter": scored.defect_map,
+        "anomaly": scored.anomaly_map,
+        "classifier": _class_map(scored, head),
+    }
+    return {name: heat for name, heat in maps.items() if heat is not None}
+
+
+def _class_map(scored: Scored, head: Floats | None) -> Floats | None:
     if scored.features is None or scored.probabilities is None or head is None:
         return None
     return grad_cam(scored.features, head[1 + int(np.argmax(scored.probabilities[1:]))])
@@ -56,12 +68,12 @@ def overlay(image: Pixels, heat: Floats, highest: float | None = None) -> Pixels
 
 
 def outline(image: Pixels, mask: npt.NDArray[np.bool_]) -> Pixels:
-    """A copy of an RGB image with the border of a mask of the same size in red."""
+    """A copy of an RGB image with the border of a mask of the same size in cyan."""
     contours, _ = cv2.findContours(
         mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
     thickness = max(1, max(image.shape[:2]) // 200)
-    return np.asarray(cv2.drawContours(image.copy(), contours, -1, (230, 30, 30), thickness))
+    return np.asarray(cv2.drawContours(image.copy(), contours, -1, _OUTLINE, thickness))
 
 
 def to_png(image: Pixels, side: int | None = None) -> bytes:

@@ -26,6 +26,10 @@ def test_a_bundle_says_what_it_is_worth(tiny: Tiny) -> None:
     assert metrics["fused.auroc"].value == 1.0
     assert metrics["segmenter.pixel_auroc"].value == pytest.approx(1.0, abs=0.01)
     assert metrics["segmenter.dice"].value == pytest.approx(1.0, abs=0.05)
+    assert metrics["segmenter.dice_macro"].value == metrics["segmenter.dice"].value
+    assert metrics["anomaly.aupro"].value == pytest.approx(1.0, abs=0.02)
+    assert (metrics["segmenter.missed"].value, metrics["segmenter.false_region"].value) == (0, 0)
+    assert {metrics[f"{name}.pointing"].value for name in tiny.line.models} == {1.0}
     assert set(metrics) >= {"fused.escape", "fused.overkill", "fused.review_rate", "anomaly.ap"}
     assert {f"{name}.ece" for name in ("classifier", "segmenter", "anomaly", "fused")} <= set(
         metrics
@@ -57,11 +61,42 @@ def test_a_repeated_evaluation_is_found_again(tiny: Tiny) -> None:
 def test_the_report_is_one_file_with_pictures_and_warnings(tiny: Tiny) -> None:
     html = evaluate(tiny.env, tiny.home, tiny.line, tiny_line.DATASET).report.read_text()
     assert "random start" in html
-    assert html.count("data:image/png;base64,") > 10
+    assert html.count("data:image/png;base64,") == 3
+    assert html.count("data:image/jpeg;base64,") >= 12 * 4
+    assert "Worst marked defects" in html
+    assert "exposure" in html
+    assert "too few groups" not in html
     assert "Reliability diagram of each model" in html
     assert "on validation, where the thresholds were chosen" in html
     assert "http://" not in html
     assert "https://" not in html
+
+
+def test_few_defects_get_no_firm_figure_in_the_report(tiny: Tiny) -> None:
+    samples = tiny_line.add_images(tiny.home, "tiny")
+    tested = [row["sha256"] for row in samples if row["split"] == "test" and row["mask"]]
+    few = [row for row in samples if row["sha256"] not in tested[4:]]
+    tiny_line.write_dataset(tiny.home, "tiny", few, "few")
+    tiny_line.write_runs(tiny.home, tiny.line, "few")
+    found = evaluate(tiny.env, tiny.home, tiny.line, "few")
+    assert "too few groups (4)" in found.report.read_text()
+    assert found.bundle.card.metrics["segmenter.aupro"].low is None
+    assert found.bundle.card.metrics["segmenter.false_region"].low is not None
+
+
+def test_a_classifier_alone_is_shown_by_its_class_map(tmp_path: Path) -> None:
+    env = tiny_line.make_env(tmp_path)
+    home, line = Home(env.home), tiny_line.make_line(models=["classifier"])
+    tiny_line.write_dataset(home, line.name, tiny_line.add_images(home, line.name))
+    tiny_line.write_runs(home, line)
+    found = evaluate(env, home, line, tiny_line.DATASET)
+    metrics = found.bundle.card.metrics
+    assert metrics["classifier.pointing"].value == 1.0
+    assert {name.split(".")[0] for name in metrics} == {"classifier", "fused"}
+    # Every defect is pointed at: there is nothing badly marked to show.
+    html = found.report.read_text()
+    assert "classifier yes" in html
+    assert "Worst marked defects" not in html
 
 
 def test_a_line_without_defects_gets_a_bundle_that_says_so(tmp_path: Path) -> None:

@@ -16,12 +16,20 @@ const WORDS: Record<string, string> = {
   ece: "calibration error (ECE)",
   f1: "F1",
   f2: "F2",
-  dice: "Dice",
+  dice: "Dice, mean of defects",
+  dice_macro: "Dice, mean of defect types",
+  dice_pooled: "Dice, all pixels together",
+  iou: "IoU, mean of defects",
+  iou_pooled: "IoU, all pixels together",
   pixel_auroc: "pixel AUROC",
+  aupro: "AUPRO",
+  pointing: "hottest pixel in the defect",
+  missed: "defects not marked at all",
+  false_region: "good parts marked",
 };
 
 // Percentages, where lower is better; everything else is a score, where higher is better.
-const RATES = ["escape", "overkill", "review_rate", "ece"];
+const RATES = ["escape", "overkill", "review_rate", "ece", "missed", "false_region"];
 const MODELS = ["fused", "classifier", "segmenter", "anomaly"];
 const METRICS = [...RATES, ...Object.keys(WORDS).filter((name) => !RATES.includes(name))];
 
