@@ -9,7 +9,7 @@ from ml.results import open_results
 @step
 @click.option("--day", required=True, help="YYYY-MM-DD")
 def drift(context: Context, day: str) -> Result:
-    """Compare a day with the champion's reference: images, embeddings, model."""
+    """Compare a day with its bundle's reference: images, embeddings, model."""
     from ml.monitoring.drift import drift as run
 
     found = run(context.home, context.line, open_results(context.env, context.home), day)
@@ -17,6 +17,7 @@ def drift(context: Context, day: str) -> Result:
         "day": day,
         "severity": found.severity,
         "retrain": found.retrain,
+        "note": found.note,
         "reports": found.reports,
         **found.kinds,
     }

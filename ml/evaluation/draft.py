@@ -1,5 +1,6 @@
 """The build side of a bundle: models, card and drift reference into a sealed folder."""
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,7 @@ def head_weights(path: Path) -> npt.NDArray[np.float32]:
 def reference_rows(home: Home, line: str, fit: Fit, splits: list[Scores]) -> pa.Table:
     """The drift reference: measures, embedding and scores of accepted images, by SHA-256.
 
+    Groups are kept or left out as a whole: a night's groups are whole, too.
     `splits` are validation and test: a model is too sure of the images that it was trained on.
     """
     images = {row["sha256"]: row for row in catalog.read_images(home, line).to_pylist()}
@@ -118,6 +120,7 @@ def reference_rows(home: Home, line: str, fit: Fit, splits: list[Scores]) -> pa.
             row: dict[str, Any] = {
                 "sha256": sample.sha256,
                 "part": sample.part,
+                "group": sample.group,
                 "split": sample.split,
                 "day": sample.day,
             }
@@ -126,8 +129,21 @@ def reference_rows(home: Home, line: str, fit: Fit, splits: list[Scores]) -> pa.
             row["p_defect"] = _plain(p_defect[index])
             row["embedding"] = scores.embeddings[index]
             rows.append(row)
-    rows.sort(key=lambda row: str(row["sha256"]))
-    return pa.Table.from_pylist(rows[:REFERENCE_ROWS], schema=_schema(splits[0]))
+    rows = sorted(_whole_groups(rows), key=lambda row: str(row["sha256"]))
+    return pa.Table.from_pylist(rows, schema=_schema(splits[0]))
+
+
+def _whole_groups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Groups in an order that nothing depends on, until `REFERENCE_ROWS` are there."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["group"], []).append(row)
+    kept: list[dict[str, Any]] = []
+    for name in sorted(groups, key=lambda group: hashlib.sha256(group.encode()).digest()):
+        if kept and len(kept) + len(groups[name]) > REFERENCE_ROWS:
+            break
+        kept += groups[name]
+    return kept
 
 
 def _schema(scores: Scores) -> pa.Schema:
@@ -136,6 +152,7 @@ def _schema(scores: Scores) -> pa.Schema:
         [
             ("sha256", pa.string()),
             ("part", pa.string()),
+            ("group", pa.string()),
             ("split", pa.string()),
             ("day", pa.string()),
             *((name, pa.float64()) for name in numbers),

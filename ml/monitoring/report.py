@@ -5,27 +5,28 @@ The method is pinned: Evidently's presets switch it with the number of rows.
 
 import os
 import warnings
-from typing import Any
 
 import numpy as np
 
 from ml import files
 from ml.data.measure import MEASURES
+from ml.monitoring.compare import Columns
 from ml.settings import Home, LineConfig
 
 _MAX_ROWS = 10_000
 _COMPONENTS = 10
 
-Rows = list[dict[str, Any]]
-
 
 def write_reports(
-    home: Home, line: LineConfig, day: str, reference: Rows, current: Rows
+    home: Home, line: LineConfig, day: str, reference: Columns, current: Columns
 ) -> dict[str, str]:
-    """Write one page per kind; return their paths below LOUPE_HOME by kind."""
+    """Write one page per kind, of the rows that the tests see.
+
+    Returns their paths below the reports of LOUPE_HOME, by kind.
+    """
     os.environ.setdefault("DO_NOT_TRACK", "1")
     frames = {
-        "image": [_measures(rows) for rows in (reference, current)],
+        "image": [_measures(side) for side in (reference, current)],
         "embedding": _components(reference, current),
     }
     written = {}
@@ -36,16 +37,13 @@ def write_reports(
     return written
 
 
-def _measures(rows: Rows) -> dict[str, list[float]]:
-    return {name: [float(row[name]) for row in rows[:_MAX_ROWS]] for name in MEASURES}
+def _measures(side: Columns) -> dict[str, list[float]]:
+    return {name: side[name][:_MAX_ROWS].tolist() for name in MEASURES}
 
 
-def _components(reference: Rows, current: Rows) -> list[dict[str, list[float]]]:
+def _components(reference: Columns, current: Columns) -> list[dict[str, list[float]]]:
     """The first principal components of the reference's embeddings, for both."""
-    before, now = (
-        np.array([row["embedding"] for row in rows[:_MAX_ROWS]], float)
-        for rows in (reference, current)
-    )
+    before, now = (side["embedding"][:_MAX_ROWS] for side in (reference, current))
     centre = before.mean(axis=0)
     axes = np.linalg.svd(before - centre, full_matrices=False)[2][:_COMPONENTS]
     return [

@@ -196,10 +196,13 @@ class NightConfig(_Section):
 
 
 class MonitorConfig(_Section):
-    """Drift checks. `alpha` is the false-alarm rate of one night over all its tests."""
+    """Drift checks. `alpha` is the false-alarm rate of one night over all its tests.
 
-    alpha: float = Field(0.01, gt=0, lt=0.5)
-    min_images: int = Field(30, ge=5)
+    Below 0.001 the permutations that the embedding test needs would take minutes.
+    """
+
+    alpha: float = Field(0.01, ge=0.001, lt=0.5)
+    min_images: int = Field(30, ge=5, description="independent ones: groups of a night")
     retrain: bool = True
 
 

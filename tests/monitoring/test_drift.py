@@ -1,16 +1,26 @@
-"""A day like the reference raises nothing; a changed day raises alerts; few images are said."""
+"""A day like the reference is quiet, a changed day is not; what is not tested is said."""
 
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tiny_line import DAY, Tiny
 
 from ml import files
-from ml.bundle.live import live_name
+from ml.bundle import seal_bundle
+from ml.bundle.live import live_bundle, live_name
 from ml.data import catalog
 from ml.errors import BundleError, DataError
 from ml.inference.batch import predict_shard
 from ml.inference.night import plan_night
 from ml.monitoring.drift import drift
 from ml.results import ResultStore, open_results
+from ml.settings import LineConfig
+
+Row = dict[str, Any]
 
 
 @pytest.fixture
@@ -23,23 +33,22 @@ def inspected(tiny: Tiny) -> Tiny:
     """The tiny line after a night with its champion."""
     record = {"line": "tiny", "bundle": tiny.evaluate().name, "previous": None, "number": 1}
     files.write_json(tiny.home.live("tiny"), record)
+    _inspect(tiny)
+    return tiny
+
+
+def _inspect(tiny: Tiny) -> None:
     plan = plan_night(tiny.home, tiny.line, DAY)
     for shard in range(len(plan.sizes)):
         predict_shard(tiny.home, plan, shard, tiny.line.night.batch, 1)
-    return tiny
 
 
 def _darken(tiny: Tiny) -> None:
     """As if the lamp had failed: every measured brightness of the day falls."""
     rows = catalog.read_images(tiny.home, "tiny", day=DAY).to_pylist()
     darker = [row | {"brightness": row["brightness"] - 60.0} for row in rows]
-    table = catalog.IMAGES.empty_table().from_pylist(darker, schema=catalog.IMAGES)
+    table = pa.Table.from_pylist(darker, schema=catalog.IMAGES)
     catalog.upsert_images(tiny.home, "tiny", table)
-
-
-def test_without_a_champion_it_says_what_to_do(tiny: Tiny, store: ResultStore) -> None:
-    with pytest.raises(DataError, match="no champion is live; run `loupe promote`"):
-        drift(tiny.home, tiny.line, store, DAY)
 
 
 def test_a_champion_that_nobody_vouches_for_is_no_reference(
@@ -74,10 +83,110 @@ def test_a_failed_lamp_is_an_alarm_that_asks_for_retraining(
         assert "brightness" in page or "component 1" in page
 
 
-def test_too_few_images_are_said_not_hidden(inspected: Tiny, store: ResultStore) -> None:
-    _darken(inspected)
-    monitor = inspected.line.monitor.model_copy(update={"min_images": 1000})
-    line = inspected.line.model_copy(update={"monitor": monitor})
-    assert drift(inspected.home, line, store, DAY).severity == "none"
-    assert "too few images" in store.find("windows", {"day": DAY})[0]["note"]
+def _with_monitor(tiny: Tiny, **changes: object) -> LineConfig:
+    return tiny.line.model_copy(update={"monitor": tiny.line.monitor.model_copy(update=changes)})
+
+
+def _not_tested(tiny: Tiny, store: ResultStore, line: LineConfig | None = None) -> str:
+    """The note of a day that leaves windows without tests and no alert."""
+    found = drift(tiny.home, line or tiny.line, store, DAY)
+    windows = store.find("windows", {"day": DAY})
+    assert (found.severity, found.retrain, found.reports) == ("none", False, [])
+    assert [window["tests"] for window in windows] == [[], [], []]
+    assert {window["note"] for window in windows} == {found.note}
     assert store.count("alerts") == 0
+    return found.note
+
+
+def _change_predictions(tiny: Tiny, change: Callable[[Row], Row]) -> None:
+    rows = catalog.read_predictions(tiny.home, "tiny", day=DAY).to_pylist()
+    for shard in {row["shard"] for row in rows}:
+        changed = [change(row) for row in rows if row["shard"] == shard]
+        table = pa.Table.from_pylist(changed, schema=catalog.PREDICTIONS)
+        catalog.write_predictions(tiny.home, "tiny", DAY, shard, table)
+
+
+def test_too_few_groups_are_said_not_hidden(inspected: Tiny, store: ResultStore) -> None:
+    _darken(inspected)
+    assert drift(inspected.home, inspected.line, store, DAY).severity == "alarm"
+    line = _with_monitor(inspected, min_images=1000)
+    # The alerts of the first run go, too.
+    assert _not_tested(inspected, store, line) == "too few groups: 60 of 1000"
+
+
+def test_images_of_one_group_count_once(inspected: Tiny, store: ResultStore) -> None:
+    rows = catalog.read_images(inspected.home, "tiny", day=DAY).to_pylist()
+    shared = [row | {"group": f"g{number // 3}"} for number, row in enumerate(rows)]
+    table = pa.Table.from_pylist(shared, schema=catalog.IMAGES)
+    catalog.upsert_images(inspected.home, "tiny", table)
+    assert _not_tested(inspected, store) == "too few groups: 20 of 30"
+    drift(inspected.home, _with_monitor(inspected, min_images=20), store, DAY)
+    window = store.find("windows", {"day": DAY})[0]
+    assert (window["images"], window["groups"]) == (60, 20)
+    assert window["tests"]
+
+
+def test_a_reference_that_can_never_reject_is_said(inspected: Tiny, store: ResultStore) -> None:
+    bundle = _with_reference(inspected, lambda row: row | {"group": "lot 1"})
+    _change_predictions(inspected, lambda row: row | {"bundle": bundle})
+    expected = f"too few groups in the reference of bundle {bundle}: 1"
+    assert _not_tested(inspected, store) == expected
+
+
+def test_an_older_reference_without_groups_is_said(inspected: Tiny, store: ResultStore) -> None:
+    bundle = _with_reference(inspected, lambda row: {k: row[k] for k in row if k != "group"})
+    _change_predictions(inspected, lambda row: row | {"bundle": bundle})
+    assert "does not know its groups; train again" in _not_tested(inspected, store)
+
+
+def _with_reference(tiny: Tiny, change: Callable[[Row], Row]) -> str:
+    """Name of a bundle like the champion but for its reference."""
+    champion = live_bundle(tiny.home, "tiny")
+    assert champion is not None
+    draft = tiny.home.bundle(".draft-other")
+    shutil.copytree(champion.folder, draft)
+    rows = [change(row) for row in pq.read_table(champion.reference).to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows), draft / "reference.parquet")
+    return seal_bundle(tiny.home, draft).name
+
+
+def test_a_promotion_after_the_night_changes_nothing(inspected: Tiny, store: ResultStore) -> None:
+    _darken(inspected)
+    drift(inspected.home, inspected.line, store, DAY)
+    before = [store.find(name) for name in ("windows", "alerts")]
+    other = _with_reference(inspected, lambda row: row | {"brightness": row["brightness"] - 60})
+    files.write_json(inspected.home.live("tiny"), {"line": "tiny", "bundle": other})
+    drift(inspected.home, inspected.line, store, DAY)
+    assert [store.find(name) for name in ("windows", "alerts")] == before
+
+
+def test_a_night_of_two_bundles_is_not_tested(inspected: Tiny, store: ResultStore) -> None:
+    _change_predictions(inspected, lambda row: row | {"bundle": "b" if row["shard"] else "a"})
+    assert _not_tested(inspected, store).startswith("inspected by several bundles (a, b)")
+
+
+def test_a_night_before_the_first_promotion_is_not_tested(tiny: Tiny, store: ResultStore) -> None:
+    _inspect(tiny)
+    note = "no image could be inspected: no champion bundle"
+    assert _not_tested(tiny, store) == note
+
+
+def test_a_night_where_every_part_was_held_says_why(inspected: Tiny, store: ResultStore) -> None:
+    held = {"p_defect": None, "verdict": "review", "reason": "the models failed"}
+    _change_predictions(inspected, lambda row: row | held)
+    note = "no image could be inspected: the models failed"
+    assert _not_tested(inspected, store) == note
+
+
+def test_a_day_without_images_is_not_tested(tiny: Tiny, store: ResultStore) -> None:
+    found = drift(tiny.home, tiny.line, store, "2026-03-01")
+    assert (found.severity, found.note) == ("none", "no images on this day")
+
+
+def test_a_day_that_was_not_inspected_and_no_day_at_all_are_errors(
+    tiny: Tiny, store: ResultStore
+) -> None:
+    with pytest.raises(DataError, match=f"no predictions of {DAY}; run `loupe predict`"):
+        drift(tiny.home, tiny.line, store, DAY)
+    with pytest.raises(DataError, match="expected YYYY-MM-DD"):
+        drift(tiny.home, tiny.line, store, "yesterday")

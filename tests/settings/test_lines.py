@@ -41,6 +41,7 @@ def test_a_small_line_file_has_defaults_for_the_rest(tmp_path):
         ),
         ('columns = { group = "g" }', "`manifest` must name the CSV file"),
         ("[split]\ntest = 2", "`split.test` is 2: .*less than 0.6"),
+        ("[monitor]\nalpha = 1e-4", "`monitor.alpha` is 0.0001: .*greater than or equal to 0.001"),
         ("[costs]\nreview = 1000", "`review` must cost less"),
         ("[costs]\nmax_escape_ppm = 0", "`costs.max_escape_ppm` is 0: .*greater than 0"),
         ("[backbone", "not valid TOML"),

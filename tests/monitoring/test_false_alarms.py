@@ -1,0 +1,43 @@
+"""The whole night, all its tests together: quiet without drift, not deaf to it."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from bench.drift_false_alarms import deal_generated, image_by_image, night_drifts, rate
+from ml.data.measure import MEASURES
+from ml.monitoring.compare import TESTS, columns, compare
+
+ALPHA = 0.05
+NIGHTS = 100
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_nights_without_drift_alarm_no_more_often_than_alpha(images):
+    deal = partial(deal_generated, groups=30, images=images, reference=40)
+    assert rate(deal, ALPHA, NIGHTS).alarms <= binom.ppf(0.999, NIGHTS, ALPHA)
+
+
+def test_counted_image_by_image_the_same_nights_cry_wolf():
+    deal = image_by_image(partial(deal_generated, groups=30, images=3, reference=40))
+    assert rate(deal, ALPHA, 30).alarms > binom.ppf(0.999, 30, ALPHA)
+
+
+def _night(**shift):
+    """A reference and a night, the night's columns moved by `shift`."""
+    reference, current = deal_generated(np.random.default_rng(1), 30, 2)
+    return reference, [row | {k: row[k] + by for k, by in shift.items()} for row in current]
+
+
+@pytest.mark.parametrize("alpha", [0.001, 0.05])
+def test_drift_of_the_embeddings_alone_is_found_at_every_alpha_allowed(alpha):
+    reference, current = (columns(side, 0.1) for side in _night(embedding=2.0))
+    tests = compare(reference, current, alpha)
+    assert tests["embedding"][0].p_value <= alpha / TESTS
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_drift_of_one_measure_is_found(measure):
+    assert night_drifts(_night(**{measure: 3.0}), 0.01)
