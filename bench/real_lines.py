@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from ml.results import open_results
+from ml.results import Document, open_results
 from ml.settings import Env, Home, load_line
 
 PROJECT = Path(__file__).parents[1]
@@ -49,13 +49,17 @@ def row(name: str, minutes: float) -> str:
     ]
     nights = store.find("nights", {"line": name}, order_by="day")
     verdicts = "; ".join(f"{n['pass']} / {n['review']} / {n['fail']}" for n in nights)
-    severities = ", ".join(
-        f"{window['kind']} {window['severity']}"
-        for window in store.find("windows", {"line": name})
-        if window["severity"] != "none"
-    )
+    windows = store.find("windows", {"line": name}, order_by="day")
+    drifts = ", ".join(dict.fromkeys(filter(None, map(drift, windows))))
     cells = [name, f"{minutes:.1f}", "<br>".join(each), *(shown(metrics.get(f)) for f in FIGURES)]
-    return "| " + " | ".join([*cells, verdicts, severities or "none"]) + " |"
+    return "| " + " | ".join([*cells, verdicts, drifts or "none"]) + " |"
+
+
+def drift(window: Document) -> str:
+    """What a window found, or why it was not tested; empty for no drift."""
+    if window.get("note"):
+        return f"{window['day']} not tested ({window['note']})"
+    return "" if window["severity"] == "none" else f"{window['kind']} {window['severity']}"
 
 
 def shown(metric: dict[str, float | None] | None) -> str:
