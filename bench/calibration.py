@@ -64,7 +64,7 @@ def compare(raw: Numbers, defect: Flags, groups: Numbers, share: float) -> Numbe
 
 def main(name: str, dataset: str) -> None:
     env = Env.read()
-    home, line = Home(env.home), load_line(env.lines / f"{name}.toml")
+    home, line = Home.of(env), load_line(env.lines / f"{name}.toml")
     runs = finished_runs(home, line, dataset)
     sizes = {model: run.result["size"] for model, run in runs.items()}
     models = ModelSet({model: run.onnx for model, run in runs.items()}, sizes, env.threads)

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from ml.results import open_results
+from ml.results import Document, open_results
 from ml.settings import Env, Home, load_line
 
 PROJECT = Path(__file__).parents[1]
@@ -39,7 +39,7 @@ def run(name: str) -> tuple[int, float]:
 def row(name: str, minutes: float) -> str:
     """The table row of a line: figures on held-out test groups, nights, drift."""
     env = Env.read({"LOUPE_HOME": str(HOMES / name)})
-    store = open_results(env, Home(env.home))
+    store = open_results(env, Home.of(env))
     bundle = (store.get("lines", name) or {}).get("bundle", "")
     metrics = (store.get("runs", f"{name}__{bundle}") or {}).get("metrics", {})
     each = [
@@ -49,13 +49,17 @@ def row(name: str, minutes: float) -> str:
     ]
     nights = store.find("nights", {"line": name}, order_by="day")
     verdicts = "; ".join(f"{n['pass']} / {n['review']} / {n['fail']}" for n in nights)
-    severities = ", ".join(
-        f"{window['kind']} {window['severity']}"
-        for window in store.find("windows", {"line": name})
-        if window["severity"] != "none"
-    )
+    windows = store.find("windows", {"line": name}, order_by="day")
+    drifts = ", ".join(dict.fromkeys(filter(None, map(drift, windows))))
     cells = [name, f"{minutes:.1f}", "<br>".join(each), *(shown(metrics.get(f)) for f in FIGURES)]
-    return "| " + " | ".join([*cells, verdicts, severities or "none"]) + " |"
+    return "| " + " | ".join([*cells, verdicts, drifts or "none"]) + " |"
+
+
+def drift(window: Document) -> str:
+    """What a window found, or why it was not tested; empty for no drift."""
+    if window.get("note"):
+        return f"{window['day']} not tested ({window['note']})"
+    return "" if window["severity"] == "none" else f"{window['kind']} {window['severity']}"
 
 
 def shown(metric: dict[str, float | None] | None) -> str:

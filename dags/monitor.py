@@ -1,7 +1,9 @@
 """`<line>__monitor`: drift checks after each night; may ask for a retraining."""
 
 from airflow.sdk import DAG, Param, task
-from loupe_lines import DEFAULTS, START, asset, lines, step
+from airflow.sdk.exceptions import AirflowFailException
+from loupe_lines import DEFAULTS, START, asset, lines
+from loupe_step import LoupeStepOperator
 
 DOC = """
 ### Monitor
@@ -9,15 +11,23 @@ After each night: image drift, embedding drift and model drift against the champ
 with Evidently reports. An alarm asks for a retraining, which really starts the train DAG.
 """
 
-# By hand: the parameter. After a night: the day that the night announced.
-DAY = "{{ params.day or (triggering_asset_events.values() | map('last') | first).extra['day'] }}"
+
+@task
+def nights(params, triggering_asset_events):
+    """The day asked for by hand, else every day announced: one run may stand for many nights."""
+    events = [event for each in triggering_asset_events.values() for event in each]
+    announced = {event.extra["day"] for event in events if "day" in event.extra}
+    days = {params["day"]} if params["day"] else announced
+    if not days:
+        raise AirflowFailException("no night announced a day; give the parameter `day`")
+    return [{"day": day} for day in sorted(days)]
 
 
 def _ask(line):
     @task.short_circuit
-    def alarm(drift):
-        """Goes on only when the drift calls for a retraining."""
-        return drift["retrain"]
+    def alarm(drifts):
+        """Goes on only when the drift of a night calls for a retraining."""
+        return any(drift["retrain"] for drift in drifts)
 
     @task(outlets=[asset(line.name, "retrain")])
     def request_retraining():
@@ -38,7 +48,12 @@ for line in lines():
         tags=["loupe", line.name],
         params={"day": Param("", type="string", title="Day", description="YYYY-MM-DD")},
     ) as dag:
-        checked = step("drift", line, options={"day": DAY})
+        checked = LoupeStepOperator.partial(
+            task_id="drift",
+            step="drift",
+            line=line.name,
+            map_index_template="{{ task.options.day }}",
+        ).expand(options=nights())
         alarm, request = _ask(line)
         alarm(checked.output) >> request()
     globals()[dag.dag_id] = dag

@@ -11,8 +11,8 @@ inspected is held for review. Every count is reconciled before the night is call
 any past day with the parameter `day`; without it, the day before the run.
 """
 
-# The day asked for, else the day before the logical date of a scheduled run.
-DAY = "{{ params.day or macros.ds_add((logical_date or run_after) | ds, -1) }}"
+# The day asked for, else the day before; a run started by hand or over the API has no logical date.
+DAY = "{{ params.day or macros.ds_add((dag_run.logical_date or dag_run.run_after) | ds, -1) }}"
 
 
 @task

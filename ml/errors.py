@@ -4,21 +4,29 @@ LoupeError
 ├── SettingsError        a line file or an environment variable is wrong
 ├── DataError            images, labels or tables are not what a step needs
 │   ├── SourceError      the source folder or bucket cannot be listed or read
+│   │   └── SourceSilentError *  the bucket did not answer, or was too busy to
 │   ├── ImageError       one image cannot be used; `reason` is a quarantine word
 │   ├── CountError       listed, accepted, quarantined and duplicate do not add up
 │   └── LeakError        a group or a (near-)duplicate crosses the split
 ├── TrainingError        a model cannot be fitted on this data
 ├── BundleError          a bundle is missing, incomplete, altered or not signed by a trusted key
 ├── LedgerError          a ledger was altered, or lost a line
-├── ResultsError         the results store refused or lost a document
-└── StackError           a service of the embedded stack did not start or answer
+├── ResultsError *       the results store refused or lost a document
+└── StackError *         a service, such as MLflow or Airflow, did not start or answer
+
+* may pass by itself: `temporary`. The CLI ends with another status, and Airflow tries again.
 
 A message says what was wrong, where (file, key, value) and what to do.
 """
 
 
 class LoupeError(Exception):
-    """Base of all; the CLI prints it as one clear message and exits with status 2."""
+    """Base of all; the CLI prints it as one clear message and exits with status 2, or 75.
+
+    75 (EX_TEMPFAIL of sysexits.h) says that it is `temporary`: a retry may cure it.
+    """
+
+    temporary = False
 
 
 class SettingsError(LoupeError):
@@ -31,6 +39,12 @@ class DataError(LoupeError):
 
 class SourceError(DataError):
     """The source folder or bucket cannot be listed or read."""
+
+
+class SourceSilentError(SourceError):
+    """The bucket did not answer, or was too busy to."""
+
+    temporary = True
 
 
 class ImageError(DataError):
@@ -70,6 +84,10 @@ class LedgerError(LoupeError):
 class ResultsError(LoupeError):
     """The results store refused or lost a document."""
 
+    temporary = True
+
 
 class StackError(LoupeError):
-    """A service of the embedded stack did not start or did not answer."""
+    """A service, such as MLflow or Airflow, did not start or did not answer."""
+
+    temporary = True

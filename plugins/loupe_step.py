@@ -26,7 +26,7 @@ class LoupeStepOperator(BaseOperator):
     """Run `loupe <step> --line <line> [options]` and return its JSON result.
 
     Options whose value renders empty are left out. Exit status 2 is bad input, which no retry
-    cures, so the task fails at once; any other failure is retried.
+    cures, so the task fails at once; any other failure (75: a service did not answer) is retried.
     """
 
     template_fields: Sequence[str] = ("options",)

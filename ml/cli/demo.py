@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from ml.cli.step import clear_errors, line_file
+from ml.errors import SettingsError
 
 _PROJECT = Path(__file__).parents[2]
 
@@ -41,7 +42,9 @@ def _run(line_name: str, data: str | None, once: bool) -> bool:
 
     env = Env.read()
     home = Home.of(env)
-    line = load_line(line_file(env, line_name))
+    path = line_file(env, line_name)
+    line = load_line(path)
+    _check_folder(path, env.lines)
     source = _absolute(data or line.source.uri)
     started = time.monotonic()
     print(f"Loupe demo: {line.title}\n  … starting Airflow, MLflow and the dashboard", flush=True)
@@ -57,6 +60,16 @@ def _run(line_name: str, data: str | None, once: bool) -> bool:
             while True:
                 time.sleep(3600)
     return story.succeeded
+
+
+def _check_folder(path: Path, lines: Path) -> None:
+    folder = path.resolve().parent
+    if folder != lines.resolve():
+        msg = (
+            f"{path}: Airflow makes DAGs for the line files in {lines} only; put the file there, "
+            f"or set LOUPE_LINES={folder}"
+        )
+        raise SettingsError(msg)
 
 
 def _absolute(source: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from ml.cli.step import clear_errors
 from ml.errors import LoupeError
 from ml.settings import Env, Home, load_line, load_lines
 
@@ -41,7 +42,8 @@ class Check:
 @click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
 def doctor(as_json: bool) -> None:
     """Check the installation and say what is missing and how to get it."""
-    checks = [*_python(), *_packages(), *_home(), *_keys(), *_lines(), *_programs()]
+    with clear_errors():
+        checks = [*_python(), *_packages(), *_home(), *_keys(), *_lines(), *_programs()]
     if as_json:
         print(json.dumps([asdict(check) for check in checks]))
     else:

@@ -15,6 +15,9 @@ from ml.settings import Env, Home, LineConfig, load_line
 
 Result = dict[str, Any]
 
+BAD_INPUT = 2
+TEMPORARY = 75  # EX_TEMPFAIL of sysexits.h
+
 
 @dataclass(frozen=True)
 class Context:
@@ -29,7 +32,7 @@ def step(function: Callable[..., Result]) -> click.Command:
     """Make a command of a function `(context, **options) -> result`; adds `--line`.
 
     The result is printed as one JSON line on stdout. A LoupeError becomes one message and exit
-    status 2.
+    status 2, or 75 where a retry may cure it.
     """
 
     @click.option("--line", "line_name", required=True, help="line name, or path of a line file")
@@ -46,7 +49,7 @@ def step(function: Callable[..., Result]) -> click.Command:
 
 
 class clear_errors:  # noqa: N801 - used as `with clear_errors():`
-    """Turn a LoupeError into one message on stderr and exit status 2."""
+    """Turn a LoupeError into one message on stderr and exit status 2, or 75 if it is temporary."""
 
     def __enter__(self) -> None:
         return None
@@ -54,7 +57,7 @@ class clear_errors:  # noqa: N801 - used as `with clear_errors():`
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if isinstance(error, LoupeError):
             click.echo(f"loupe: {error}", err=True)
-            sys.exit(2)
+            sys.exit(TEMPORARY if error.temporary else BAD_INPUT)
 
 
 def line_file(env: Env, name: str) -> Path:

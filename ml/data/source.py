@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from ml.errors import SourceError
+from ml.errors import SourceError, SourceSilentError
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class BucketSource:
                         yield Listed(key, item["Size"], version, item["LastModified"])
         except (BotoCoreError, ClientError) as error:
             msg = f"{self.uri}: cannot be listed: {error}; check the bucket and the credentials"
-            raise SourceError(msg) from error
+            raise _silent_or_wrong(error)(msg) from error
 
     def read(self, key: str) -> bytes:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -88,8 +88,19 @@ class BucketSource:
             content: bytes = answer["Body"].read()
         except (BotoCoreError, ClientError) as error:
             msg = f"{self.uri}: object {key} cannot be read: {error}"
-            raise SourceError(msg) from error
+            raise _silent_or_wrong(error)(msg) from error
         return content
+
+
+def _silent_or_wrong(error: Exception) -> type[SourceError]:
+    """Whether the bucket may answer a retry, or never gives what was asked for."""
+    from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+
+    if isinstance(error, ClientError):
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        return SourceSilentError if status == 429 or status >= 500 else SourceError
+    silent = isinstance(error, (HTTPClientError, ConnectionError))
+    return SourceSilentError if silent else SourceError
 
 
 def open_source(uri: str) -> Source:

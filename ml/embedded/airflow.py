@@ -3,7 +3,7 @@
 import json
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
 from ml.errors import StackError
@@ -40,10 +40,19 @@ class Airflow:
         found: dict[str, Any] | None = self._api("GET", _run_path(dag, run), allowed=(404,))
         return found
 
-    def runs(self, dag: str) -> list[dict[str, Any]]:
-        """The runs of a DAG, oldest first."""
-        found = self._api("GET", f"/dags/{dag}/dagRuns?order_by=run_after&limit=100")
-        return list(found["dag_runs"])
+    def busy(self, dag: str) -> bool:
+        """Whether a run of a DAG waits or runs."""
+        found = self._api("GET", f"/dags/{dag}/dagRuns?state=queued&state=running&limit=1")
+        return bool(found["dag_runs"])
+
+    def started(self, dag: str, run: str, target: str) -> list[str]:
+        """The runs of the DAG `target` that asset events of a run have started and that began."""
+        query = urlencode({"source_dag_id": dag, "source_run_id": run})
+        # Airflow 3.3 answers 500 while a run of an event waits: it cannot show one without a start.
+        found = self._api("GET", f"/assets/events?{query}", allowed=(500,))
+        events = found["asset_events"] if found else []
+        runs = [one for event in events for one in event["created_dagruns"]]
+        return sorted({one["run_id"] for one in runs if one["dag_id"] == target})
 
     def trigger(self, dag: str, run: str, conf: dict[str, Any]) -> None:
         """Start a run under a given id; nothing happens when there is one of that id."""
@@ -59,15 +68,6 @@ class Airflow:
         """The task instances of a run."""
         found = self._api("GET", f"{_run_path(dag, run)}/taskInstances?limit=200")
         return list(found["task_instances"])
-
-    def result(self, dag: str, run: str, task: str) -> Any:
-        """What a task returned, or None."""
-        path = f"{_run_path(dag, run)}/taskInstances/{task}/xcomEntries/return_value"
-        found = self._api("GET", path, allowed=(404,))
-        if found is None:
-            return None
-        value = found["value"]
-        return json.loads(value) if isinstance(value, str) else value
 
     def _api(self, method: str, path: str, body: Any = None, allowed: tuple[int, ...] = ()) -> Any:
         return self._request(method, f"/api/v2{path}", body, allowed)

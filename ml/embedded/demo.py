@@ -6,7 +6,9 @@ was finished adds nothing.
 
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ml.data import catalog
 from ml.data.spread import spread_days
@@ -18,15 +20,17 @@ from ml.settings import Home, LineConfig
 
 _SECONDS_TO_PARSE = 180
 _SECONDS_TO_TRIGGER = 90
+_SECONDS_BETWEEN_LOOKS = 2
 _NIGHTS = 2
 DEMO_LINE = "demo"
+REQUEST = "request_retraining"
 
 
 @dataclass
 class Story:
-    """What happened: the state of each run, in order."""
+    """What happened: the state of each run, by DAG and run id, in order."""
 
-    states: dict[str, str] = field(default_factory=dict)
+    states: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def succeeded(self) -> bool:
@@ -41,9 +45,10 @@ class Demo:
     line: LineConfig
     source: str
     airflow: Airflow
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def play(self) -> Story:
-        """Ingest, train, two nights with their monitoring, and the retraining if one is asked for.
+        """Ingest, train, two nights with their monitoring, and every retraining asked for.
 
         Stops at the first run that fails.
         """
@@ -58,7 +63,8 @@ class Demo:
         done = self._drive(story, "ingest", learned, source)
         done = done and self._drive(story, "train", learned, {"until": learned})
         if done and all(self._night(story, day) for day in nights):
-            self._retraining(story)
+            for day in nights:
+                self._retraining(story, day)
         return story
 
     def _prepare(self) -> None:
@@ -95,65 +101,57 @@ class Demo:
     def _drive(self, story: Story, name: str, what: str, conf: dict[str, str]) -> bool:
         """Start a run, or go on with the one of the same id; True when it succeeded."""
         dag, run = self._dag(name), f"demo__{what}"
-        label = f"{name} {what}"
-        found = self.airflow.run(dag, run)
-        if found is not None and found["state"] == "success":
-            print(f"  ✓ {label}: done before", flush=True)
-            story.states[label] = "success"
-            return True
-        if found is None:
+        if self.airflow.run(dag, run) is None:
             self.airflow.trigger(dag, run, conf)
-        elif found["state"] == "failed":
-            self.airflow.retry(dag, run)
-        story.states[label] = follow(self.airflow, dag, run, label)
-        return story.states[label] == "success"
+        return self._finish(story, dag, run, f"{name} {what}")
+
+    def _finish(self, story: Story, dag: str, run: str, label: str) -> bool:
+        """Wait for the end of a run; one that failed in an earlier demo is tried again."""
+        found = self.airflow.run(dag, run) or {}
+        state = self._earlier_end(found)
+        if state == "success":
+            print(f"  ✓ {label}: done before", flush=True)
+        else:
+            if state == "failed":
+                self.airflow.retry(dag, run)
+            state = follow(self.airflow, dag, run, label)
+        story.states[dag, run] = state
+        return state == "success"
+
+    def _earlier_end(self, run: dict[str, Any]) -> str:
+        """How a run ended before this demo began; empty when it did not."""
+        ended = run.get("end_date")
+        if run.get("state") not in ("success", "failed") or ended is None:
+            return ""
+        return str(run["state"]) if datetime.fromisoformat(ended) < self.began else ""
 
     def _night(self, story: Story, day: str) -> bool:
         return (
             self._drive(story, "ingest", day, {"source": self.source, "until": day})
             and self._drive(story, "nightly", day, {"day": day})
-            and self._monitored(story, day)
+            and self._started(story, ("nightly", f"demo__{day}"), "monitor", f"monitor {day}")
         )
 
-    def _monitored(self, story: Story, day: str) -> bool:
-        """Wait for the monitor run that the night's asset event started."""
-        dag, label = self._dag("monitor"), f"monitor {day}"
-        deadline = time.monotonic() + _SECONDS_TO_TRIGGER
-        while time.monotonic() < deadline:
-            for run in self.airflow.runs(dag):
-                name, state = run["dag_run_id"], run["state"]
-                if state in ("queued", "running"):
-                    state = follow(self.airflow, dag, name, label)
-                drift = self.airflow.result(dag, name, "drift")
-                if state == "failed" or (drift is not None and drift["day"] == day):
-                    story.states[label] = state
-                    return bool(state == "success")
-            time.sleep(2)
-        story.states[label] = "failed"
-        print(f"  ✗ {label}: the night's event started no run of {dag}", flush=True)
-        return False
+    def _retraining(self, story: Story, day: str) -> None:
+        """Wait for the train runs that alarms of a night have asked for."""
+        monitor = self._dag("monitor")
+        for run in self.airflow.started(self._dag("nightly"), f"demo__{day}", monitor):
+            tasks = self.airflow.tasks(monitor, run)
+            if any(t["task_id"] == REQUEST and t["state"] == "success" for t in tasks):
+                self._started(story, ("monitor", run), "train", f"retraining after {day}")
 
-    def _retraining(self, story: Story) -> None:
-        """Wait for the train runs that alarms have started."""
-        asked = [str(drift["day"]) for drift in self._drifts() if drift["retrain"]]
-        if not asked:
-            return
-        label = f"retraining after {', '.join(asked)}"
-        dag = self._dag("train")
+    def _started(self, story: Story, by: tuple[str, str], name: str, label: str) -> bool:
+        """Wait for the runs of a DAG that the asset events of a run start, and for their end."""
+        source, dag = (self._dag(by[0]), by[1]), self._dag(name)
         deadline = time.monotonic() + _SECONDS_TO_TRIGGER
-        while time.monotonic() < deadline:
-            runs = [run for run in self.airflow.runs(dag) if run["run_type"] == "asset_triggered"]
-            for run in runs:
-                story.states[label] = follow(self.airflow, dag, run["dag_run_id"], label)
-            if runs:
-                return
-            time.sleep(2)
-        story.states[label] = "failed"
-        print(f"  ✗ {label}: the request started no run of {dag}", flush=True)
-
-    def _drifts(self) -> list[dict[str, object]]:
-        dag = self._dag("monitor")
-        results = (
-            self.airflow.result(dag, run["dag_run_id"], "drift") for run in self.airflow.runs(dag)
-        )
-        return [result for result in results if result is not None]
+        while not (runs := self.airflow.started(*source, dag)):
+            # One run of a DAG at a time: what was asked for begins when the one before has ended.
+            if self.airflow.busy(dag):
+                deadline = time.monotonic() + _SECONDS_TO_TRIGGER
+            elif time.monotonic() > deadline:
+                story.states[dag, f"after {by[1]}"] = "failed"
+                print(f"  ✗ {label}: the event of {by[1]} started no run of {dag}", flush=True)
+                return False
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        succeeded = [self._finish(story, dag, run, label) for run in runs]
+        return all(succeeded)

@@ -58,4 +58,5 @@ def _night(night: Document) -> str:
 
 
 def _window(window: Document) -> str:
-    return f"  drift     {window['day']} {window['kind']}: {window['severity']}"
+    found = f"not tested: {window['note']}" if window.get("note") else window["severity"]
+    return f"  drift     {window['day']} {window['kind']}: {found}"

@@ -62,6 +62,22 @@ def test_doctor_sees_a_signing_key_that_others_can_read(loupe, tmp_path):
     assert f"{key} can be read by others" in done.stdout
 
 
+def test_doctor_names_a_wrong_variable(loupe):
+    done = loupe("doctor", LOUPE_THREADS="x")
+    assert done.returncode == 2
+    assert done.stderr == "loupe: LOUPE_THREADS is 'x'; expected a whole number, 0 for all cores\n"
+
+
+def test_a_demo_of_a_line_that_airflow_does_not_see_is_refused_at_once(loupe, project, tmp_path):
+    path = tmp_path / "demo.toml"
+    path.write_bytes((project / "lines" / "demo.toml").read_bytes())
+    done = loupe("demo", "--once", "--line", str(path))
+    assert done.returncode == 2
+    assert f"set LOUPE_LINES={tmp_path}" in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "home").exists()
+
+
 def test_an_unknown_line_is_one_clear_message(loupe):
     done = loupe("ingest", "--line", "nobody")
     assert done.returncode == 2

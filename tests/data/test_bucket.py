@@ -1,11 +1,14 @@
 """A bucket is read like a folder, over the real S3 protocol."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
 from ml.data.source import open_source
-from ml.errors import SourceError
+from ml.errors import SourceError, SourceSilentError
 
 
 @pytest.fixture
@@ -44,7 +47,43 @@ def test_a_changed_object_has_another_version(bucket):
 
 
 def test_a_missing_bucket_and_object_are_named(bucket):
-    with pytest.raises(SourceError, match="s3://nobody"):
+    with pytest.raises(SourceError, match="s3://nobody") as listed:
         list(open_source("s3://nobody").list())
-    with pytest.raises(SourceError, match="gone"):
+    with pytest.raises(SourceError, match="gone") as read:
         open_source("s3://plant").read("gone")
+    assert not any(error.value.temporary for error in (listed, read))
+
+
+@pytest.fixture
+def busy_bucket(monkeypatch):
+    """An S3 that answers every request with 503 Slow Down."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    yield
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.usefixtures("busy_bucket")
+def test_a_busy_bucket_is_told_from_a_wrong_one():
+    with pytest.raises(SourceSilentError, match="cannot be listed"):
+        list(open_source("s3://plant").list())
+    with pytest.raises(SourceSilentError, match="cannot be read"):
+        open_source("s3://plant").read("a.png")

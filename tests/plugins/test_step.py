@@ -53,6 +53,12 @@ def test_a_crash_is_an_error_that_a_retry_may_cure(operator):
         operator("1 / 0").execute({})
 
 
+def test_a_service_that_did_not_answer_is_retried(operator):
+    script = "import sys; print('loupe: MLflow is silent', file=sys.stderr); sys.exit(75)"
+    with pytest.raises(RuntimeError, match="ended with status 75: loupe: MLflow is silent"):
+        operator(script).execute({})
+
+
 def test_cancelling_ends_the_step_and_its_children(operator):
     script = (
         "import subprocess, sys, time\n"

@@ -1,0 +1,57 @@
+"""The exit status says whether to try again: 2 is bad input, 75 may pass by itself."""
+
+import sqlite3
+
+import pytest
+from click.testing import CliRunner
+
+from ml.cli.main import main
+from ml.cli.step import clear_errors
+from ml.errors import StackError
+from ml.results import sqlite
+
+
+@pytest.fixture
+def loupe(tmp_path, monkeypatch):
+    """Run a step of the demo line in a home of the test; gives its exit status and last words."""
+    monkeypatch.setenv("LOUPE_HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+    def run(step, *options):
+        done = CliRunner().invoke(main, [step, "--line", "demo", *options])
+        return done.exit_code, done.stderr
+
+    return run
+
+
+def test_a_folder_that_is_not_there_is_bad_input(loupe):
+    status, said = loupe("ingest", "--source", "/nowhere")
+    assert status == 2
+    assert "does not exist" in said
+
+
+def test_a_bucket_that_does_not_answer_may_be_tried_again(loupe, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    status, said = loupe("ingest", "--source", "s3://plant")
+    assert status == 75
+    assert "s3://plant: cannot be listed" in said
+
+
+def test_a_locked_results_store_may_be_tried_again(loupe, tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.1)
+    with sqlite3.connect(tmp_path / "results.db") as other:
+        other.execute("CREATE TABLE documents (collection TEXT, id TEXT, body TEXT)")
+        other.execute("BEGIN EXCLUSIVE")
+        status, said = loupe("review")
+    assert status == 75
+    assert "database is locked" in said
+
+
+def test_an_mlflow_that_is_down_may_be_tried_again(capsys):
+    with pytest.raises(SystemExit) as ended, clear_errors():
+        raise StackError("MLflow does not answer")
+    assert ended.value.code == 75
+    assert capsys.readouterr().err == "loupe: MLflow does not answer\n"
