@@ -96,8 +96,9 @@ def _bytes_per_image(model: nn.Module, size: tuple[int, int]) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        probe(torch.empty(1, 3, *size, device="meta"))
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+        # Two, because batch norm trains on no single value.
+        probe(torch.empty(2, 3, *size, device="meta"))
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) // 2
 
 
 def _fixed_bytes(model: nn.Module) -> int:

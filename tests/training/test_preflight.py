@@ -27,6 +27,8 @@ def model() -> Classifier:
 def test_with_room_the_batch_is_the_one_asked_for(model: Classifier) -> None:
     assert free_memory() > 0
     assert fitting_batch(model, SETTINGS, 100, 0) == 16
+    # So small that the last feature map is a single pixel.
+    assert fitting_batch(model, SETTINGS.model_copy(update={"size": (32, 32)}), 100, 0) == 16
 
 
 def test_the_less_room_the_smaller_the_batch_until_it_is_refused(
