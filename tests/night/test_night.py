@@ -1,6 +1,8 @@
 """The night: every image of the day gets a verdict, and none passes because something broke."""
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,7 @@ from ml.audit import ledger
 from ml.data import catalog
 from ml.errors import CountError, DataError
 from ml.inference.batch import predict_shard
+from ml.inference.engine import ModelSet, Prepared, Scored
 from ml.inference.night import Plan, plan_night, read_plan
 from ml.inference.publish import publish, reconcile
 from ml.results import ResultStore, open_results
@@ -139,6 +142,26 @@ def test_models_that_fail_hold_their_batch(live: Tiny, monkeypatch: pytest.Monke
     assert {(row["verdict"], row["reason"]) for row in _rows(live)} == {
         ("review", "the models failed")
     }
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+def test_a_score_that_is_not_finite_holds_its_part_and_breaks_no_document(
+    live: Tiny, store: ResultStore, monkeypatch: pytest.MonkeyPatch, score: float
+) -> None:
+    honest = ModelSet.score_prepared
+
+    def broken(self: ModelSet, images: Sequence[Prepared]) -> list[Scored]:
+        found = honest(self, images)
+        return [replace(one, scores=one.scores | {"anomaly": score}) for one in found]
+
+    monkeypatch.setattr(ModelSet, "score_prepared", broken)
+    plan = plan_night(live.home, live.line, DAY)
+    _predict(live, plan, 0)
+    assert {(row["verdict"], row["reason"], row["score_anomaly"]) for row in _rows(live)} == {
+        ("review", "no score from the anomaly", None)
+    }
+    publish(live.home, store, "tiny", DAY)
+    assert len(store.find("parts", {"line": "tiny", "verdict": "review"})) == 7
 
 
 def test_the_bundle_is_fixed_when_the_night_begins(live: Tiny) -> None:
