@@ -16,16 +16,21 @@ from ml.errors import LedgerError
 FIRST = "0" * 64
 
 
-def append(path: Path, entry: dict[str, Any]) -> bool:
+def append(path: Path, entry: dict[str, Any], within: str | None = None) -> bool:
     """Append an entry unless one with its `key` stands already; True when it was written.
 
-    Safe with many processes. A half-written last line, left by a crash, is cut off first.
+    With `within`, the name of a field, only the last entry with the same value there counts: what
+    changes and changes back is recorded each time. Safe with many processes. A half-written last
+    line, left by a crash, is cut off first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         lines = _whole_lines(file)
-        if any(line["entry"]["key"] == entry["key"] for line in lines):
+        rivals = [line["entry"] for line in lines]
+        if within is not None:
+            rivals = [rival for rival in rivals if rival.get(within) == entry[within]][-1:]
+        if any(rival["key"] == entry["key"] for rival in rivals):
             return False
         previous = lines[-1]["hash"] if lines else FIRST
         line = {"previous": previous, "entry": entry, "hash": digest(previous, entry)}
@@ -37,9 +42,30 @@ def append(path: Path, entry: dict[str, Any]) -> bool:
 
 def verify(path: Path) -> int:
     """How many entries stand; LedgerError names the first line that does not fit the chain."""
+    return len(_chained(path, path.read_bytes()))
+
+
+def entries(path: Path) -> list[dict[str, Any]]:
+    """The entries of a ledger, oldest first; none where there is no file.
+
+    A half-written last line, left by a crash, is no entry. Raises LedgerError as `verify` does.
+    """
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    return _chained(path, content[: content.rfind(b"\n") + 1])
+
+
+def digest(previous: str, entry: dict[str, Any]) -> str:
+    """SHA-256 over the hash of the line before and this entry as canonical JSON."""
+    canonical = json.dumps([previous, entry], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _chained(path: Path, content: bytes) -> list[dict[str, Any]]:
     previous = FIRST
-    lines = path.read_bytes().splitlines()
-    for number, text in enumerate(lines, 1):
+    found = []
+    for number, text in enumerate(content.splitlines(), 1):
         try:
             line = json.loads(text)
             fits = line["previous"] == previous and line["hash"] == digest(previous, line["entry"])
@@ -49,13 +75,8 @@ def verify(path: Path) -> int:
             msg = f"{path}, line {number}: altered, removed or out of order since it was written"
             raise LedgerError(msg)
         previous = line["hash"]
-    return len(lines)
-
-
-def digest(previous: str, entry: dict[str, Any]) -> str:
-    """SHA-256 over the hash of the line before and this entry as canonical JSON."""
-    canonical = json.dumps([previous, entry], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+        found.append(line["entry"])
+    return found
 
 
 def _whole_lines(file: Any) -> list[dict[str, Any]]:

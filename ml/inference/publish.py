@@ -73,7 +73,7 @@ def publish(home: Home, store: ResultStore, line: str, day: str) -> Published:
     _replace(store, "shards", line, day, documents)
     _replace(store, "parts", line, day, parts)
     for number, group in shards.items():
-        ledger.append(home.ledger(line, day), _entry(line, day, number, group))
+        ledger.append(home.ledger(line, day), _entry(line, day, number, group), within="shard")
     # Last, because it says that the others stand.
     night = _night(line, day, list(documents.values()))
     known = store.get("nights", f"{line}__{day}")

@@ -184,6 +184,17 @@ def test_publishing_twice_leaves_the_same_documents_and_ledger(
     assert ledger.verify(live.home.ledger("tiny", DAY)) == 9
 
 
+def test_a_night_that_changes_back_ends_the_ledger_with_what_holds(
+    live: Tiny, store: ResultStore
+) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    for bundle in (plan.bundle, "", plan.bundle):
+        _predict(live, replace(plan, bundle=bundle), 0)
+        publish(live.home, store, "tiny", DAY)
+    found = ledger.entries(live.home.ledger("tiny", DAY))
+    assert [entry["bundle"] for entry in found] == [plan.bundle, "", plan.bundle]
+
+
 def test_a_second_run_of_a_day_deletes_what_no_longer_holds(live: Tiny, store: ResultStore) -> None:
     none = plan_night(live.home, live.line, DAY)
     _predict(live, replace(none, bundle=""))
