@@ -20,16 +20,17 @@ def demo_images(context: Context, into: Path | None) -> Result:
 
 @step
 @click.option("--source", help="folder or s3:// address; default: the line's own")
-@click.option("--until", help="leave images captured after this day for a later ingest")
+@click.option("--until", help="YYYY-MM-DD; leave images captured after this day for a later ingest")
 def ingest(context: Context, source: str | None, until: str | None) -> Result:
     """List new images, hash, decode and measure them."""
+    from ml.data.day import check_day
     from ml.data.ingest import ingest as run
 
     batch = run(
         context.home,
         context.line,
         source=source or context.line.source.uri,
-        until=until or None,
+        until=check_day(until) if until else None,
         threads=context.env.threads,
     )
     unchanged = batch.listed - batch.new
@@ -61,12 +62,13 @@ def validate(context: Context, batch: str) -> Result:
 
 
 @step
-@click.option("--until", help="only images captured up to and with this day")
+@click.option("--until", help="YYYY-MM-DD; only images captured up to and with this day")
 def snapshot(context: Context, until: str | None) -> Result:
     """Make a dataset version, split by group; stops when the split leaks."""
+    from ml.data.day import check_day
     from ml.data.snapshot import snapshot as run
 
-    made = run(context.home, context.line, until or None)
+    made = run(context.home, context.line, check_day(until) if until else None)
     by_split = {
         name: sum(n for key, n in made.counts.items() if key.startswith(f"{name}."))
         for name in ("train", "validation", "test")

@@ -5,12 +5,12 @@ The bundle is fixed when the night begins, so that a promotion during the night 
 
 import logging
 from dataclasses import asdict, dataclass
-from datetime import date
 from typing import Any
 
 from ml import files
 from ml.bundle.live import live_name
 from ml.data import catalog
+from ml.data.day import check_day
 from ml.errors import BundleError, DataError
 from ml.settings import Home, LineConfig
 
@@ -59,16 +59,6 @@ def shard_rows(home: Home, plan: Plan, shard: int) -> list[dict[str, Any]]:
         raise DataError(msg)
     images = catalog.read_images(home, plan.line, day=plan.day)
     return images.slice(shard * plan.shard_images, plan.sizes[shard]).to_pylist()  # type: ignore[no-any-return]
-
-
-def check_day(day: str) -> str:
-    """`day` itself; raises DataError when it is not `YYYY-MM-DD`."""
-    try:
-        date.fromisoformat(day)
-    except ValueError as error:
-        msg = f"day {day!r}: expected YYYY-MM-DD"
-        raise DataError(msg) from error
-    return day
 
 
 def _champion(home: Home, line: str) -> str:

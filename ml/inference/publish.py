@@ -8,8 +8,8 @@ from typing import Any
 from ml import files
 from ml.audit import ledger
 from ml.data import catalog
+from ml.data.day import check_day
 from ml.errors import CountError
-from ml.inference.night import check_day
 from ml.results import Document, ResultStore
 from ml.settings import Home
 
