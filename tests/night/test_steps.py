@@ -73,6 +73,7 @@ def test_the_steps_give_the_documented_results(loupe: Loupe) -> None:
     reconciled = loupe("reconcile", *day)
     assert reconciled["images"] == reconciled["predictions"] == reconciled["documents"] == 60
     assert reconciled["equal"] is True
+    assert reconciled["late"] == {}
 
 
 def test_what_cannot_be_done_is_one_clear_message(loupe: Loupe) -> None:
