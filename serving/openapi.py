@@ -128,7 +128,7 @@ _PATHS: Schema = {
     "/v1/lines": _get("All lines at a glance"),
     "/v1/lines/{line}": _get("One line, its latest night, its live run", _LINE),
     "/v1/lines/{line}/nights": _get("Nights, newest first", _LINE, _LIMIT),
-    "/v1/lines/{line}/runs": _get("Evaluated bundles, the live one first", _LINE, _LIMIT),
+    "/v1/lines/{line}/runs": _get("Evaluated bundles, champions first", _LINE, _LIMIT),
     "/v1/lines/{line}/windows": _get("Drift windows, newest day first", _LINE, _LIMIT),
     "/v1/lines/{line}/alerts": _get("Alerts, newest day first", _LINE, _LIMIT),
     "/v1/lines/{line}/parts": _get(

@@ -1,13 +1,18 @@
 """The results store as the dashboard reads it."""
 
+import logging
 import re
 from typing import Any
 
 from flask import Blueprint, request
 
+from ml.audit import ledger
+from ml.errors import LedgerError
 from ml.results import Document
 from serving.errors import ApiError
 from serving.installation import Installation, installation
+
+log = logging.getLogger(__name__)
 
 blueprint = Blueprint("results", __name__, url_prefix="/v1/lines")
 
@@ -54,11 +59,13 @@ def alerts(line: str) -> dict[str, Any]:
 
 @blueprint.get("/<line>/runs")
 def runs(line: str) -> dict[str, Any]:
-    """Evaluated bundles, the live one first."""
+    """Evaluated bundles: the live one, earlier champions from the latest on, then the others."""
     here = installation()
-    live = here.line(line)["bundle"]
-    items = here.store.find("runs", {"line": line}, limit=_limit())
-    return {"items": sorted(items, key=lambda run: run["bundle"] != live)}
+    live, turns, limit = here.line(line)["bundle"], _turns(here, line), _limit()
+    # All of them, because ids are hashes: a limit there could cut off the live one.
+    items = here.store.find("runs", {"line": line})
+    items.sort(key=lambda run: (run["bundle"] != live, -turns.get(run["bundle"], 0)))
+    return {"items": items[:limit]}
 
 
 @blueprint.get("/<line>/parts")
@@ -92,6 +99,16 @@ def _limit() -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MAX_LIMIT:
         raise ApiError(400, "bad_limit", f"`limit` is {text!r}; expected 1 to {_MAX_LIMIT}")
     return int(text)
+
+
+def _turns(here: Installation, line: str) -> dict[str, int]:
+    """The last turn of each bundle as champion, from 1; none where no sound ledger is here."""
+    try:
+        promotions = ledger.entries(here.home.ledger(line, "promotions"))
+    except LedgerError as error:
+        log.error("runs of line %s are not in the order of promotion: %s", line, error)
+        return {}
+    return {entry["bundle"]: turn for turn, entry in enumerate(promotions, 1)}
 
 
 def _latest_night(here: Installation, line: str) -> Document | None:

@@ -16,16 +16,21 @@ from ml.errors import LedgerError
 FIRST = "0" * 64
 
 
-def append(path: Path, entry: dict[str, Any]) -> bool:
+def append(path: Path, entry: dict[str, Any], within: str | None = None) -> bool:
     """Append an entry unless one with its `key` stands already; True when it was written.
 
-    Safe with many processes. A half-written last line, left by a crash, is cut off first.
+    With `within`, the name of a field, only the last entry with the same value there counts: what
+    changes and changes back is recorded each time. Safe with many processes. A half-written last
+    line, left by a crash, is cut off first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         lines = _whole_lines(file)
-        if any(line["entry"]["key"] == entry["key"] for line in lines):
+        rivals = [line["entry"] for line in lines]
+        if within is not None:
+            rivals = [rival for rival in rivals if rival.get(within) == entry[within]][-1:]
+        if any(rival["key"] == entry["key"] for rival in rivals):
             return False
         previous = lines[-1]["hash"] if lines else FIRST
         line = {"previous": previous, "entry": entry, "hash": digest(previous, entry)}

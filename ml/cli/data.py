@@ -18,6 +18,13 @@ def demo_images(context: Context, into: Path | None) -> Result:
     return {"folder": str(folder), "written": written, "kept": kept}
 
 
+def _until(day: str | None) -> str | None:
+    from ml.data.day import check_day
+
+    # A DAG's empty parameter comes as an empty option.
+    return check_day(day) if day else None
+
+
 @step
 @click.option("--source", help="folder or s3:// address; default: the line's own")
 @click.option("--until", help="leave images captured after this day for a later ingest")
@@ -29,7 +36,7 @@ def ingest(context: Context, source: str | None, until: str | None) -> Result:
         context.home,
         context.line,
         source=source or context.line.source.uri,
-        until=until or None,
+        until=_until(until),
         threads=context.env.threads,
     )
     unchanged = batch.listed - batch.new
@@ -66,7 +73,7 @@ def snapshot(context: Context, until: str | None) -> Result:
     """Make a dataset version, split by group; stops when the split leaks."""
     from ml.data.snapshot import snapshot as run
 
-    made = run(context.home, context.line, until or None)
+    made = run(context.home, context.line, _until(until))
     by_split = {
         name: sum(n for key, n in made.counts.items() if key.startswith(f"{name}."))
         for name in ("train", "validation", "test")

@@ -64,8 +64,8 @@ def publish(context: Context, day: str) -> Result:
 @step
 @day_option
 def reconcile(context: Context, day: str) -> Result:
-    """Check that each image of the day has one prediction and is counted in the documents."""
-    from ml.inference.publish import reconcile as run
+    """Check that each planned image has one prediction and is counted; say which came late."""
+    from ml.inference.reconcile import reconcile as run
     from ml.results import open_results
 
     store = open_results(context.env, context.home)
@@ -76,4 +76,5 @@ def reconcile(context: Context, day: str) -> Result:
         "predictions": done.predictions,
         "documents": done.documents,
         "equal": True,
+        "late": done.late,
     }

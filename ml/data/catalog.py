@@ -5,6 +5,7 @@ Every write is one commit and leaves the same rows when it is repeated.
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ml.errors import DataError
 from ml.settings import Home
 
 log = logging.getLogger(__name__)
@@ -128,16 +130,40 @@ def read_images(
     day: str | None = None,
     until: str | None = None,
     status: str | None = "accepted",
+    version: int | None = None,
 ) -> pa.Table:
-    """Images sorted by object; of one day, or captured up to and with `until`."""
-    table = _read(home.table(line, "images"), IMAGES)
+    """Images sorted by object; of one day, or captured up to and with `until`.
+
+    As they are now, or as version `version` of the table has them (-1: before its first commit);
+    raises DataError when that version is gone.
+    """
+    from deltalake.exceptions import DeltaError
+
+    keep = pc.scalar(True)
     if status is not None:
-        table = table.filter(pc.equal(table["status"], status))
+        keep &= _text("status") == status
     if day is not None:
-        table = table.filter(pc.equal(table["day"], day))
+        keep &= _text("day") == day
     if until is not None:
-        table = table.filter(pc.less_equal(table["day"], until))
+        keep &= _text("day") <= until
+    path = home.table(line, "images")
+    try:
+        table = _read(path, IMAGES, keep, version)
+    except (DeltaError, FileNotFoundError) as error:
+        if version is None:
+            raise
+        msg = f"{path}: version {version} can no longer be read; plan the night anew: {error}"
+        raise DataError(msg) from error
     return table.sort_by([("object", "ascending"), ("version", "ascending")])
+
+
+def count_images(home: Home, line: str) -> Counter[str]:
+    """How many accepted images each day has."""
+    table = _open(home.table(line, "images"))
+    if table is None:
+        return Counter()
+    accepted = _text("status") == "accepted"
+    return Counter(table.to_pyarrow_table(columns=["day"], filters=accepted)["day"].to_pylist())
 
 
 def read_labels(home: Home, line: str) -> dict[str, dict[str, Any]]:
@@ -161,14 +187,23 @@ def version(home: Home, line: str, name: str) -> int:
     return -1 if table is None else int(table.version())
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, version: int | None = None) -> Any:
     from deltalake import DeltaTable
 
-    return DeltaTable(str(path)) if DeltaTable.is_deltatable(str(path)) else None
+    if version == -1 or not DeltaTable.is_deltatable(str(path)):
+        return None
+    return DeltaTable(str(path), version=version)
 
 
-def _read(path: Path, schema: pa.Schema, filters: Any = None) -> pa.Table:
-    table = _open(path)
+def _text(name: str) -> pc.Expression:
+    # A merge writes text as `string_view`, which Arrow cannot compare.
+    return pc.field(name).cast(_TEXT)
+
+
+def _read(
+    path: Path, schema: pa.Schema, filters: Any = None, version: int | None = None
+) -> pa.Table:
+    table = _open(path, version)
     if table is None:
         return schema.empty_table()
     return _completed(table.to_pyarrow_table(filters=filters), schema)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import pyarrow as pa
@@ -150,4 +151,5 @@ def _row(plan: Plan, shard: int, image: Row, outcome: Inspection | Decision) -> 
 
 
 def _plain(value: float | None) -> float | None:
-    return None if value is None else round(value, _DECIMALS)
+    """A number as it is stored; what is not finite is no score, and no document can hold it."""
+    return None if value is None or not isfinite(value) else round(value, _DECIMALS)

@@ -1,31 +1,41 @@
 """The plan of a night: which images, in which shards, under which bundle.
 
-The bundle is fixed when the night begins, so that a promotion during the night does not mix two.
+All three are fixed when the night begins: neither a promotion nor an ingest during the night can
+mix two bundles, or shift an image from one shard to another.
 """
 
 import logging
 from dataclasses import asdict, dataclass
-from datetime import date
 from typing import Any
+
+import pyarrow as pa
 
 from ml import files
 from ml.bundle.live import live_name
 from ml.data import catalog
+from ml.data.day import check_day
 from ml.errors import BundleError, DataError
 from ml.settings import Home, LineConfig
 
 log = logging.getLogger(__name__)
 
+# What makes an image of the catalog that image.
+_IDENTITY = ["object", "version", "sha256"]
+
 
 @dataclass(frozen=True)
 class Plan:
-    """A day's images dealt into shards; `bundle` is empty when the line has no champion."""
+    """A day's images, as one version of the catalog has them, dealt into shards.
+
+    `bundle` is empty when the line has no champion.
+    """
 
     line: str
     day: str
     bundle: str
     images: int
     shard_images: int
+    images_version: int
 
     @property
     def sizes(self) -> list[int]:
@@ -37,19 +47,39 @@ class Plan:
 def plan_night(home: Home, line: LineConfig, day: str) -> Plan:
     """Plan a night and write the plan; shards of a longer earlier plan are dropped.
 
-    Raises DataError when `day` is not a day.
+    A day that is planned again has the images that came since; where none did, the plan keeps its
+    version. Raises DataError when `day` is not a day.
     """
-    images = catalog.read_images(home, line.name, day=check_day(day)).num_rows
-    plan = Plan(line.name, day, _champion(home, line.name), images, line.night.shard_images)
+    known = find_plan(home, line.name, day)
+    version = catalog.version(home, line.name, "images")
+    images = catalog.read_images(home, line.name, day=day, version=version)
+    if known is not None:
+        if _has(home, known, images):
+            version = known.images_version
+        else:
+            log.warning("%s: %d images planned, now %d", day, known.images, images.num_rows)
+    champion = _champion(home, line.name)
+    plan = Plan(line.name, day, champion, images.num_rows, line.night.shard_images, version)
     files.write_json(home.night(line.name, day), asdict(plan))
     catalog.drop_shards_from(home, line.name, day, len(plan.sizes))
     return plan
 
 
+def find_plan(home: Home, line: str, day: str) -> Plan | None:
+    """The plan of a night, or None; one of an earlier Loupe, without a version, is none."""
+    path = home.night(line, check_day(day))
+    content = files.read_json(path) if path.exists() else {}
+    return Plan(**content) if "images_version" in content else None
+
+
 def read_plan(home: Home, line: LineConfig, day: str) -> Plan:
     """The plan of a night, made now where there is none."""
-    path = home.night(line.name, check_day(day))
-    return Plan(**files.read_json(path)) if path.exists() else plan_night(home, line, day)
+    return find_plan(home, line.name, day) or plan_night(home, line, day)
+
+
+def planned_images(home: Home, plan: Plan) -> pa.Table:
+    """The images of a plan, in the order of its shards; DataError when their version is gone."""
+    return catalog.read_images(home, plan.line, day=plan.day, version=plan.images_version)
 
 
 def shard_rows(home: Home, plan: Plan, shard: int) -> list[dict[str, Any]]:
@@ -57,18 +87,18 @@ def shard_rows(home: Home, plan: Plan, shard: int) -> list[dict[str, Any]]:
     if not 0 <= shard < len(plan.sizes):
         msg = f"{plan.line}, {plan.day}: no shard {shard}; the plan has {len(plan.sizes)} (from 0)"
         raise DataError(msg)
-    images = catalog.read_images(home, plan.line, day=plan.day)
+    images = planned_images(home, plan)
     return images.slice(shard * plan.shard_images, plan.sizes[shard]).to_pylist()  # type: ignore[no-any-return]
 
 
-def check_day(day: str) -> str:
-    """`day` itself; raises DataError when it is not `YYYY-MM-DD`."""
+def _has(home: Home, plan: Plan, images: pa.Table) -> bool:
+    """Whether a plan has exactly these images."""
     try:
-        date.fromisoformat(day)
-    except ValueError as error:
-        msg = f"day {day!r}: expected YYYY-MM-DD"
-        raise DataError(msg) from error
-    return day
+        planned = planned_images(home, plan)
+    except DataError as error:
+        log.warning("%s", error)
+        return False
+    return bool(planned.select(_IDENTITY).equals(images.select(_IDENTITY)))
 
 
 def _champion(home: Home, line: str) -> str:

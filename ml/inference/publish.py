@@ -1,4 +1,4 @@
-"""A night's predictions as documents and ledger entries, and the proof that nothing is missing."""
+"""A night's predictions as documents and ledger entries."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,8 +8,7 @@ from typing import Any
 from ml import files
 from ml.audit import ledger
 from ml.data import catalog
-from ml.errors import CountError
-from ml.inference.night import check_day
+from ml.data.day import check_day
 from ml.results import Document, ResultStore
 from ml.settings import Home
 
@@ -29,8 +28,6 @@ _COPIED = [
     "area",
     "bundle",
 ]
-# Objects that a message names before it says how many more.
-_NAMED = 10
 
 Row = dict[str, Any]
 
@@ -41,15 +38,6 @@ class Published:
 
     documents: int
     flagged: int
-
-
-@dataclass(frozen=True)
-class Reconciled:
-    """Images of a day, predictions of it, and images that its documents count."""
-
-    images: int
-    predictions: int
-    documents: int
 
 
 def publish(home: Home, store: ResultStore, line: str, day: str) -> Published:
@@ -73,7 +61,7 @@ def publish(home: Home, store: ResultStore, line: str, day: str) -> Published:
     _replace(store, "shards", line, day, documents)
     _replace(store, "parts", line, day, parts)
     for number, group in shards.items():
-        ledger.append(home.ledger(line, day), _entry(line, day, number, group))
+        ledger.append(home.ledger(line, day), _entry(line, day, number, group), within="shard")
     # Last, because it says that the others stand.
     night = _night(line, day, list(documents.values()))
     known = store.get("nights", f"{line}__{day}")
@@ -81,32 +69,6 @@ def publish(home: Home, store: ResultStore, line: str, day: str) -> Published:
         night["reconciled"] = known["reconciled"]
     store.put("nights", {f"{line}__{day}": night})
     return Published(len(documents) + len(parts) + 1, len(parts))
-
-
-def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled:
-    """Hold the day's accepted images against predictions and documents.
-
-    Raises CountError that names what differs; `nights.reconciled` says the outcome either way.
-    """
-    images = catalog.read_images(home, line, day=check_day(day))["object"].to_pylist()
-    table = catalog.read_predictions(home, line, day=day)
-    night = store.get("nights", f"{line}__{day}")
-    shards = store.find("shards", {"line": line, "day": day})
-    parts = store.count("parts", {"line": line, "day": day})
-    held = sum(verdict != "pass" for verdict in table["verdict"].to_pylist())
-    problems = [
-        *_differences(images, table["object"].to_pylist()),
-        *_unequal("images", len(images), "the night's document", (night or {}).get("images")),
-        *_unequal("images", len(images), "the shards' documents", sum(s["images"] for s in shards)),
-        *_unequal("parts not passed", held, "the parts' documents", parts),
-    ]
-    if night is not None:
-        body = {key: value for key, value in night.items() if key != "id"}
-        store.put("nights", {f"{line}__{day}": body | {"reconciled": not problems}})
-    if problems:
-        msg = f"{line}, {day}: the night does not add up:\n  " + "\n  ".join(problems)
-        raise CountError(msg)
-    return Reconciled(len(images), table.num_rows, sum(s["images"] for s in shards))
 
 
 def _shard(line: str, day: str, number: int, rows: list[Row]) -> Document:
@@ -171,25 +133,3 @@ def _replace(
     stale = {found["id"] for found in store.find(collection, {"line": line, "day": day})}
     store.put(collection, documents)
     store.delete(collection, sorted(stale - set(documents)))
-
-
-def _differences(images: list[str], predicted: list[str]) -> list[str]:
-    have, want = Counter(predicted), Counter(images)
-    return [
-        *_named("without a prediction", sorted((want - have).elements())),
-        *_named(
-            "predicted, but not an accepted image of the day (or twice)",
-            sorted((have - want).elements()),
-        ),
-    ]
-
-
-def _named(what: str, objects: list[str]) -> list[str]:
-    if not objects:
-        return []
-    more = f" and {len(objects) - _NAMED} more" if len(objects) > _NAMED else ""
-    return [f"{len(objects)} {what}: {', '.join(objects[:_NAMED])}{more}"]
-
-
-def _unequal(what: str, count: int, where: str, found: int | None) -> list[str]:
-    return [] if count == found else [f"{count} {what}, but {where}: {found}"]

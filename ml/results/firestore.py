@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from ml.errors import ResultsError
-from ml.results.store import Document, Where
+from ml.results.store import Document, Where, to_json
 
 # Firestore's limit of writes in one commit.
 _BATCH_WRITES = 500
@@ -25,6 +25,9 @@ class FirestoreStore:
         self._root = self._client.collection(_ROOT[0]).document(_ROOT[1])
 
     def put(self, collection: str, documents: Mapping[str, Document]) -> int:
+        for name, body in documents.items():
+            # Firestore itself would take what is not finite; the API could not pass it on.
+            to_json(collection, name, body)
         # Plain batches: a BulkWriter can lose a failed write silently. A commit that the client
         # sends again writes the same ids, so it doubles nothing.
         place = self._root.collection(collection)

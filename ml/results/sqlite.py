@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.errors import ResultsError
-from ml.results.store import Document, Where
+from ml.results.store import Document, Where, to_json
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
@@ -27,7 +27,7 @@ class SQLiteStore:
 
     def put(self, collection: str, documents: Mapping[str, Document]) -> int:
         rows = [
-            (collection, name, json.dumps(body, sort_keys=True)) for name, body in documents.items()
+            (collection, name, to_json(collection, name, body)) for name, body in documents.items()
         ]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._connect() as connection:

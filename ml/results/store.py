@@ -1,8 +1,10 @@
 """One small protocol for SQLite (the default) and Firestore (production)."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from ml.errors import ResultsError
 from ml.settings import Env, Home
 
 Document = dict[str, Any]
@@ -13,7 +15,11 @@ class ResultStore(Protocol):
     """Collections of documents with ids of their own. Writing the same twice changes nothing."""
 
     def put(self, collection: str, documents: Mapping[str, Document]) -> int:
-        """Add or replace documents by id and return how many; ResultsError when any is lost."""
+        """Add or replace documents by id and return how many.
+
+        Raises ResultsError when any is lost, or has a number that is not finite: one such document
+        would break every query of its collection.
+        """
 
     def get(self, collection: str, name: str) -> Document | None:
         """One document, or None."""
@@ -45,3 +51,12 @@ def open_results(env: Env, home: Home) -> ResultStore:
     from ml.results.sqlite import SQLiteStore
 
     return SQLiteStore(home.results)
+
+
+def to_json(collection: str, name: str, body: Document) -> str:
+    """A document as canonical JSON; ResultsError names it when a number in it is not finite."""
+    try:
+        return json.dumps(body, sort_keys=True, allow_nan=False)
+    except ValueError as error:
+        msg = f"{collection}, document {name}: {error}; nothing was written"
+        raise ResultsError(msg) from error

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.audit.ledger import append, verify
+from ml.audit.ledger import append, entries, verify
 from ml.errors import LedgerError
 
 values = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3)
@@ -27,6 +27,12 @@ def test_an_untouched_ledger_verifies(path):
 def test_the_same_key_is_written_once(path):
     assert not append(path, {"key": "2", "verdict": "fail"})
     assert verify(path) == 4
+
+
+def test_what_changes_back_is_written_again_and_a_repeat_is_not(path):
+    story = [("a", 0), ("a", 1), ("b", 0), ("b", 0), ("a", 0), ("a", 1), ("a", 0)]
+    written = [append(path, {"key": key, "shard": shard}, "shard") for key, shard in story]
+    assert written == [True, True, True, False, True, False, False]
 
 
 @pytest.mark.parametrize("line", [0, 1, 3])
@@ -53,8 +59,9 @@ def test_a_half_written_last_line_is_cut_off_by_the_next_append(path):
         file.write(b'{"previous": "12')
     with pytest.raises(LedgerError, match="line 5"):
         verify(path)
+    assert len(entries(path)) == 4
     append(path, {"key": "4"})
-    assert verify(path) == 5
+    assert verify(path) == len(entries(path)) == 5
 
 
 @given(st.lists(values, min_size=1, max_size=6))

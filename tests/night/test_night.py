@@ -1,6 +1,8 @@
 """The night: every image of the day gets a verdict, and none passes because something broke."""
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -15,25 +17,14 @@ from ml.audit import ledger
 from ml.data import catalog
 from ml.errors import CountError, DataError
 from ml.inference.batch import predict_shard
+from ml.inference.engine import ModelSet, Prepared, Scored
 from ml.inference.night import Plan, plan_night, read_plan
-from ml.inference.publish import publish, reconcile
-from ml.results import ResultStore, open_results
+from ml.inference.publish import publish
+from ml.inference.reconcile import reconcile
+from ml.results import ResultStore
 
 DAY = tiny_line.DAY
 IMAGES = tiny_line.DAY_IMAGES
-
-
-@pytest.fixture
-def live(tiny: Tiny) -> Tiny:
-    """The tiny line with a champion (without MLflow, which the night does not need)."""
-    record = {"line": "tiny", "bundle": tiny.evaluate().name, "previous": None, "number": 1}
-    files.write_json(tiny.home.live("tiny"), record)
-    return tiny
-
-
-@pytest.fixture
-def store(tiny: Tiny) -> ResultStore:
-    return open_results(tiny.env, tiny.home)
 
 
 def _predict(tiny: Tiny, plan: Plan, *shards: int) -> None:
@@ -181,6 +172,26 @@ def test_models_that_fail_hold_their_batch(live: Tiny, monkeypatch: pytest.Monke
     }
 
 
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+def test_a_score_that_is_not_finite_holds_its_part_and_breaks_no_document(
+    live: Tiny, store: ResultStore, monkeypatch: pytest.MonkeyPatch, score: float
+) -> None:
+    honest = ModelSet.score_prepared
+
+    def broken(self: ModelSet, images: Sequence[Prepared]) -> list[Scored]:
+        found = honest(self, images)
+        return [replace(one, scores=one.scores | {"anomaly": score}) for one in found]
+
+    monkeypatch.setattr(ModelSet, "score_prepared", broken)
+    plan = plan_night(live.home, live.line, DAY)
+    _predict(live, plan, 0)
+    assert {(row["verdict"], row["reason"], row["score_anomaly"]) for row in _rows(live)} == {
+        ("review", "no score from the anomaly", None)
+    }
+    publish(live.home, store, "tiny", DAY)
+    assert len(store.find("parts", {"line": "tiny", "verdict": "review"})) == 7
+
+
 def test_the_bundle_is_fixed_when_the_night_begins(live: Tiny) -> None:
     plan = plan_night(live.home, live.line, DAY)
     files.write_json(live.home.live("tiny"), {"bundle": "another", "number": 2})
@@ -199,6 +210,17 @@ def test_publishing_twice_leaves_the_same_documents_and_ledger(
     assert _documents(store) == before
     assert live.home.ledger("tiny", DAY).read_bytes() == chain
     assert ledger.verify(live.home.ledger("tiny", DAY)) == 9
+
+
+def test_a_night_that_changes_back_ends_the_ledger_with_what_holds(
+    live: Tiny, store: ResultStore
+) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    for bundle in (plan.bundle, "", plan.bundle):
+        _predict(live, replace(plan, bundle=bundle), 0)
+        publish(live.home, store, "tiny", DAY)
+    found = ledger.entries(live.home.ledger("tiny", DAY))
+    assert [entry["bundle"] for entry in found] == [plan.bundle, "", plan.bundle]
 
 
 def test_a_second_run_of_a_day_deletes_what_no_longer_holds(live: Tiny, store: ResultStore) -> None:
@@ -244,7 +266,5 @@ def test_a_day_without_images_is_a_night_without_shards(live: Tiny, store: Resul
     assert plan_night(live.home, live.line, quiet).sizes == []
     assert publish(live.home, store, "tiny", quiet).flagged == 0
     assert reconcile(live.home, store, "tiny", quiet).images == 0
-    with pytest.raises(DataError, match="YYYY-MM-DD"):
-        plan_night(live.home, live.line, "yesterday")
     with pytest.raises(DataError, match="no shard 0"):
         predict_shard(live.home, read_plan(live.home, live.line, quiet), 0, 3, 1)

@@ -80,6 +80,7 @@ def test_the_steps_give_the_documented_results(loupe: Loupe) -> None:
     reconciled = loupe("reconcile", *day)
     assert reconciled["images"] == reconciled["predictions"] == reconciled["documents"] == 60
     assert reconciled["equal"] is True
+    assert reconciled["late"] == {}
 
 
 def test_the_history_of_a_line_is_asked_and_walked_back(loupe: Loupe) -> None:
@@ -131,6 +132,12 @@ def test_bundles_are_verified_signed_and_their_keys_replaced(loupe: Loupe, tiny:
 
 def test_what_cannot_be_done_is_one_clear_message(loupe: Loupe) -> None:
     assert "not a bundle" in loupe.refused("promote", "--bundle", "nothing")
-    assert "YYYY-MM-DD" in loupe.refused("shards", "--day", "today")
     assert "does not add up" in loupe.refused("reconcile", "--day", tiny_line.DAY)
     assert "not trained yet" in loupe.refused("evaluate", "--dataset", "nothing")
+
+
+@pytest.mark.parametrize("day", ["today", "20260105", "2026-W02-1", "2026-02-30"])
+def test_a_day_that_is_not_written_as_in_the_catalog_is_refused(loupe: Loupe, day: str) -> None:
+    steps = [(name, "--day") for name in ("shards", "publish", "reconcile")]
+    for step, option in [*steps, ("ingest", "--until"), ("snapshot", "--until")]:
+        assert f"day '{day}': expected YYYY-MM-DD" in loupe.refused(step, option, day)

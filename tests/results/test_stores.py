@@ -1,5 +1,6 @@
 """Both stores keep the same promises: SQLite always, Firestore against the real emulator."""
 
+import math
 import multiprocessing
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ml.errors import ResultsError
 from ml.results.firestore import FirestoreStore
 from ml.results.sqlite import SQLiteStore
 
@@ -75,6 +77,14 @@ def test_writing_twice_changes_nothing_and_writing_anew_replaces(store):
         store.put("nights", {"n1": {"pass": 1, "fail": 2}})
     store.put("nights", {"n1": {"pass": 5}})
     assert store.find("nights") == [{"pass": 5, "id": "n1"}]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_not_finite_is_refused_and_nothing_written(store, number):
+    documents = {"good": {"line": "a"}, "bad": {"line": "a", "scores": {"anomaly": number}}}
+    with pytest.raises(ResultsError, match="parts, document bad"):
+        store.put("parts", documents)
+    assert store.find("parts", {"line": "a"}) == []
 
 
 def test_documents_are_found_by_fields_in_order(store):

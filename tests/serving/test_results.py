@@ -1,7 +1,11 @@
 """The results API gives what the pipeline wrote, as ARCHITECTURE.md says."""
 
 import pytest
+import tiny_line
 from live_line import DAYS, LINE
+
+from ml.audit import ledger
+from ml.results import open_results
 
 pytestmark = pytest.mark.usefixtures("documents")
 
@@ -35,6 +39,30 @@ def test_documents_come_newest_first(client, collection):
 
 def test_the_live_run_comes_first(client, bundle):
     assert [run["decision"] for run in items(client, "runs")] == ["promoted", "kept"]
+
+
+@pytest.fixture
+def earlier(home, bundle):
+    """Two earlier champions; the one that was live last has the greater id."""
+    store = open_results(tiny_line.make_env(home.root), home)
+    for turn, name in enumerate(("8" * 32, "7" * 32, "8" * 32, bundle.name), 1):
+        store.put("runs", {f"{LINE}__{name}": {"line": LINE, "bundle": name}})
+        ledger.append(home.ledger(LINE, "promotions"), {"key": str(turn), "bundle": name})
+
+
+@pytest.mark.usefixtures("earlier")
+def test_runs_come_in_the_order_of_promotion_and_no_limit_cuts_off_the_live_one(client, bundle):
+    order = [bundle.name, "8" * 32, "7" * 32, "0" * 32]
+    for limit in (1, 3, 4):
+        found = [run["bundle"] for run in items(client, f"runs?limit={limit}")]
+        assert found == order[:limit]
+
+
+@pytest.mark.usefixtures("earlier")
+def test_an_altered_ledger_leaves_the_live_run_first(client, home, bundle):
+    path = home.ledger(LINE, "promotions")
+    path.write_text(path.read_text().replace("8888", "9999"))
+    assert items(client, "runs?limit=1")[0]["bundle"] == bundle.name
 
 
 def test_parts_are_narrowed_by_day_verdict_and_limit(client):

@@ -1,0 +1,120 @@
+"""An image that comes while its night runs, or after it, waits for the next run of its day."""
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+import tiny_line
+from deltalake import DeltaTable
+from tiny_line import Tiny
+
+from ml.data import catalog
+from ml.errors import DataError
+from ml.inference.batch import predict_shard
+from ml.inference.night import Plan, plan_night, read_plan
+from ml.inference.publish import publish
+from ml.inference.reconcile import Reconciled, reconcile
+from ml.results import ResultStore
+
+DAY = tiny_line.DAY
+IMAGES = tiny_line.DAY_IMAGES
+NEXT_DAY = "2026-01-06"
+
+
+def _arrive(tiny: Tiny, name: str, day: str = DAY) -> None:
+    """Accept one more good image of a day."""
+    pixels = tiny_line.picture(np.random.default_rng(len(name)), 0)
+    sha256 = tiny_line.store(tiny.home, cv2.imencode(".png", pixels)[1].tobytes())
+    row = catalog.read_images(tiny.home, "tiny", day=DAY).to_pylist()[0]
+    row |= {"object": name, "sha256": sha256, "day": day}
+    catalog.upsert_images(tiny.home, "tiny", pa.Table.from_pylist([row], catalog.IMAGES))
+
+
+def _predict(tiny: Tiny, plan: Plan, *shards: int) -> None:
+    for shard in shards or range(len(plan.sizes)):
+        predict_shard(tiny.home, plan, shard, tiny.line.night.batch, 1)
+
+
+def _finish(tiny: Tiny, store: ResultStore, day: str = DAY) -> Reconciled:
+    publish(tiny.home, store, "tiny", day)
+    return reconcile(tiny.home, store, "tiny", day)
+
+
+def _run(tiny: Tiny, store: ResultStore, day: str = DAY) -> Reconciled:
+    """A whole night, as the DAG runs it."""
+    _predict(tiny, plan_night(tiny.home, tiny.line, day))
+    return _finish(tiny, store, day)
+
+
+def _reconciled(store: ResultStore, day: str = DAY) -> bool:
+    night = store.get("nights", f"tiny__{day}")
+    assert night is not None
+    return bool(night["reconciled"])
+
+
+def test_an_ingest_between_two_shards_shifts_no_image(live: Tiny, store: ResultStore) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    _predict(live, plan, 0)
+    _arrive(live, "000-late.png")
+    _predict(live, read_plan(live.home, live.line, DAY), *range(1, 9))
+    done = _finish(live, store)
+    assert (done.images, done.predictions, done.late) == (IMAGES, IMAGES, {DAY: 1})
+    assert not _reconciled(store)
+
+
+def test_a_repeated_night_inspects_what_came_late(live: Tiny, store: ResultStore) -> None:
+    assert _run(live, store).late == {}
+    assert _reconciled(store)
+    _arrive(live, "000-late.png")
+    assert _finish(live, store).late == {DAY: 1}
+    assert not _reconciled(store)
+    done = _run(live, store)
+    assert (done.images, done.documents, done.late) == (IMAGES + 1, IMAGES + 1, {})
+    assert _reconciled(store)
+    assert (
+        "000-late.png" in catalog.read_predictions(live.home, "tiny", day=DAY)["object"].to_pylist()
+    )
+
+
+def test_the_next_night_says_what_came_too_late_for_an_earlier_one(
+    live: Tiny, store: ResultStore
+) -> None:
+    _run(live, store)
+    _arrive(live, "late.png")
+    # The day before has images to learn from and no night: it lacks nothing.
+    assert _run(live, store, NEXT_DAY).late == {DAY: 1}
+    assert (_reconciled(store, NEXT_DAY), _reconciled(store)) == (True, False)
+    # A plan alone inspects nothing.
+    plan_night(live.home, live.line, DAY)
+    assert _run(live, store, NEXT_DAY).late == {DAY: 1}
+
+
+def test_a_plan_is_the_same_bytes_until_an_image_of_its_day_comes(live: Tiny) -> None:
+    plan_night(live.home, live.line, DAY)
+    path = live.home.night("tiny", DAY)
+    before = path.read_bytes()
+    _arrive(live, "other.png", NEXT_DAY)
+    plan_night(live.home, live.line, DAY)
+    assert path.read_bytes() == before
+    _arrive(live, "late.png")
+    assert plan_night(live.home, live.line, DAY).images == IMAGES + 1
+
+
+def test_a_night_whose_images_were_cleaned_away_is_planned_anew(live: Tiny) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    _arrive(live, "other.png", NEXT_DAY)
+    table = DeltaTable(str(live.home.table("tiny", "images")))
+    table.optimize.compact()
+    table.vacuum(0, dry_run=False, enforce_retention_duration=False)
+    with pytest.raises(DataError, match="plan the night anew"):
+        _predict(live, plan, 0)
+    plan = plan_night(live.home, live.line, DAY)
+    assert plan.images == IMAGES
+    _predict(live, plan, 0)
+
+
+def test_a_plan_of_an_earlier_loupe_is_planned_anew(live: Tiny) -> None:
+    path = live.home.night("tiny", DAY)
+    path.parent.mkdir(parents=True)
+    path.write_text('{"line": "tiny", "day": "2026-01-05", "bundle": "", "images": 3}')
+    assert read_plan(live.home, live.line, DAY).images == IMAGES
