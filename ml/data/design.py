@@ -7,7 +7,7 @@ import numpy as np
 from ml.data.keypoints import Floats, Keypoints
 from ml.data.register import shared
 
-_REFERENCES = 8
+_REFERENCES = 12
 # A keypoint that this many references also have is no mark of one part. The references are as
 # unlike as the set allows, so that hardly two of them are copies of one another.
 _SHARED_BY = 3

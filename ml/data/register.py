@@ -149,7 +149,7 @@ def _is_plausible(matrix: npt.NDArray[np.float64]) -> bool:
     if np.linalg.det(matrix[:, :2]) <= 0:
         return False
     stretch = np.linalg.svd(matrix[:, :2], compute_uv=False)
-    return bool(stretch[0] / stretch[1] < _MAX_STRETCH and 0.5 < stretch[1] < stretch[0] < 2)
+    return bool(stretch[0] < _MAX_STRETCH * stretch[1] and stretch[1] > 0.5 and stretch[0] < 2)
 
 
 def _moved(points: Floats, matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
