@@ -1,5 +1,6 @@
 """Steps on data: demo images, ingest, validate, snapshot."""
 
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -70,7 +71,7 @@ def validate(context: Context, batch: str) -> Result:
 @step
 @click.option("--until", help="only images captured up to and with this day")
 def snapshot(context: Context, until: str | None) -> Result:
-    """Make a dataset version, split by group; stops when the split leaks."""
+    """Make a dataset version, split by group; groups that show the same part are joined."""
     from ml.data.snapshot import snapshot as run
 
     made = run(context.home, context.line, _until(until))
@@ -82,6 +83,41 @@ def snapshot(context: Context, until: str | None) -> Result:
         "dataset": made.dataset,
         "images": made.images,
         "groups": made.groups,
+        "joined": len(made.joined),
         "leaks": 0,
         **by_split,
+    }
+
+
+@step
+@click.option(
+    "--split",
+    "table",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="a CSV with a `path` column, such as the source's manifest",
+)
+@click.option(
+    "--column",
+    default="split",
+    show_default=True,
+    help="its column with the split; what follows a `/` does not count",
+)
+@click.option("--source", help="folder or s3:// address; default: the line's own")
+def leaks(context: Context, table: Path, column: str, source: str | None) -> Result:
+    """Show which images of one part an existing split puts on both sides; stops nothing."""
+    from ml.data.given_split import confirmed, leaks_of_split
+    from ml.data.leak import describe
+
+    rows, found = leaks_of_split(context.line, source or context.line.source.uri, table, column)
+    for leak in found:
+        click.echo(describe(leak), err=True)
+    kinds = Counter(leak.kind for leak in found)
+    return {
+        "line": context.line.name,
+        "images": len(rows),
+        "splits": Counter(row["split"] for row in rows),
+        "pairs": {kind: kinds[kind] for kind in ("group", "sha256", "copy")},
+        "copies_within_group": sum(1 for _ in confirmed(rows, found)),
+        "leaks": [leak.as_row() for leak in found],
     }

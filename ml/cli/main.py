@@ -10,6 +10,7 @@ _COMMANDS = {
     "ingest": "data",
     "validate": "data",
     "snapshot": "data",
+    "leaks": "data",
     "demo-images": "data",
     "train": "train",
     "evaluate": "evaluate",

@@ -1,46 +1,80 @@
-"""The leak guard: no group, no byte duplicate and no near duplicate crosses a split."""
+"""The leak guard: no group, no byte duplicate and no copy of a part crosses a split."""
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import cv2
-import numpy as np
-import numpy.typing as npt
-
+from ml.data.copies import find_copies
 from ml.data.dataset import read_rgb
 from ml.errors import LeakError
+from ml.imaging import Pixels
 from ml.settings import Home
 
-# Perceptual hashes this close are only candidates; parts in front of a fixed camera all look alike.
-_HASH_BITS = 10
-# High-pass correlation above which two images show the same thing: 0.98 and more between
-# re-encoded copies, below 0.9 between different parts of the sets that this was measured on.
-_SAME_CORRELATION = 0.96
-_SIDE = 96
-_BLOCK_ROWS = 512
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Leak:
-    """Two images in different splits that must not be."""
+    """Two images in different splits that must not be.
+
+    `kind` is `group`, `sha256` or `copy`; `how` says how a copy was laid over the other, `score`
+    how well they agree (0 to 1; 1 where it is not a copy).
+    """
 
     kind: str
     first: str
     second: str
+    how: str = ""
+    score: float = 1.0
+
+    def as_row(self) -> dict[str, Any]:
+        """For a JSON result."""
+        return asdict(self) | {"score": round(self.score, 3)}
 
 
-def find_leaks(home: Home, rows: list[dict[str, Any]]) -> list[Leak]:
-    """Every pair that crosses. Rows have `sha256`, `object`, `group`, `split`, `phash`."""
-    return [*_crossing(rows, "group"), *_crossing(rows, "sha256"), *_near_duplicates(home, rows)]
+def find_leaks(home: Home, rows: Rows) -> list[Leak]:
+    """Every pair of accepted images that crosses. Rows: `sha256`, `object`, `group`, `split`."""
+    return leaks_among(rows, lambda row: read_rgb(home, row["sha256"]))
+
+
+def leaks_among(rows: Rows, read: Callable[[dict[str, Any]], Pixels]) -> list[Leak]:
+    """As `find_leaks`, for images that lie anywhere: `read` gives the RGB pixels of a row."""
+    rows = sorted(rows, key=lambda row: (row["sha256"], row["object"]))
+    found = find_copies(len(rows), lambda i: read(rows[i]), [row["split"] for row in rows])
+    copies = [
+        Leak("copy", rows[c.first]["object"], rows[c.second]["object"], c.how, c.score)
+        for c in found
+        if rows[c.first]["sha256"] != rows[c.second]["sha256"]
+    ]
+    return [*crossing(rows, "group"), *crossing(rows, "sha256"), *copies]
+
+
+def joined_groups(home: Home, rows: Rows) -> dict[str, str]:
+    """Each group → the first name among the groups that show the same part, itself included.
+
+    A manifest that misses a copy would else put one part into training and test.
+    """
+    rows = sorted(rows, key=lambda row: row["sha256"])
+    leader = {row["group"]: row["group"] for row in rows}
+
+    def find(group: str) -> str:
+        while leader[group] != group:
+            group = leader[group]
+        return group
+
+    groups = [row["group"] for row in rows]
+    for copy in find_copies(len(rows), lambda i: read_rgb(home, rows[i]["sha256"]), groups):
+        first, second = sorted((find(groups[copy.first]), find(groups[copy.second])))
+        leader[second] = first
+    return {group: find(group) for group in leader}
 
 
 def guard(leaks: list[Leak]) -> None:
     """Raise LeakError naming the offending pairs, if there are any."""
     if not leaks:
         return
-    shown = "\n".join(f"  {leak.kind}: {leak.first} and {leak.second}" for leak in leaks[:20])
+    shown = "\n".join(f"  {describe(leak)}" for leak in leaks[:20])
     more = f"\n  and {len(leaks) - 20} more" if len(leaks) > 20 else ""
     msg = (
         f"{len(leaks)} pairs cross the split; give them the same `group` "
@@ -49,7 +83,14 @@ def guard(leaks: list[Leak]) -> None:
     raise LeakError(msg)
 
 
-def _crossing(rows: list[dict[str, Any]], field: str) -> Iterator[Leak]:
+def describe(leak: Leak) -> str:
+    """One line for a person."""
+    how = f" ({leak.how}, score {leak.score:.2f})" if leak.how else ""
+    return f"{leak.kind}: {leak.first} and {leak.second}{how}"
+
+
+def crossing(rows: Rows, field: str) -> Iterator[Leak]:
+    """Values of `field` that lie in several splits: one pair of images for each further split."""
     first_of: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     for row in rows:
         first_of[row[field]].setdefault(row["split"], row)
@@ -57,35 +98,3 @@ def _crossing(rows: list[dict[str, Any]], field: str) -> Iterator[Leak]:
         found = list(splits.values())
         for other in found[1:]:
             yield Leak(field, found[0]["object"], other["object"])
-
-
-def _near_duplicates(home: Home, rows: list[dict[str, Any]]) -> Iterator[Leak]:
-    sides: dict[str, npt.NDArray[np.float32]] = {}
-    for a, b in _candidates(rows):
-        for row in (rows[a], rows[b]):
-            if row["sha256"] not in sides:
-                sides[row["sha256"]] = _high_pass(home, row["sha256"])
-        first, second = sides[rows[a]["sha256"]], sides[rows[b]["sha256"]]
-        if float((first * second).mean()) > _SAME_CORRELATION:
-            yield Leak("near duplicate", rows[a]["object"], rows[b]["object"])
-
-
-def _candidates(rows: list[dict[str, Any]]) -> Iterator[tuple[int, int]]:
-    """Pairs in different splits whose perceptual hashes differ in few bits."""
-    hashes = np.array([int(row["phash"], 16) for row in rows], np.uint64)
-    splits = np.array([row["split"] for row in rows])
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        block = slice(start, start + _BLOCK_ROWS)
-        distance = np.bitwise_count(hashes[block, None] ^ hashes[None, :])
-        close = (distance <= _HASH_BITS) & (splits[block, None] != splits[None, :])
-        for a, b in np.argwhere(close):
-            if a + start < b:
-                yield int(a + start), int(b)
-
-
-def _high_pass(home: Home, sha256: str) -> npt.NDArray[np.float32]:
-    """A small, blurred-out, standardised grey copy: light and gradients do not count."""
-    grey = cv2.cvtColor(read_rgb(home, sha256), cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    detail = small - cv2.GaussianBlur(small, (0, 0), 4)
-    return np.asarray((detail - detail.mean()) / (detail.std() + 1e-6), np.float32)

@@ -1,6 +1,7 @@
-"""A dataset version: labelled images up to a day, split by group, the leak guard passed."""
+"""A dataset version: labelled images up to a day, split by group, copies kept together."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 
 from ml import files
 from ml.data import catalog
-from ml.data.leak import find_leaks, guard
+from ml.data.leak import crossing, guard, joined_groups
 from ml.data.split import split_groups
 from ml.errors import DataError
 from ml.settings import Home, LineConfig
@@ -34,31 +35,40 @@ _COLUMNS = [
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Name and counts of a dataset version."""
+    """Name and counts of a dataset version.
+
+    `joined` has the groups that became part of another because they show the same part.
+    """
 
     dataset: str
     images: int
     groups: int
+    joined: dict[str, str]
     counts: dict[str, int]
 
 
 def snapshot(home: Home, line: LineConfig, until: str | None) -> Snapshot:
     """Write a dataset version and return it; equal content has the same name and is kept.
 
+    Groups that show the same part are joined before the split, so that no copy can cross it.
     Raises DataError when there are too few labelled groups or no good image, LeakError when a
-    pair of images crosses the split.
+    group or a byte duplicate crosses the split.
     """
     rows = _labelled(home, line.name, until)
     _require_enough(line.name, rows)
+    groups = joined_groups(home, rows)
+    rows = [row | {"group": groups[row["group"]]} for row in rows]
+    joined = {group: name for group, name in sorted(groups.items()) if group != name}
+    _require_enough(line.name, rows, joined)
     splits = split_groups([(row["group"], row["kind"]) for row in rows], line.split)
     rows = [row | {"split": splits[row["group"]]} for row in rows]
-    guard(find_leaks(home, rows))
+    guard([*crossing(rows, "group"), *crossing(rows, "sha256")])
     name = files.content_key(
         [[row[key] for key in _COLUMNS if key != "captured_at"] for row in rows]
     )
     counts = _counts(rows)
-    _write(home, line, name, rows, {"until": until, "counts": counts})
-    return Snapshot(name, len(rows), len(splits), counts)
+    _write(home, line, name, rows, {"until": until, "counts": counts, "joined": joined})
+    return Snapshot(name, len(rows), len(splits), joined, counts)
 
 
 def _labelled(home: Home, line: str, until: str | None) -> list[dict[str, Any]]:
@@ -73,11 +83,12 @@ def _labelled(home: Home, line: str, until: str | None) -> list[dict[str, Any]]:
     ]
 
 
-def _require_enough(line: str, rows: list[dict[str, Any]]) -> None:
+def _require_enough(line: str, rows: list[dict[str, Any]], joined: Iterable[str] = ()) -> None:
     groups = {row["group"] for row in rows}
     if len(groups) < MIN_GROUPS:
+        lost = f" ({', '.join(joined)} show the same parts as others)" if joined else ""
         msg = (
-            f"line {line}: {len(rows)} labelled images in {len(groups)} groups; "
+            f"line {line}: {len(rows)} labelled images in {len(groups)} groups{lost}; "
             f"at least {MIN_GROUPS} groups are needed to train, tune and test"
         )
         raise DataError(msg)

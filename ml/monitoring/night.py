@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 
 from ml.bundle import load_bundle
 from ml.data import catalog
+from ml.data.day import check_day
 from ml.errors import DataError
-from ml.inference.night import check_day
 from ml.monitoring.compare import TESTS, Columns, Rows, columns
 from ml.monitoring.statistics import can_reject
 from ml.settings import Home, LineConfig

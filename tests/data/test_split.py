@@ -70,7 +70,7 @@ def test_a_re_encoded_copy_across_the_split_is_a_leak(plant):
     plant.write("ok/part1.png", cv2.imencode(".png", brighter)[1].tobytes())
     apart = [("a", "train"), ("b", "test")] + [(str(n), "train") for n in range(4)]
     leaks = find_leaks(plant.home, _rows(plant, apart))
-    assert [leak.kind for leak in leaks] == ["near duplicate"]
+    assert [leak.kind for leak in leaks] == ["copy"]
 
 
 def test_different_parts_are_no_leak(plant):

@@ -1,0 +1,102 @@
+"""Find images that show the same part: turned, mirrored, shifted, re-lit or re-encoded."""
+
+import functools
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+
+from ml.data.appearance import codebook, neighbours, vectors
+from ml.data.design import own_keypoints, references
+from ml.data.keypoints import MAX_KEYPOINTS, Keypoints, detect, working_copy
+from ml.data.register import Alignment, agreement, align
+from ml.imaging import Pixels
+
+# Score above which two images show the same part. On castings, tiles and commutators every pair
+# of different parts stayed below 0.14, and 99 of 100 copies lay above 0.18 (bench/leaks.py).
+SAME_PART = 0.16
+# Each image is compared closely with this many of its nearest.
+_NEAREST = 16
+_GREY_COPIES = 512
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Two images (by index, first < second) of one part; `score` is above SAME_PART, at most 1."""
+
+    first: int
+    second: int
+    score: float
+    alignment: Alignment
+
+    @property
+    def how(self) -> str:
+        """In words: `turned by 90 degrees, mirrored`."""
+        turn = f"turned by {self.alignment.turn} degrees" if self.alignment.turn else ""
+        mirror = "mirrored" if self.alignment.is_mirrored else ""
+        return ", ".join(filter(None, (turn, mirror))) or "as it is"
+
+
+def find_copies(
+    count: int, read: Callable[[int], Pixels], keys: Sequence[str], threshold: float = SAME_PART
+) -> list[Copy]:
+    """Pairs of images with different `keys` that show the same part.
+
+    `read` gives image 0 to `count` - 1 as RGB. Two images are copies when one affine map carries
+    many of their keypoints over (`share`) and the surfaces then agree in their fine detail
+    (`agreement`); the score is the product. Nearest neighbours of a whitened VLAD vector say
+    which pairs are tried. Time is linear in the images but for one blocked N x N product of 192-d
+    vectors; memory is that of the vectors and one block, descriptors lie in a temporary file.
+    """
+    if count < 2:
+        return []
+
+    @functools.lru_cache(maxsize=_GREY_COPIES)
+    def grey(index: int) -> Pixels:
+        return working_copy(read(index))
+
+    with tempfile.TemporaryFile() as file:
+        keypoints = _OnDisk(file, count)
+        for index in range(count):
+            keypoints.put(index, detect(grey(index)))
+        _leave_out_the_design(keypoints)
+        plain, turned = vectors(keypoints, codebook(keypoints))
+        numbers = np.unique(np.asarray(keys), return_inverse=True)[1]
+        copies = []
+        for a, b in neighbours(plain, turned, numbers, _NEAREST):
+            alignment = align(keypoints[a], keypoints[b])
+            if alignment is None or alignment.share <= threshold:
+                continue
+            score = alignment.share * agreement(grey(a), grey(b), alignment)
+            if score > threshold:
+                copies.append(Copy(a, b, score, alignment))
+        return copies
+
+
+class _OnDisk:
+    """Keypoints of a set; the descriptors, 38 kB an image, lie in a file that the system pages."""
+
+    def __init__(self, file: IO[bytes], count: int) -> None:
+        self._descriptors = np.memmap(file, np.uint8, shape=(count, MAX_KEYPOINTS, 128))
+        self._rest = [(np.zeros((0, 2), np.float32), (0, 0))] * count
+
+    def put(self, index: int, keypoints: Keypoints) -> None:
+        self._descriptors[index, : len(keypoints.points)] = keypoints.descriptors
+        self._rest[index] = (keypoints.points, keypoints.size)
+
+    def __len__(self) -> int:
+        return len(self._rest)
+
+    def __getitem__(self, index: int) -> Keypoints:
+        points, size = self._rest[index]
+        return Keypoints(points, np.array(self._descriptors[index, : len(points)]), size)
+
+
+def _leave_out_the_design(keypoints: _OnDisk) -> None:
+    plain, _ = vectors(keypoints, codebook(keypoints))
+    chosen = {index: keypoints[index] for index in references(plain)}
+    for index in range(len(keypoints)):
+        others = [each for other, each in chosen.items() if other != index]
+        keypoints.put(index, own_keypoints(keypoints[index], others))
