@@ -1,6 +1,6 @@
 """Image bytes to pixels, the one way that ingest, training, the night and the API share.
 
-Imports numpy and OpenCV only.
+Imports numpy, OpenCV, simplejpeg and Pillow only.
 Start reading at `decode.py`.
 """
 

@@ -1,8 +1,13 @@
 """Image bytes to RGB arrays, with limits, and one way to resize."""
 
+import io
+import struct
+
 import cv2
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
+from PIL import Image, TiffImagePlugin
 
 from ml.errors import ImageError
 from ml.imaging.header import header_size, sniff
@@ -11,6 +16,17 @@ Pixels = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 100_000_000
 _MIN_SIDE = 2
+# What Pillow raises over a damaged file depends on where the damage is.
+_DAMAGE = (
+    ArithmeticError,
+    Image.DecompressionBombError,
+    LookupError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 def decode_rgb(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -18,7 +34,8 @@ def decode_rgb(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
 
     Grey becomes three equal channels, 16 bits are scaled to 8, alpha is dropped. The header is
     read before a pixel is allocated, so a forged size costs nothing.
-    Raises ImageError with reason `empty`, `not_an_image`, `too_large`, `truncated` or `too_small`.
+    Raises ImageError with reason `empty`, `not_an_image`, `too_large`, `truncated`, `corrupt`,
+    `bit_depth` or `too_small`.
     """
     kind = sniff(content)
     height, width = header_size(content, kind)
@@ -28,6 +45,7 @@ def decode_rgb(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
     if _is_cut_short(content, kind):
         msg = f"the {kind} ends before its end marker"
         raise ImageError("truncated", msg)
+    _require_intact(content, kind)
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
@@ -62,6 +80,18 @@ def _is_cut_short(content: bytes, kind: str) -> bool:
     if kind == "PNG":
         return b"IEND" not in content[-64:]
     return False
+
+
+def _require_intact(content: bytes, kind: str) -> None:
+    """Read JPEG and TIFF with a decoder that raises where OpenCV prints a warning and goes on."""
+    try:
+        if kind == "JPEG":
+            # Grey at an eighth of the size: the cheapest way to read every bit of the scans.
+            simplejpeg.decode_jpeg(content, "GRAY", min_height=1, min_width=1, strict=True)
+        elif kind == "TIFF":
+            TiffImagePlugin.TiffImageFile(io.BytesIO(content)).load()
+    except _DAMAGE as error:
+        raise ImageError("corrupt", f"the {kind} is damaged: {error}") from error
 
 
 def _to_8_bit(image: npt.NDArray[np.generic]) -> Pixels:
