@@ -95,6 +95,8 @@ def _write(
     home: Home, line: LineConfig, name: str, rows: list[dict[str, Any]], facts: dict[str, Any]
 ) -> None:
     path = home.dataset(line.name, name)
+    if path.exists():
+        return  # Immutable, its description too: later tables have other versions.
     table = pa.Table.from_pylist([{key: row[key] for key in _COLUMNS} for row in rows])
     table = table.set_column(
         _COLUMNS.index("captured_at"),
