@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ml import files
 from ml.errors import DataError
-from ml.imaging import Pixels, decode_rgb
+from ml.imaging import Pixels, decode_grey, decode_rgb
 from ml.settings import Home
 
 # A resized mask pixel is defect when this share of what it covers is: small defects stay.
@@ -69,8 +69,7 @@ def read_rgb(home: Home, sha256: str) -> Pixels:
 
 def read_mask(home: Home, sha256: str) -> npt.NDArray[np.bool_]:
     """A mask `[H, W]`: True where there is a defect."""
-    content = np.frombuffer(home.object(sha256).read_bytes(), np.uint8)
-    return np.asarray(cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)) > 127
+    return decode_grey(home.object(sha256).read_bytes()) > 127
 
 
 def resize_mask(mask: npt.NDArray[np.bool_], size: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -21,7 +21,7 @@ from ml.data.measure import measure
 from ml.data.source import Listed, Source, open_source
 from ml.data.spread import deal_days
 from ml.errors import DataError, ImageError, SourceError
-from ml.imaging import decode_rgb
+from ml.imaging import decode_grey, decode_rgb
 from ml.progress import Progress
 from ml.settings import Home, LineConfig
 
@@ -65,7 +65,7 @@ def ingest(home: Home, line: LineConfig, *, source: str, until: str | None, thre
         return Batch("", len(waiting), 0)
     name = files.content_key([[item.key, item.version] for item in new])
     if not home.staging(line.name, name).exists():
-        work = [_Work(item, facts[item.key], days[item.key]) for item in new]
+        work = [_work(item, facts[item.key], days[item.key], listed) for item in new]
         rows = list(_measured(home, line, place, work, threads))
         _write_staging(home, line.name, name, rows)
     return Batch(name, len(waiting), len(new))
@@ -85,6 +85,11 @@ class _Work:
     item: Listed
     facts: Facts
     day: str
+    mask_missing: bool
+
+
+def _work(item: Listed, facts: Facts, day: str, listed: dict[str, Listed]) -> _Work:
+    return _Work(item, facts, day, bool(facts.mask_key) and facts.mask_key not in listed)
 
 
 def _days(line: LineConfig, facts: dict[str, Facts], listed: dict[str, Listed]) -> dict[str, str]:
@@ -136,6 +141,8 @@ def _row(home: Home, line: LineConfig, source: Source, work: _Work) -> dict[str,
     try:
         image = decode_rgb(content, line.checks.max_pixels)
         row |= measure(image)
+        if work.mask_missing:
+            raise ImageError("mask_missing", f"{facts.mask_key}: not in the source")
         if facts.mask_key:
             row |= _mask(home, line, source, facts, image.shape[:2])
     except ImageError as error:
@@ -146,10 +153,11 @@ def _row(home: Home, line: LineConfig, source: Source, work: _Work) -> dict[str,
 def _mask(
     home: Home, line: LineConfig, source: Source, facts: Facts, size: tuple[int, int]
 ) -> dict[str, Any]:
-    content = source.read(facts.mask_key)
-    mask = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise ImageError("mask_unreadable", f"{facts.mask_key}: not an image")
+    try:
+        mask = decode_grey(source.read(facts.mask_key), max_pixels=size[0] * size[1])
+    except ImageError as error:
+        reason = "mask_size" if error.reason == "too_large" else "mask_unreadable"
+        raise ImageError(reason, f"{facts.mask_key}: {error}") from error
     if mask.shape != size:
         msg = f"{facts.mask_key}: {mask.shape} pixels, its image has {size}"
         raise ImageError("mask_size", msg)

@@ -63,12 +63,19 @@ def _manifest(config: LayoutConfig, keys: set[str], read: Callable[[str], bytes]
     if config.manifest not in keys:
         msg = f"the source has no {config.manifest}, which `source.layout.manifest` names"
         raise SourceError(msg)
-    rows = csv.DictReader(io.StringIO(read(config.manifest).decode("utf-8-sig")))
-    needed = {"path", *config.columns.values()}
-    if missing := needed - set(rows.fieldnames or ()):
-        msg = f"{config.manifest}: no column {sorted(missing)}; it has {rows.fieldnames}"
-        raise SourceError(msg)
-    return {row["path"]: row for row in rows}
+    try:
+        rows = csv.DictReader(io.StringIO(read(config.manifest).decode("utf-8-sig")), strict=True)
+        needed = {"path", *config.columns.values()}
+        if missing := needed - set(rows.fieldnames or ()):
+            msg = f"{config.manifest}: no column {sorted(missing)}; it has {rows.fieldnames}"
+            raise SourceError(msg)
+        return {row["path"]: row for row in rows}
+    except UnicodeDecodeError as error:
+        msg = f"{config.manifest}: not UTF-8 text (byte {error.start}); save it as UTF-8"
+        raise SourceError(msg) from error
+    except csv.Error as error:
+        msg = f"{config.manifest}: not a CSV: {error}"
+        raise SourceError(msg) from error
 
 
 def _class_folders(

@@ -4,6 +4,6 @@ Imports numpy, OpenCV, simplejpeg and Pillow only.
 Start reading at `decode.py`.
 """
 
-from ml.imaging.decode import Pixels, decode_rgb, resize_rgb, to_batch
+from ml.imaging.decode import Pixels, decode_grey, decode_rgb, resize_rgb, to_batch
 
-__all__ = ["Pixels", "decode_rgb", "resize_rgb", "to_batch"]
+__all__ = ["Pixels", "decode_grey", "decode_rgb", "resize_rgb", "to_batch"]

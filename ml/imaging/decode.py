@@ -37,25 +37,14 @@ def decode_rgb(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
     Raises ImageError with reason `empty`, `not_an_image`, `too_large`, `truncated`, `corrupt`,
     `bit_depth` or `too_small`.
     """
-    kind = sniff(content)
-    height, width = header_size(content, kind)
-    if height * width > max_pixels:
-        msg = f"header says {width} x {height} pixels; at most {max_pixels} are accepted"
-        raise ImageError("too_large", msg)
-    if _is_cut_short(content, kind):
-        msg = f"the {kind} ends before its end marker"
-        raise ImageError("truncated", msg)
-    _require_intact(content, kind)
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise ImageError("truncated", f"the {kind} cannot be decoded: {error}") from error
-    if image is None:
-        raise ImageError("truncated", f"the {kind} cannot be decoded")
-    if min(image.shape[:2]) < _MIN_SIDE:
-        msg = f"{image.shape[1]} x {image.shape[0]} pixels; at least {_MIN_SIDE} a side"
-        raise ImageError("too_small", msg)
-    return _to_rgb(_to_8_bit(image))
+    return _to_rgb(_to_8_bit(_decode(content, max_pixels, cv2.IMREAD_UNCHANGED)))
+
+
+def decode_grey(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Decode to uint8 grey `[H, W]`, with the limits and errors of `decode_rgb`."""
+    # Like `decode_rgb`, which does not turn an image either.
+    mode = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+    return np.asarray(_decode(content, max_pixels, mode), np.uint8)
 
 
 def resize_rgb(image: Pixels, size: tuple[int, int]) -> Pixels:
@@ -70,6 +59,28 @@ def to_batch(images: list[Pixels], size: tuple[int, int]) -> npt.NDArray[np.floa
     """Resize and stack to float32 `[N, 3, H, W]`, 0-255: the input of every ONNX model."""
     batch = np.stack([resize_rgb(image, size) for image in images])
     return np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def _decode(content: bytes, max_pixels: int, mode: int) -> npt.NDArray[np.generic]:
+    kind = sniff(content)
+    height, width = header_size(content, kind)
+    if height * width > max_pixels:
+        msg = f"header says {width} x {height} pixels; at most {max_pixels} are accepted"
+        raise ImageError("too_large", msg)
+    if _is_cut_short(content, kind):
+        msg = f"the {kind} ends before its end marker"
+        raise ImageError("truncated", msg)
+    _require_intact(content, kind)
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
+    except cv2.error as error:
+        raise ImageError("truncated", f"the {kind} cannot be decoded: {error}") from error
+    if image is None:
+        raise ImageError("truncated", f"the {kind} cannot be decoded")
+    if min(image.shape[:2]) < _MIN_SIDE:
+        msg = f"{image.shape[1]} x {image.shape[0]} pixels; at least {_MIN_SIDE} a side"
+        raise ImageError("too_small", msg)
+    return np.asarray(image)
 
 
 def _is_cut_short(content: bytes, kind: str) -> bool:

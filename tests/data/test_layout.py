@@ -47,6 +47,20 @@ def test_a_manifest_without_the_column_names_it():
         _describe({"m.csv"}, lambda key: b"path\n", manifest="m.csv", columns={"group": "tile"})
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("path,tile\nok/1.png,Fl\xe4che\n".encode("latin-1"), r"m\.csv: not UTF-8 text"),
+        (b'path,tile\nok/1.png,"seven\n', r"m\.csv: not a CSV"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read_is_named(content, message):
+    with pytest.raises(SourceError, match=message):
+        _describe(
+            {"ok/1.png", "m.csv"}, lambda key: content, manifest="m.csv", columns={"group": "tile"}
+        )
+
+
 def test_a_missing_manifest_is_named():
     with pytest.raises(SourceError, match=r"the source has no m\.csv"):
         _describe({"ok/1.png"}, manifest="m.csv", columns={"group": "tile"})
