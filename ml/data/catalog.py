@@ -5,7 +5,7 @@ Every write is one commit and leaves the same rows when it is repeated.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +122,16 @@ def read_images(
     *,
     day: str | None = None,
     until: str | None = None,
-    status: str | None = "accepted",
+    status: Sequence[str] | None = ("accepted", "replaced"),
 ) -> pa.Table:
-    """Images sorted by object; of one day, or captured up to and with `until`."""
+    """Images sorted by object; of one day, or captured up to and with `until`.
+
+    By default every image that was accepted, also those whose object was replaced since: nights
+    and datasets that have them keep them.
+    """
     table = _read(home.table(line, "images"), IMAGES)
     if status is not None:
-        table = table.filter(pc.equal(table["status"], status))
+        table = table.filter(pc.is_in(table["status"], pa.array(status, _TEXT)))
     if day is not None:
         table = table.filter(pc.equal(table["day"], day))
     if until is not None:
@@ -135,9 +139,13 @@ def read_images(
     return table.sort_by([("object", "ascending"), ("version", "ascending")])
 
 
-def read_labels(home: Home, line: str) -> dict[str, dict[str, Any]]:
-    """The label of each image by its SHA-256; a person's review wins over the layout's label."""
-    rows = _read(home.table(line, "labels"), LABELS).to_pylist()
+def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str, dict[str, Any]]:
+    """The label of each image by its SHA-256; a person's review wins over the layout's label.
+
+    With `source` (`layout` or `review`) only the labels that come from there.
+    """
+    filters = None if source is None else [("source", "=", source)]
+    rows = _read(home.table(line, "labels"), LABELS, filters).to_pylist()
     ranked = sorted(rows, key=lambda row: row["source"] == "review")
     return {row["sha256"]: row for row in ranked}
 

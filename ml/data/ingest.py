@@ -67,17 +67,26 @@ def ingest(home: Home, line: LineConfig, *, source: str, until: str | None, thre
     if not home.staging(line.name, name).exists():
         work = [_work(item, facts[item.key], days[item.key], listed) for item in new]
         rows = list(_measured(home, line, place, work, threads))
-        _write_staging(home, line.name, name, rows)
+        _write_staging(home, line.name, name, rows, listed=len(new))
     return Batch(name, len(waiting), len(new))
 
 
 def read_staging(home: Home, line: str, batch: str) -> pa.Table:
-    """The staged rows of a batch; raises DataError when there is none of that name."""
+    """The staged rows of a batch, and how many objects were listed for it as metadata `listed`.
+
+    Raises DataError when there is no batch of that name.
+    """
     path = home.staging(line, batch)
     if not path.exists():
         msg = f"{path}: no such batch; run `loupe ingest --line {line}` first"
         raise DataError(msg)
-    return pq.read_table(path)
+    table = pq.read_table(path)
+    if b"listed" not in (table.schema.metadata or {}):
+        msg = (
+            f"{path}: staged by an earlier version; delete it and run `loupe ingest --line {line}`"
+        )
+        raise DataError(msg)
+    return table
 
 
 @dataclass(frozen=True)
@@ -178,7 +187,10 @@ def _store(home: Home, content: bytes) -> str:
     return digest
 
 
-def _write_staging(home: Home, line: str, name: str, rows: list[dict[str, Any]]) -> None:
+def _write_staging(
+    home: Home, line: str, name: str, rows: list[dict[str, Any]], listed: int
+) -> None:
+    schema = STAGED.with_metadata({"listed": str(listed)})
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=STAGED), sink)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
     files.write_bytes(home.staging(line, name), sink.getvalue().to_pybytes())

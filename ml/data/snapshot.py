@@ -63,7 +63,8 @@ def snapshot(home: Home, line: LineConfig, until: str | None) -> Snapshot:
 
 def _labelled(home: Home, line: str, until: str | None) -> list[dict[str, Any]]:
     labels = catalog.read_labels(home, line)
-    images = catalog.read_images(home, line, until=until).to_pylist()
+    # The latest version of each object only.
+    images = catalog.read_images(home, line, until=until, status=["accepted"]).to_pylist()
     return [
         image
         | {key: labels[image["sha256"]][key] for key in ("label", "defect_type", "mask")}
