@@ -1,7 +1,6 @@
 """What becomes of each image of a batch, given what the catalog has already. Reads no file."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,90 +8,119 @@ Row = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
+# What is read of every row of the catalog.
+COLUMNS = ("object", "version", "sha256", "status", "reason")
+
 _REPLACED = "a newer version of this object was accepted"
+_SAME_BYTES = "same bytes as an accepted image"
 
 
 @dataclass(frozen=True)
 class Past:
     """What the catalog has already.
 
-    `accepted` are rows of other batches, `kinds` their defect type or `ok` by SHA-256 (empty
-    without a label). `statuses` are those of this batch, by object and version: it may be a
+    `rows` are the accepted and duplicate ones of other batches, `labels` those of the layout by
+    SHA-256. `decided` has status and reason of this batch by object and version, when this is a
     second try.
     """
 
-    accepted: list[Row]
-    kinds: dict[str, str]
-    statuses: dict[tuple[str, str], str]
+    rows: list[Row]
+    labels: dict[str, Row]
+    decided: dict[tuple[str, str], tuple[str, str]]
 
     @classmethod
-    def read(cls, images: list[Row], labels: dict[str, Row], mine: set[tuple[str, str]]) -> "Past":
-        """From all rows of the catalog, labels by SHA-256, and the keys of this batch."""
-        accepted = [r for r in images if r["status"] == "accepted" and row_key(r) not in mine]
-        kinds = {row["sha256"]: _kind(labels.get(row["sha256"], {})) for row in accepted}
-        statuses = {row_key(row): row["status"] for row in images if row_key(row) in mine}
-        return cls(accepted, kinds, statuses)
+    def read(cls, images: list[Row], labels: dict[str, Row], staged: list[Row]) -> "Past":
+        """From all rows (`COLUMNS`) and labels of the catalog."""
+        mine = {row_key(row) for row in staged}
+        rows = [r for r in images if r["status"] in ("accepted", "duplicate")]
+        decided = {row_key(r): (r["status"], r["reason"]) for r in images if row_key(r) in mine}
+        return cls([row for row in rows if row_key(row) not in mine], labels, decided)
 
 
-def row_key(row: Row) -> tuple[str, str]:
-    """Object and version, which name a row of the catalog."""
-    return row["object"], row["version"]
+@dataclass(frozen=True)
+class Decision:
+    """Rows of the batch with `status`, `reason` and `batch`; changed rows of others; new labels."""
+
+    rows: list[Row]
+    changed: list[Row]
+    labels: list[Row]
 
 
-def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) -> list[Row]:
-    """The staged rows with `status`, `reason` and `batch`.
+def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) -> Decision:
+    """Accept, quarantine or mark as duplicate.
 
     `failed` is row number → reason. The same bytes under another label are quarantined: one of
-    the two labels is wrong, and a person must say which.
+    the two labels is wrong, and a person must say which. A new version of an object replaces the
+    older one; what was a duplicate of that takes its place.
     """
-    kinds = dict(past.kinds)
-    names = {row["sha256"]: row["object"] for row in past.accepted}
-    rows = []
+    changed = _changed(staged, failed, past)
+    now = {row_key(row): row for row in [*past.rows, *changed]}.values()
+    accepted = {row["sha256"]: row for row in now if row["status"] == "accepted"}
+    kinds = {sha256: _kind(past.labels.get(sha256, {})) for sha256 in accepted}
+    labelled = {sha256 for sha256, kind in kinds.items() if kind}
+    rows, labels = [], {}
     for number, row in enumerate(staged):
-        kind, known = _kind(row), kinds.get(row["sha256"])
+        sha256, kind = row["sha256"], _kind(row)
         status, reason = "accepted", ""
         if number in failed:
             status, reason = "quarantined", failed[number]
-        elif past.statuses.get(row_key(row)) == "replaced":
-            status, reason = "replaced", _REPLACED
-        elif kind and known and kind != known:
+        elif _is_replaced(past.decided.get(row_key(row))):
+            status, reason = past.decided[row_key(row)]
+        elif sha256 not in accepted:
+            accepted[sha256], kinds[sha256] = row, kind
+        elif kind and kinds[sha256] and kind != kinds[sha256]:
             status, reason = "quarantined", "label_conflict"
-            other = names[row["sha256"]]
-            log.warning(
-                "%s is %s, but %s, the same bytes, is %s", row["object"], kind, other, known
-            )
-        elif known is not None:
-            status, reason = "duplicate", "same bytes as an accepted image"
-        if status in ("accepted", "duplicate"):
-            kinds[row["sha256"]] = known or kind
-            names.setdefault(row["sha256"], row["object"])
+            _log_conflict(row, kind, accepted[sha256], kinds[sha256])
+        else:
+            status, reason = "duplicate", _SAME_BYTES
+            kinds[sha256] = kinds[sha256] or kind
+        # A duplicate may be the first to have a label.
+        if status in ("accepted", "duplicate") and kind and sha256 not in labelled:
+            labelled.add(sha256)
+            labels[sha256] = _label(row)
         rows.append(row | {"status": status, "reason": reason, "batch": batch})
-    return rows
+    return Decision(rows, changed, list(labels.values()))
 
 
-def labels_of(rows: list[Row], past: Past) -> list[Row]:
-    """One label per content that has none yet; a duplicate may be the first to have one."""
-    labels: dict[str, Row] = {}
-    for row in rows:
-        is_in = row["status"] in ("accepted", "duplicate")
-        if is_in and row["label"] and not past.kinds.get(row["sha256"]):
-            label = {key: row[key] for key in ("sha256", "label", "defect_type", "mask")}
-            labels.setdefault(row["sha256"], label | {"source": "layout", "by": "", "at": ""})
-    return list(labels.values())
-
-
-def replaced(rows: list[Row], past: Past) -> Iterator[Row]:
-    """Accepted rows of other batches whose object has other content now, so marked."""
+def _changed(staged: list[Row], failed: dict[int, str], past: Past) -> list[Row]:
+    """Rows of other batches that a good new version replaces, and duplicates that follow them."""
     content = {
         row["object"]: row["sha256"]
-        for row in rows
+        for number, row in enumerate(staged)
         # A second try finds its rows in the catalog: it has replaced what it replaces.
-        if row["status"] in ("accepted", "duplicate") and row_key(row) not in past.statuses
+        if number not in failed and row_key(row) not in past.decided
     }
-    for row in past.accepted:
-        if content.get(row["object"], row["sha256"]) != row["sha256"]:
-            yield row | {"status": "replaced", "reason": _REPLACED}
+    gone = [r for r in past.rows if content.get(r["object"], r["sha256"]) != r["sha256"]]
+    status_of = {"accepted": "replaced", "duplicate": "duplicate"}
+    left = {row_key(row) for row in gone}
+    marked = [row | {"status": status_of[row["status"]], "reason": _REPLACED} for row in gone]
+    free = {row["sha256"] for row in gone if row["status"] == "accepted"}
+    followers: dict[str, Row] = {}
+    for row in past.rows:
+        is_copy = row["status"] == "duplicate" and row["reason"] != _REPLACED
+        if is_copy and row["sha256"] in free and row_key(row) not in left:
+            followers.setdefault(row["sha256"], row | {"status": "accepted", "reason": ""})
+    return [*marked, *followers.values()]
+
+
+def _is_replaced(decided: tuple[str, str] | None) -> bool:
+    return decided is not None and decided[1] == _REPLACED
+
+
+def _log_conflict(row: Row, kind: str, other: Row, known: str) -> None:
+    names = row["object"], kind, other["object"], known
+    log.warning("%s is %s, but %s, the same bytes, is %s", *names)
+
+
+def _label(row: Row) -> Row:
+    label = {key: row[key] for key in ("sha256", "label", "defect_type", "mask")}
+    return label | {"source": "layout", "by": "", "at": ""}
 
 
 def _kind(label: Row) -> str:
     return label.get("defect_type") or label.get("label") or ""
+
+
+def row_key(row: Row) -> tuple[str, str]:
+    """Object and version name a row of the catalog."""
+    return row["object"], row["version"]

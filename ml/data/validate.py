@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from ml import files
 from ml.data import catalog
-from ml.data.decide import Past, decide, labels_of, replaced, row_key
+from ml.data.decide import COLUMNS, Decision, Past, decide, row_key
 from ml.data.ingest import read_staging
 from ml.data.validation_report import render_report
 from ml.errors import CountError, DataError
@@ -84,12 +84,15 @@ def validate(home: Home, line: LineConfig, batch: str) -> Outcome:
     table = read_staging(home, line.name, batch)
     staged = table.to_pylist()
     failed, results = _run_suite(line, staged)
-    past = _past(home, line.name, staged)
-    rows = decide(staged, failed, past, batch)
-    outcome = _count(rows, batch, home.reports(line.name) / "validate" / f"{batch}.html")
+    images = catalog.read_images(home, line.name, status=None)
+    labels = catalog.read_labels(home, line.name, source="layout")
+    past = Past.read(images.select(COLUMNS).to_pylist(), labels, staged)
+    decision = decide(staged, failed, past, batch)
+    outcome = _count(decision.rows, batch, home.reports(line.name) / "validate" / f"{batch}.html")
     assert outcome.report is not None
-    files.write_bytes(outcome.report, render_report(line, outcome, results, rows).encode())
-    _commit(home, line.name, labels_of(rows, past), [*rows, *replaced(rows, past)])
+    page = render_report(line, outcome, results, decision.rows)
+    files.write_bytes(outcome.report, page.encode())
+    _commit(home, line.name, decision, images)
     _require_all(home, line.name, outcome, listed=int(table.schema.metadata[b"listed"]))
     return outcome
 
@@ -157,17 +160,14 @@ def _count(rows: list[dict[str, Any]], batch: str, report: Path) -> Outcome:
     )
 
 
-def _past(home: Home, line: str, staged: list[dict[str, Any]]) -> Past:
-    mine = {row_key(row) for row in staged}
-    images = catalog.read_images(home, line, status=None).to_pylist()
-    return Past.read(images, catalog.read_labels(home, line, source="layout"), mine)
-
-
-def _commit(
-    home: Home, line: str, labels: list[dict[str, Any]], images: list[dict[str, Any]]
-) -> None:
-    catalog.upsert_labels(home, line, pa.Table.from_pylist(labels, schema=catalog.LABELS))
-    catalog.upsert_images(home, line, pa.Table.from_pylist(images, schema=catalog.IMAGES))
+def _commit(home: Home, line: str, decision: Decision, images: pa.Table) -> None:
+    labels = pa.Table.from_pylist(decision.labels, schema=catalog.LABELS)
+    catalog.upsert_labels(home, line, labels)
+    changed = {row_key(row): row for row in decision.changed}
+    named = pa.array([row["object"] for row in decision.changed], pa.string())
+    others = images.filter(pc.is_in(images["object"], named)).to_pylist()
+    rows = decision.rows + [r | changed[row_key(r)] for r in others if row_key(r) in changed]
+    catalog.upsert_images(home, line, pa.Table.from_pylist(rows, schema=catalog.IMAGES))
 
 
 def _require_all(home: Home, line: str, outcome: Outcome, listed: int) -> None:

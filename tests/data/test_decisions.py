@@ -6,11 +6,13 @@ import logging
 import pyarrow.parquet as pq
 import pytest
 from conftest import Plant
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ml.data import catalog
 from ml.data import validate as validation
 from ml.data.dataset import load_dataset
-from ml.data.decide import Past, decide, labels_of, replaced
+from ml.data.decide import Past, decide
 from ml.data.snapshot import snapshot
 from ml.data.validate import Expectation, validate
 from ml.errors import CountError, DataError
@@ -79,37 +81,95 @@ def _row(name: str, sha256: str, kind: str = "ok", version: str = "1"):
     return row | {"defect_type": defect_type, "mask": ""}
 
 
-NOTHING = Past([], {}, {})
+def _past(*rows, labels=()):
+    """A catalog with these accepted rows, or whatever status they have."""
+    whole = [{"status": "accepted", "reason": ""} | row for row in rows]
+    return Past(whole, {row["sha256"]: row for row in labels or rows}, {})
 
 
 def _statuses(rows):
-    return [row["status"] for row in rows]
+    return [(row["object"], row["version"], row["status"]) for row in rows]
 
 
 def test_within_a_batch_the_later_of_two_contradictory_labels_is_quarantined() -> None:
-    rows = decide([_row("a", "s"), _row("b", "s", "pit"), _row("c", "s")], {}, NOTHING, "x")
-    assert _statuses(rows) == ["accepted", "quarantined", "duplicate"]
-    assert [label["label"] for label in labels_of(rows, NOTHING)] == ["ok"]
+    staged = [_row("a", "s"), _row("b", "s", "pit"), _row("c", "s")]
+    found = decide(staged, {}, _past(), "x")
+    assert [row["status"] for row in found.rows] == ["accepted", "quarantined", "duplicate"]
+    assert [label["label"] for label in found.labels] == ["ok"]
 
 
 def test_a_duplicate_gives_its_label_to_an_image_that_had_none() -> None:
-    rows = decide([_row("a", "s", ""), _row("b", "s", "pit")], {}, NOTHING, "x")
-    assert _statuses(rows) == ["accepted", "duplicate"]
-    assert [label["defect_type"] for label in labels_of(rows, NOTHING)] == ["pit"]
+    found = decide([_row("a", "s", ""), _row("b", "s", "pit")], {}, _past(), "x")
+    assert [row["status"] for row in found.rows] == ["accepted", "duplicate"]
+    assert [label["defect_type"] for label in found.labels] == ["pit"]
 
 
 def test_a_quarantined_copy_contradicts_nothing() -> None:
-    rows = decide([_row("a", "s", "pit"), _row("b", "s")], {0: "contrast"}, NOTHING, "x")
-    assert _statuses(rows) == ["quarantined", "accepted"]
+    found = decide([_row("a", "s", "pit"), _row("b", "s")], {0: "contrast"}, _past(), "x")
+    assert [row["status"] for row in found.rows] == ["quarantined", "accepted"]
 
 
 @pytest.mark.parametrize(
     ("sha256", "failed", "expected"),
-    [("new", {}, ["replaced"]), ("old", {}, []), ("new", {0: "contrast"}, [])],
+    [
+        ("new", {}, [("a", "1", "replaced")]),
+        ("old", {}, []),
+        ("new", {0: "contrast"}, []),
+    ],
     ids=["other bytes", "touched only", "bad new version"],
 )
 def test_an_older_version_is_replaced_by_other_good_bytes_only(sha256, failed, expected) -> None:
-    old = _row("a", "old") | {"status": "accepted", "reason": ""}
-    past = Past([old], {"old": "ok"}, {})
-    rows = decide([_row("a", sha256, version="2")], failed, past, "x")
-    assert _statuses(replaced(rows, past)) == expected
+    past = _past(_row("a", "old"))
+    found = decide([_row("a", sha256, version="2")], failed, past, "x")
+    assert _statuses(found.changed) == expected
+
+
+def test_files_renamed_by_one_keep_all_their_contents() -> None:
+    past = _past(_row("a", "A"), _row("b", "B", "pit"), _row("c", "C"))
+    staged = [_row("b", "A", version="2"), _row("c", "B", "pit", version="2"), _row("d", "C")]
+    found = decide(staged, {}, past, "x")
+    assert [row["status"] for row in found.rows] == ["duplicate", "accepted", "accepted"]
+    assert _statuses(found.changed) == [("b", "1", "replaced"), ("c", "1", "replaced")]
+
+
+def test_the_copy_of_a_replaced_file_takes_its_place() -> None:
+    copy = _row("z", "old") | {"status": "duplicate", "reason": "same bytes"}
+    past = _past(_row("a", "old"), copy)
+    found = decide([_row("a", "new", version="2")], {}, past, "x")
+    assert _statuses(found.changed) == [("a", "1", "replaced"), ("z", "1", "accepted")]
+
+
+def test_a_copy_that_is_itself_replaced_does_not_come_back() -> None:
+    copy = _row("z", "old") | {"status": "duplicate", "reason": "same bytes"}
+    first = decide([_row("z", "other", version="2")], {}, _past(_row("a", "old"), copy), "x")
+    assert _statuses(first.changed) == [("z", "1", "duplicate")]
+    past = _past(_row("a", "old"), *first.changed)
+    second = decide([_row("a", "new", version="2")], {}, past, "y")
+    assert _statuses(second.changed) == [("a", "1", "replaced")]
+
+
+names = st.sampled_from("abc")
+contents = st.sampled_from(["A", "B", "C"])
+
+
+@given(st.lists(st.dictionaries(names, contents, min_size=1), max_size=6))
+def test_every_present_content_is_accepted_once_whatever_is_replaced(batches) -> None:
+    """Each batch says which objects have which content from now on."""
+    table: dict[tuple[str, str], dict[str, str]] = {}
+    present: dict[str, str] = {}
+    for number, batch in enumerate(batches):
+        staged = [
+            _row(name, content, version=str(number))
+            for name, content in sorted(batch.items())
+            if present.get(name) != content
+        ]
+        present |= batch
+        for _ in range(2):  # The second time as a retry.
+            past = Past.read(list(table.values()), {}, staged)
+            found = decide(staged, {}, past, str(number))
+            before = dict(table)
+            table |= {(row["object"], row["version"]): row for row in found.changed}
+            table |= {(row["object"], row["version"]): row for row in found.rows}
+        assert table == before
+        accepted = [row["sha256"] for row in table.values() if row["status"] == "accepted"]
+        assert sorted(accepted) == sorted(set(present.values()))
