@@ -34,6 +34,11 @@ def test_a_pattern_gives_part_camera_and_time():
     assert found.captured_at == datetime(2026, 1, 5, 8, 15, tzinfo=UTC)
 
 
+def test_a_pattern_that_matches_nothing_is_named():
+    with pytest.raises(SourceError, match=r"matches none of 2 images, such as ok/1\.png"):
+        _describe({"ok/1.png", "ok/2.png"}, pattern=r"part(?P<part>\d+)")
+
+
 def test_a_manifest_column_wins_over_the_pattern():
     manifest = b"path,tile\nok/1.png,seven\n"
     facts = _describe(
