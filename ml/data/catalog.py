@@ -6,7 +6,7 @@ Every write is one commit and leaves the same rows when it is repeated.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,9 @@ PREDICTIONS = pa.schema(
     }
 )
 
+# Images that nights inspect: accepted ones, also those whose object was replaced since.
+USABLE = ("accepted", "replaced")
+
 _COMMIT_TRIES = 8
 
 
@@ -129,19 +132,20 @@ def read_images(
     *,
     day: str | None = None,
     until: str | None = None,
-    status: str | None = "accepted",
+    status: Sequence[str] | None = USABLE,
     version: int | None = None,
 ) -> pa.Table:
     """Images sorted by object; of one day, or captured up to and with `until`.
 
-    As they are now, or as version `version` of the table has them (-1: before its first commit);
-    raises DataError when that version is gone.
+    By default every image that was accepted, also those whose object was replaced since: nights
+    and datasets that have them keep them. As they are now, or as version `version` of the table
+    has them (-1: before its first commit); raises DataError when that version is gone.
     """
     from deltalake.exceptions import DeltaError
 
     keep = pc.scalar(True)
     if status is not None:
-        keep &= _text("status") == status
+        keep &= _text("status").isin(list(status))
     if day is not None:
         keep &= _text("day") == day
     if until is not None:
@@ -158,17 +162,21 @@ def read_images(
 
 
 def count_images(home: Home, line: str) -> Counter[str]:
-    """How many accepted images each day has."""
+    """How many images each day has of those that `read_images` gives."""
     table = _open(home.table(line, "images"))
     if table is None:
         return Counter()
-    accepted = _text("status") == "accepted"
-    return Counter(table.to_pyarrow_table(columns=["day"], filters=accepted)["day"].to_pylist())
+    usable = _text("status").isin(list(USABLE))
+    return Counter(table.to_pyarrow_table(columns=["day"], filters=usable)["day"].to_pylist())
 
 
-def read_labels(home: Home, line: str) -> dict[str, dict[str, Any]]:
-    """The label of each image by its SHA-256; a person's review wins over the layout's label."""
-    rows = _read(home.table(line, "labels"), LABELS).to_pylist()
+def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str, dict[str, Any]]:
+    """The label of each image by its SHA-256; a person's review wins over the layout's label.
+
+    With `source` (`layout` or `review`) only the labels that come from there.
+    """
+    filters = None if source is None else [("source", "=", source)]
+    rows = _read(home.table(line, "labels"), LABELS, filters).to_pylist()
     ranked = sorted(rows, key=lambda row: row["source"] == "review")
     return {row["sha256"]: row for row in ranked}
 

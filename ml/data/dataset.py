@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,8 +11,11 @@ import pyarrow.parquet as pq
 
 from ml import files
 from ml.errors import DataError
-from ml.imaging import Pixels, decode_rgb
+from ml.imaging import Pixels, decode_grey, decode_rgb
 from ml.settings import Home
+
+# A resized mask pixel is defect when this share of what it covers is: small defects stay.
+_MASK_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -65,5 +69,13 @@ def read_rgb(home: Home, sha256: str) -> Pixels:
 
 def read_mask(home: Home, sha256: str) -> npt.NDArray[np.bool_]:
     """A mask `[H, W]`: True where there is a defect."""
-    content = np.frombuffer(home.object(sha256).read_bytes(), np.uint8)
-    return np.asarray(cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)) > 127
+    return decode_grey(home.object(sha256).read_bytes()) > 127
+
+
+def resize_mask(mask: npt.NDArray[np.bool_], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """A mask `[H, W]` at `size` (height, width): the truth that training and evaluation share.
+
+    A defect too thin for its share keeps the pixels that it covers most, so none vanishes.
+    """
+    share: Any = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray((share > 0) & (share >= min(_MASK_SHARE, share.max())))

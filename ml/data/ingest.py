@@ -21,7 +21,7 @@ from ml.data.measure import measure
 from ml.data.source import Listed, Source, open_source
 from ml.data.spread import deal_days
 from ml.errors import DataError, ImageError, SourceError
-from ml.imaging import decode_rgb
+from ml.imaging import decode_grey, decode_rgb
 from ml.progress import Progress
 from ml.settings import Home, LineConfig
 
@@ -65,19 +65,28 @@ def ingest(home: Home, line: LineConfig, *, source: str, until: str | None, thre
         return Batch("", len(waiting), 0)
     name = files.content_key([[item.key, item.version] for item in new])
     if not home.staging(line.name, name).exists():
-        work = [_Work(item, facts[item.key], days[item.key]) for item in new]
+        work = [_work(item, facts[item.key], days[item.key], listed) for item in new]
         rows = list(_measured(home, line, place, work, threads))
-        _write_staging(home, line.name, name, rows)
+        _write_staging(home, line.name, name, rows, listed=len(new))
     return Batch(name, len(waiting), len(new))
 
 
 def read_staging(home: Home, line: str, batch: str) -> pa.Table:
-    """The staged rows of a batch; raises DataError when there is none of that name."""
+    """The staged rows of a batch, and how many objects were listed for it as metadata `listed`.
+
+    Raises DataError when there is no batch of that name.
+    """
     path = home.staging(line, batch)
     if not path.exists():
         msg = f"{path}: no such batch; run `loupe ingest --line {line}` first"
         raise DataError(msg)
-    return pq.read_table(path)
+    table = pq.read_table(path)
+    if b"listed" not in (table.schema.metadata or {}):
+        msg = (
+            f"{path}: staged by an earlier version; delete it and run `loupe ingest --line {line}`"
+        )
+        raise DataError(msg)
+    return table
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,11 @@ class _Work:
     item: Listed
     facts: Facts
     day: str
+    mask_missing: bool
+
+
+def _work(item: Listed, facts: Facts, day: str, listed: dict[str, Listed]) -> _Work:
+    return _Work(item, facts, day, bool(facts.mask_key) and facts.mask_key not in listed)
 
 
 def _days(line: LineConfig, facts: dict[str, Facts], listed: dict[str, Listed]) -> dict[str, str]:
@@ -136,6 +150,8 @@ def _row(home: Home, line: LineConfig, source: Source, work: _Work) -> dict[str,
     try:
         image = decode_rgb(content, line.checks.max_pixels)
         row |= measure(image)
+        if work.mask_missing:
+            raise ImageError("mask_missing", f"{facts.mask_key}: not in the source")
         if facts.mask_key:
             row |= _mask(home, line, source, facts, image.shape[:2])
     except ImageError as error:
@@ -146,10 +162,11 @@ def _row(home: Home, line: LineConfig, source: Source, work: _Work) -> dict[str,
 def _mask(
     home: Home, line: LineConfig, source: Source, facts: Facts, size: tuple[int, int]
 ) -> dict[str, Any]:
-    content = source.read(facts.mask_key)
-    mask = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise ImageError("mask_unreadable", f"{facts.mask_key}: not an image")
+    try:
+        mask = decode_grey(source.read(facts.mask_key), max_pixels=size[0] * size[1])
+    except ImageError as error:
+        reason = "mask_size" if error.reason == "too_large" else "mask_unreadable"
+        raise ImageError(reason, f"{facts.mask_key}: {error}") from error
     if mask.shape != size:
         msg = f"{facts.mask_key}: {mask.shape} pixels, its image has {size}"
         raise ImageError("mask_size", msg)
@@ -170,7 +187,10 @@ def _store(home: Home, content: bytes) -> str:
     return digest
 
 
-def _write_staging(home: Home, line: str, name: str, rows: list[dict[str, Any]]) -> None:
+def _write_staging(
+    home: Home, line: str, name: str, rows: list[dict[str, Any]], listed: int
+) -> None:
+    schema = STAGED.with_metadata({"listed": str(listed)})
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=STAGED), sink)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
     files.write_bytes(home.staging(line, name), sink.getvalue().to_pybytes())

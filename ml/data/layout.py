@@ -34,7 +34,8 @@ def describe(
 ) -> dict[str, Facts]:
     """The facts of every image among `keys`; other objects are left out.
 
-    Raises SourceError naming the manifest and row when a needed manifest is missing or wrong.
+    Raises SourceError naming the manifest when a needed one is missing or wrong, the key of a
+    wrong capture time, and a pattern that matches no image at all.
     """
     keys = set(keys)
     manifest = _manifest(config, keys, read)
@@ -51,7 +52,18 @@ def describe(
         base = reader(config, key, keys, manifest)
         if base is not None:
             facts[key] = _complete(config, base, manifest.get(key, {}))
+    _require_match(config, list(facts))
     return facts
+
+
+def _require_match(config: LayoutConfig, keys: list[str]) -> None:
+    # Else every group would fall back to a file name, and a part be split from itself.
+    if keys and config.pattern and not any(re.search(config.pattern, key) for key in keys):
+        msg = (
+            f"`source.layout.pattern` {config.pattern!r} matches none of {len(keys)} images, "
+            f"such as {keys[0]}"
+        )
+        raise SourceError(msg)
 
 
 _Manifest = dict[str, dict[str, str]]
@@ -63,12 +75,19 @@ def _manifest(config: LayoutConfig, keys: set[str], read: Callable[[str], bytes]
     if config.manifest not in keys:
         msg = f"the source has no {config.manifest}, which `source.layout.manifest` names"
         raise SourceError(msg)
-    rows = csv.DictReader(io.StringIO(read(config.manifest).decode("utf-8-sig")))
-    needed = {"path", *config.columns.values()}
-    if missing := needed - set(rows.fieldnames or ()):
-        msg = f"{config.manifest}: no column {sorted(missing)}; it has {rows.fieldnames}"
-        raise SourceError(msg)
-    return {row["path"]: row for row in rows}
+    try:
+        rows = csv.DictReader(io.StringIO(read(config.manifest).decode("utf-8-sig")), strict=True)
+        needed = {"path", *config.columns.values()}
+        if missing := needed - set(rows.fieldnames or ()):
+            msg = f"{config.manifest}: no column {sorted(missing)}; it has {rows.fieldnames}"
+            raise SourceError(msg)
+        return {row["path"]: row for row in rows}
+    except UnicodeDecodeError as error:
+        msg = f"{config.manifest}: not UTF-8 text (byte {error.start}); save it as UTF-8"
+        raise SourceError(msg) from error
+    except csv.Error as error:
+        msg = f"{config.manifest}: not a CSV: {error}"
+        raise SourceError(msg) from error
 
 
 def _class_folders(

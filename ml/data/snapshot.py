@@ -73,7 +73,8 @@ def snapshot(home: Home, line: LineConfig, until: str | None) -> Snapshot:
 
 def _labelled(home: Home, line: str, until: str | None) -> list[dict[str, Any]]:
     labels = catalog.read_labels(home, line)
-    images = catalog.read_images(home, line, until=until).to_pylist()
+    # The latest version of each object only.
+    images = catalog.read_images(home, line, until=until, status=["accepted"]).to_pylist()
     return [
         image
         | {key: labels[image["sha256"]][key] for key in ("label", "defect_type", "mask")}
@@ -106,6 +107,8 @@ def _write(
     home: Home, line: LineConfig, name: str, rows: list[dict[str, Any]], facts: dict[str, Any]
 ) -> None:
     path = home.dataset(line.name, name)
+    if path.exists():
+        return  # Immutable, its description too: later tables have other versions.
     table = pa.Table.from_pylist([{key: row[key] for key in _COLUMNS} for row in rows])
     table = table.set_column(
         _COLUMNS.index("captured_at"),

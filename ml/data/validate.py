@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ml import files
 from ml.data import catalog
+from ml.data.decide import COLUMNS, Decision, Past, decide, row_key
 from ml.data.ingest import read_staging
 from ml.data.validation_report import render_report
-from ml.errors import CountError
+from ml.errors import CountError, DataError
 from ml.settings import Home, LineConfig
 from ml.settings.line import ChecksConfig
 
@@ -74,21 +76,24 @@ def suite(checks: ChecksConfig) -> list[Expectation]:
 def validate(home: Home, line: LineConfig, batch: str) -> Outcome:
     """Decide over every image of a staged batch and commit it. An empty batch name does nothing.
 
-    Raises CountError when accepted, quarantined and duplicate do not add up to what was listed.
+    Raises DataError when a check could not be made, CountError when the catalog does not hold
+    every object that the ingest listed as accepted, quarantined or duplicate.
     """
     if not batch:
         return Outcome("", 0, 0, 0, {}, [], None)
-    staged = read_staging(home, line.name, batch).to_pylist()
+    table = read_staging(home, line.name, batch)
+    staged = table.to_pylist()
     failed, results = _run_suite(line, staged)
-    rows = _decided(staged, failed, _known_content(home, line.name, staged), batch)
-    outcome = _count(rows, batch, home.reports(line.name) / "validate" / f"{batch}.html")
-    if outcome.listed != len(staged):
-        msg = f"batch {batch}: {len(staged)} listed, but {outcome.listed} decided; nothing stored"
-        raise CountError(msg)
+    images = catalog.read_images(home, line.name, status=None)
+    labels = catalog.read_labels(home, line.name, source="layout")
+    past = Past.read(images.select(COLUMNS).to_pylist(), labels, staged)
+    decision = decide(staged, failed, past, batch)
+    outcome = _count(decision.rows, batch, home.reports(line.name) / "validate" / f"{batch}.html")
     assert outcome.report is not None
-    files.write_bytes(outcome.report, render_report(line, outcome, results, rows).encode())
-    _commit(home, line.name, staged, rows)
-    _move_watermark(home, line.name)
+    page = render_report(line, outcome, results, decision.rows)
+    files.write_bytes(outcome.report, page.encode())
+    _commit(home, line.name, decision, images)
+    _require_all(home, line.name, outcome, listed=int(table.schema.metadata[b"listed"]))
     return outcome
 
 
@@ -121,45 +126,32 @@ def _run_suite(
             result_format={"result_format": "COMPLETE", "include_unexpected_rows": False},
         )
         bad = result.result.get("unexpected_index_list") or []
+        # A check that crashed has no bad rows either: it must not accept everything.
+        if result.success == bool(bad) or result.exception_info.get("raised_exception", True):
+            why = _exception_message(result.exception_info)
+            msg = f"line {line.name}: {expectation} could not be made: {why}; nothing was accepted"
+            raise DataError(msg)
         results.append({"expectation": expectation, "failed": len(bad)})
         for row in bad:
             failed.setdefault(int(row), staged[int(row)]["problem"] or expectation.reason)
     return failed, results
 
 
+def _exception_message(info: dict[str, Any]) -> str:
+    # Of one exception, or of several by the name of the metric.
+    told = info if "raised_exception" in info else next(iter(info.values()), {})
+    return str(told.get("exception_message"))
+
+
 def _class_name(kind: str) -> str:
     return "".join(word.capitalize() for word in kind.split("_"))
-
-
-def _known_content(home: Home, line: str, staged: list[dict[str, Any]]) -> set[str]:
-    """SHA-256 of what was accepted before, leaving out this batch (it may be a second try)."""
-    mine = {(row["object"], row["version"]) for row in staged}
-    accepted = catalog.read_images(home, line).select(["object", "version", "sha256"]).to_pylist()
-    return {row["sha256"] for row in accepted if (row["object"], row["version"]) not in mine}
-
-
-def _decided(
-    staged: list[dict[str, Any]], failed: dict[int, str], known: set[str], batch: str
-) -> list[dict[str, Any]]:
-    seen = set(known)
-    rows = []
-    for number, row in enumerate(staged):
-        status, reason = "accepted", ""
-        if number in failed:
-            status, reason = "quarantined", failed[number]
-        elif row["sha256"] in seen:
-            status, reason = "duplicate", "same bytes as an accepted image"
-        else:
-            seen.add(row["sha256"])
-        rows.append(row | {"status": status, "reason": reason, "batch": batch})
-    return rows
 
 
 def _count(rows: list[dict[str, Any]], batch: str, report: Path) -> Outcome:
     counts = Counter(row["status"] for row in rows)
     return Outcome(
         batch,
-        counts["accepted"],
+        counts["accepted"] + counts["replaced"],
         counts["quarantined"],
         counts["duplicate"],
         dict(sorted(Counter(r["reason"] for r in rows if r["status"] == "quarantined").items())),
@@ -168,22 +160,25 @@ def _count(rows: list[dict[str, Any]], batch: str, report: Path) -> Outcome:
     )
 
 
-def _commit(
-    home: Home, line: str, staged: list[dict[str, Any]], rows: list[dict[str, Any]]
-) -> None:
-    labels = [
-        {key: row[key] for key in ("sha256", "label", "defect_type", "mask")}
-        | {"source": "layout", "by": "", "at": ""}
-        for row in rows
-        if row["status"] == "accepted" and row["label"]
-    ]
-    catalog.upsert_labels(home, line, pa.Table.from_pylist(labels, schema=catalog.LABELS))
-    images = [{name: row[name] for name in catalog.IMAGES.names} for row in rows]
-    catalog.upsert_images(home, line, pa.Table.from_pylist(images, schema=catalog.IMAGES))
+def _commit(home: Home, line: str, decision: Decision, images: pa.Table) -> None:
+    labels = pa.Table.from_pylist(decision.labels, schema=catalog.LABELS)
+    catalog.upsert_labels(home, line, labels)
+    changed = {row_key(row): row for row in decision.changed}
+    named = pa.array([row["object"] for row in decision.changed], pa.string())
+    others = images.filter(pc.is_in(images["object"], named)).to_pylist()
+    rows = decision.rows + [r | changed[row_key(r)] for r in others if row_key(r) in changed]
+    catalog.upsert_images(home, line, pa.Table.from_pylist(rows, schema=catalog.IMAGES))
 
 
-def _move_watermark(home: Home, line: str) -> None:
-    table = catalog.read_images(home, line, status=None)
-    days = table["day"].to_pylist()
-    mark = {"objects": table.num_rows, "newest_day": max(days, default="")}
-    files.write_json(home.watermark(line), mark)
+def _require_all(home: Home, line: str, outcome: Outcome, listed: int) -> None:
+    """Compare what the ingest listed with what the catalog has now."""
+    images = catalog.read_images(home, line, status=None)
+    stored = Counter(images.filter(pc.equal(images["batch"], outcome.batch))["status"].to_pylist())
+    decided = (outcome.accepted, outcome.quarantined, outcome.duplicate)
+    found = (stored["accepted"] + stored["replaced"], stored["quarantined"], stored["duplicate"])
+    if found != decided or sum(found) != listed:
+        msg = (
+            f"batch {outcome.batch}: {listed} listed, but the catalog has {found[0]} accepted + "
+            f"{found[1]} quarantined + {found[2]} duplicate; run `loupe ingest --line {line}` again"
+        )
+        raise CountError(msg)

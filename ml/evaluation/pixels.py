@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from ml.data.dataset import Sample, read_mask
+from ml.data.dataset import Sample, read_mask, resize_mask
 from ml.evaluation.overlap import MaskOverlap
 from ml.evaluation.ranking import PixelRanking
 from ml.evaluation.scores import Flags, Numbers
@@ -11,8 +11,6 @@ from ml.inference.engine import MASK_THRESHOLD, Floats, Scored
 from ml.inference.explain import heat_maps
 from ml.settings import Home
 
-# A resized mask pixel is defect when this share of what it covers is: small defects stay.
-_MASK_SHARE = 0.3
 # How far from the mask the hottest pixel may lie, as a share of the longer side: 15 of 500 pixels,
 # as in the pointing game (Zhang et al., IJCV 2018).
 POINTING_TOLERANCE = 0.03
@@ -46,7 +44,8 @@ class MapEvidence:
         self._with_mask.append(truth is not None)
         self._areas.append(np.nan if truth is None else float(truth.mean()))
         for name, heat in heat_maps(scored, self._head).items():
-            mask = _resized(truth, self._sizes[name])
+            size = self._sizes[name]
+            mask = np.zeros(size, bool) if truth is None else resize_mask(truth, size)
             self._pointing.setdefault(name, []).append(points_at(heat, mask))
             if name != "classifier" and usable:
                 self.ranking.setdefault(name, PixelRanking()).add(heat, mask)
@@ -93,11 +92,3 @@ def points_at(heat: Floats, mask: Flags) -> bool:
     hottest = peaks[np.linalg.norm(peaks - peaks.mean(axis=0), axis=1).argmin()]
     distance = np.linalg.norm(np.argwhere(mask) - hottest, axis=1).min()
     return bool(distance <= POINTING_TOLERANCE * max(mask.shape))
-
-
-def _resized(mask: Flags | None, size: tuple[int, int]) -> Flags:
-    if mask is None:
-        return np.zeros(size, bool)
-    shown = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
-    # The smallest defect keeps its best pixel.
-    return np.asarray(shown >= min(_MASK_SHARE, float(shown.max())))

@@ -1,8 +1,13 @@
 """Image bytes to RGB arrays, with limits, and one way to resize."""
 
+import io
+import struct
+
 import cv2
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
+from PIL import Image, TiffImagePlugin
 
 from ml.errors import ImageError
 from ml.imaging.header import header_size, sniff
@@ -11,6 +16,17 @@ Pixels = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 100_000_000
 _MIN_SIDE = 2
+# What Pillow raises over a damaged file depends on where the damage is.
+_DAMAGE = (
+    ArithmeticError,
+    Image.DecompressionBombError,
+    LookupError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 def decode_rgb(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -18,26 +34,17 @@ def decode_rgb(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
 
     Grey becomes three equal channels, 16 bits are scaled to 8, alpha is dropped. The header is
     read before a pixel is allocated, so a forged size costs nothing.
-    Raises ImageError with reason `empty`, `not_an_image`, `too_large`, `truncated` or `too_small`.
+    Raises ImageError with reason `empty`, `not_an_image`, `too_large`, `truncated`, `corrupt`,
+    `bit_depth` or `too_small`.
     """
-    kind = sniff(content)
-    height, width = header_size(content, kind)
-    if height * width > max_pixels:
-        msg = f"header says {width} x {height} pixels; at most {max_pixels} are accepted"
-        raise ImageError("too_large", msg)
-    if _is_cut_short(content, kind):
-        msg = f"the {kind} ends before its end marker"
-        raise ImageError("truncated", msg)
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise ImageError("truncated", f"the {kind} cannot be decoded: {error}") from error
-    if image is None:
-        raise ImageError("truncated", f"the {kind} cannot be decoded")
-    if min(image.shape[:2]) < _MIN_SIDE:
-        msg = f"{image.shape[1]} x {image.shape[0]} pixels; at least {_MIN_SIDE} a side"
-        raise ImageError("too_small", msg)
-    return _to_rgb(_to_8_bit(image))
+    return _to_rgb(_to_8_bit(_decode(content, max_pixels, cv2.IMREAD_UNCHANGED)))
+
+
+def decode_grey(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Decode to uint8 grey `[H, W]`, with the limits and errors of `decode_rgb`."""
+    # Like `decode_rgb`, which does not turn an image either.
+    mode = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+    return np.asarray(_decode(content, max_pixels, mode), np.uint8)
 
 
 def resize_rgb(image: Pixels, size: tuple[int, int]) -> Pixels:
@@ -54,6 +61,28 @@ def to_batch(images: list[Pixels], size: tuple[int, int]) -> npt.NDArray[np.floa
     return np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
+def _decode(content: bytes, max_pixels: int, mode: int) -> npt.NDArray[np.generic]:
+    kind = sniff(content)
+    height, width = header_size(content, kind)
+    if height * width > max_pixels:
+        msg = f"header says {width} x {height} pixels; at most {max_pixels} are accepted"
+        raise ImageError("too_large", msg)
+    if _is_cut_short(content, kind):
+        msg = f"the {kind} ends before its end marker"
+        raise ImageError("truncated", msg)
+    _require_intact(content, kind)
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
+    except cv2.error as error:
+        raise ImageError("truncated", f"the {kind} cannot be decoded: {error}") from error
+    if image is None:
+        raise ImageError("truncated", f"the {kind} cannot be decoded")
+    if min(image.shape[:2]) < _MIN_SIDE:
+        msg = f"{image.shape[1]} x {image.shape[0]} pixels; at least {_MIN_SIDE} a side"
+        raise ImageError("too_small", msg)
+    return np.asarray(image)
+
+
 def _is_cut_short(content: bytes, kind: str) -> bool:
     # OpenCV fills the missing rest of a cut JPEG with grey and says nothing: a defect could be
     # in that rest, so the end marker is asked for. Trailing zero padding is harmless.
@@ -62,6 +91,18 @@ def _is_cut_short(content: bytes, kind: str) -> bool:
     if kind == "PNG":
         return b"IEND" not in content[-64:]
     return False
+
+
+def _require_intact(content: bytes, kind: str) -> None:
+    """Read JPEG and TIFF with a decoder that raises where OpenCV prints a warning and goes on."""
+    try:
+        if kind == "JPEG":
+            # Grey at an eighth of the size: the cheapest way to read every bit of the scans.
+            simplejpeg.decode_jpeg(content, "GRAY", min_height=1, min_width=1, strict=True)
+        elif kind == "TIFF":
+            TiffImagePlugin.TiffImageFile(io.BytesIO(content)).load()
+    except _DAMAGE as error:
+        raise ImageError("corrupt", f"the {kind} is damaged: {error}") from error
 
 
 def _to_8_bit(image: npt.NDArray[np.generic]) -> Pixels:

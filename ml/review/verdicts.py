@@ -27,10 +27,16 @@ def review(home: Home, line: str, store: ResultStore) -> Reviewed:
     """Write one label per reviewed image; the same reviews leave the same labels.
 
     A later verdict on an image wins over an earlier one. A malformed one is named and left out.
+    A `fail` keeps the mask of the layout's label, and its defect type unless the person names one.
     """
     found = store.find("reviews", {"line": line}, order_by="at")
     known = {row["sha256"] for row in catalog.read_images(home, line).to_pylist()}
-    labels = {one["sha256"]: _label(one) for one in found if _is_whole(one, known)}
+    layout = catalog.read_labels(home, line, source="layout")
+    labels = {
+        one["sha256"]: _label(one, layout.get(one["sha256"], {}))
+        for one in found
+        if _is_whole(one, known)
+    }
     rows = pa.Table.from_pylist(list(labels.values()), schema=catalog.LABELS)
     catalog.upsert_labels(home, line, rows)
     return Reviewed(len(found), len(labels))
@@ -43,13 +49,15 @@ def _is_whole(one: Document, known: set[str]) -> bool:
     return whole
 
 
-def _label(one: Document) -> dict[str, Any]:
+def _label(one: Document, layout: dict[str, Any]) -> dict[str, Any]:
     label = _LABELS[one["verdict"]]
+    is_defect = label == "defect"
+    defect_type = one.get("defect_type") or layout.get("defect_type") or "defect"
     return {
         "sha256": one["sha256"],
         "label": label,
-        "defect_type": (one.get("defect_type") or "defect") if label == "defect" else "",
-        "mask": "",
+        "defect_type": defect_type if is_defect else "",
+        "mask": layout.get("mask", "") if is_defect else "",
         "source": "review",
         "by": one["by"],
         "at": one.get("at", ""),

@@ -6,6 +6,7 @@ Start reading at `line.py` (a line file), then `home.py` (where things lie).
 
 from ml.settings.env import Env
 from ml.settings.home import Home
-from ml.settings.line import LineConfig, load_line, load_lines
+from ml.settings.line import LineConfig
+from ml.settings.load import load_line, load_lines
 
 __all__ = ["Env", "Home", "LineConfig", "load_line", "load_lines"]

@@ -30,10 +30,6 @@ class Home:
         """A Delta table: `images`, `labels` or `predictions`."""
         return self.root / "catalog" / line / name
 
-    def watermark(self, line: str) -> Path:
-        """How far the ingest has read its source."""
-        return self.root / "catalog" / line / "watermark.json"
-
     def staging(self, line: str, batch: str) -> Path:
         """Measured but not yet accepted images of one ingest batch (Parquet)."""
         return self.root / "staging" / line / f"{batch}.parquet"

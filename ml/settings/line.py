@@ -1,20 +1,20 @@
-"""One inspection line: a typed `lines/<line>.toml`.
-
-Every wrong key or value is reported with the file, the key, what was found and what was expected.
-"""
+"""One inspection line: the typed sections of a `lines/<line>.toml`; `load.py` reads the file."""
 
 import re
-import tomllib
 from datetime import date
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ml.errors import SettingsError
+from ml.settings.schedule import Schedule
 
-Size = Annotated[tuple[int, int], Field(description="height, width in pixels")]
+_Count = Annotated[int, Field(ge=1)]
+Size = Annotated[tuple[_Count, _Count], Field(description="height, width in pixels")]
 ModelName = Literal["classifier", "segmenter", "anomaly"]
+
+# What a pattern or a manifest can say of an image.
+_FACTS = {"label", "group", "part", "lot", "camera", "captured_at"}
+_MOST_HELD_OUT = 0.9
 
 
 class _Section(BaseModel):
@@ -25,8 +25,8 @@ class LayoutConfig(_Section):
     """How the names in the source become labels, masks, groups and serials.
 
     `pattern` is a regular expression on the object's key; its named groups `part`, `lot`, `group`,
-    `camera` and `captured_at` fill these fields. `manifest` is a CSV in the source with a `path`
-    column; `columns` says which of its columns give which field.
+    `camera`, `captured_at` and `label` fill these fields. `manifest` is a CSV in the source with a
+    `path` column; `columns` says which of its columns give which field.
     """
 
     kind: Literal["class_folders", "masks", "mvtec", "manifest"]
@@ -42,18 +42,22 @@ class LayoutConfig(_Section):
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                msg = f"not a regular expression: {error}"
-                raise ValueError(msg) from error
+        if pattern is None:
+            return None
+        try:
+            groups = set(re.compile(pattern).groupindex)
+        except re.error as error:
+            msg = f"not a regular expression: {error}"
+            raise ValueError(msg) from error
+        if not groups or groups - _FACTS:
+            msg = f"named groups {sorted(groups)}; expected some of {sorted(_FACTS)}"
+            raise ValueError(msg)
         return pattern
 
     @field_validator("columns")
     @classmethod
     def _known_fields(cls, columns: dict[str, str]) -> dict[str, str]:
-        known = {"label", "group", "part", "lot", "camera", "captured_at", "mask"}
+        known = _FACTS | {"mask"}
         if unknown := set(columns) - known:
             msg = f"unknown fields {sorted(unknown)}; expected some of {sorted(known)}"
             raise ValueError(msg)
@@ -93,7 +97,15 @@ class ChecksConfig(_Section):
     max_pixels: int = Field(100_000_000, ge=1)
     sizes: tuple[Size, ...] = ()
     brightness: tuple[float, float] = (2.0, 253.0)
-    min_contrast: float = 1.0
+    min_contrast: float = Field(1.0, ge=0)
+
+    @field_validator("brightness")
+    @classmethod
+    def _low_to_high(cls, brightness: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= brightness[0] < brightness[1] <= 255:
+            msg = "expected the lowest and the highest mean grey level, within 0 to 255"
+            raise ValueError(msg)
+        return brightness
 
 
 class SplitConfig(_Section):
@@ -102,6 +114,17 @@ class SplitConfig(_Section):
     validation: float = Field(0.2, gt=0, lt=0.5)
     test: float = Field(0.25, gt=0, lt=0.6)
     seed: int = 20261121
+
+    @model_validator(mode="after")
+    def _some_training(self) -> "SplitConfig":
+        held_out = self.validation + self.test
+        if held_out > _MOST_HELD_OUT:
+            msg = (
+                f"`validation` and `test` are {held_out:g} together; expected at most "
+                f"{_MOST_HELD_OUT}, so that something is left for training"
+            )
+            raise ValueError(msg)
+        return self
 
 
 class BackboneConfig(_Section):
@@ -144,7 +167,7 @@ class AnomalyConfig(_Section):
 
     method: Literal["patchcore", "discriminator"] = "patchcore"
     size: Size = (224, 224)
-    strides: tuple[int, ...] = (8, 16)
+    strides: tuple[_Count, ...] = Field((8, 16), min_length=1)
     light: Literal["as_is", "gain"] = Field(
         "as_is", description='"gain" brings every image to one mean grey level'
     )
@@ -190,7 +213,7 @@ class GateConfig(_Section):
 class NightConfig(_Section):
     """The nightly inspection."""
 
-    schedule: str | None = None
+    schedule: Schedule | None = None
     shard_images: int = Field(500, ge=1)
     batch: int = Field(16, ge=1)
 
@@ -213,9 +236,9 @@ class LineConfig(_Section):
     title: str
     description: str = ""
     models: tuple[ModelName, ...] = ("classifier", "segmenter", "anomaly")
-    ingest_schedule: str | None = None
-    train_schedule: str | None = None
-    review_schedule: str | None = None
+    ingest_schedule: Schedule | None = None
+    train_schedule: Schedule | None = None
+    review_schedule: Schedule | None = None
     seed: int = 20261121
     source: SourceConfig
     checks: ChecksConfig = ChecksConfig()
@@ -236,56 +259,3 @@ class LineConfig(_Section):
             msg = "name each model of the line once, at least one"
             raise ValueError(msg)
         return models
-
-
-def load_line(path: Path) -> LineConfig:
-    """Read one line file.
-
-    A relative backbone weights path is resolved from the line file's folder; a relative source
-    folder stays relative to the working directory.
-    Raises SettingsError naming the file, the key, what was found and what was expected.
-    """
-    try:
-        document = tomllib.loads(path.read_text())
-    except FileNotFoundError as error:
-        msg = f"{path}: no such line file; `loupe line list` shows the lines there are"
-        raise SettingsError(msg) from error
-    except tomllib.TOMLDecodeError as error:
-        msg = f"{path}: not valid TOML: {error}"
-        raise SettingsError(msg) from error
-    try:
-        line = LineConfig.model_validate(document)
-    except ValidationError as error:
-        raise SettingsError(_explain(path, error)) from error
-    if line.name != path.stem:
-        msg = f"{path}: `name` is {line.name!r}; expected {path.stem!r}, like the file"
-        raise SettingsError(msg)
-    return _resolve_weights(line, path)
-
-
-def load_lines(folder: Path) -> dict[str, Path]:
-    """The line files of a folder by line name, without reading them."""
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
-def _resolve_weights(line: LineConfig, path: Path) -> LineConfig:
-    weights = line.backbone.weights
-    if weights in ("hub", "none"):
-        return line
-    resolved = str((path.absolute().parent / weights).resolve())
-    return line.model_copy(
-        update={"backbone": line.backbone.model_copy(update={"weights": resolved})}
-    )
-
-
-def _explain(path: Path, error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"]) or "(file)"
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"{path}: unknown key `{key}`; see README, 'Add a line', for the keys")
-        elif problem["type"] == "missing":
-            lines.append(f"{path}: `{key}` is missing")
-        else:
-            lines.append(f"{path}: `{key}` is {problem['input']!r}: {problem['msg']}")
-    return "\n".join(lines)

@@ -12,14 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ml.data.dataset import Sample, read_mask, read_rgb
+from ml.data.dataset import Sample, read_mask, read_rgb, resize_mask
 from ml.errors import DataError
 from ml.imaging import resize_rgb
 from ml.progress import track
 from ml.settings import Home
-
-# A resized mask pixel is defect when this share of what it covers is: small defects stay.
-_MASK_SHARE = 0.3
 
 # Decoded images beyond this lie in an unnamed temporary file instead of in memory.
 _IN_MEMORY_BYTES = 4 << 30
@@ -185,7 +182,7 @@ def _read(home: Home, pixels: Pixels, index: int) -> None:
     try:
         pixels.images[index] = resize_rgb(read_rgb(home, sample.sha256), size)
         if pixels.masks is not None and sample.mask:
-            pixels.masks[index] = _resize_mask(read_mask(home, sample.mask), size)
+            pixels.masks[index] = resize_mask(read_mask(home, sample.mask), size)
     except FileNotFoundError as error:
         msg = f"{error.filename}: gone, but a dataset needs it; restore it or ingest it again"
         raise DataError(msg) from error
@@ -195,12 +192,6 @@ def _room(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     if np.prod(shape) <= _IN_MEMORY_BYTES:
         return np.zeros(shape, np.uint8)
     return np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=shape)
-
-
-def _resize_mask(mask: npt.NDArray[np.bool_], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    share: Any = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
-    # A defect too thin for its share keeps the pixels that it covers most.
-    return np.asarray((share > 0) & (share >= min(_MASK_SHARE, share.max())))
 
 
 def _repeat_shuffled(

@@ -34,6 +34,11 @@ def test_a_pattern_gives_part_camera_and_time():
     assert found.captured_at == datetime(2026, 1, 5, 8, 15, tzinfo=UTC)
 
 
+def test_a_pattern_that_matches_nothing_is_named():
+    with pytest.raises(SourceError, match=r"matches none of 2 images, such as ok/1\.png"):
+        _describe({"ok/1.png", "ok/2.png"}, pattern=r"part(?P<part>\d+)")
+
+
 def test_a_manifest_column_wins_over_the_pattern():
     manifest = b"path,tile\nok/1.png,seven\n"
     facts = _describe(
@@ -45,6 +50,20 @@ def test_a_manifest_column_wins_over_the_pattern():
 def test_a_manifest_without_the_column_names_it():
     with pytest.raises(SourceError, match=r"m\.csv: no column \['tile'\]"):
         _describe({"m.csv"}, lambda key: b"path\n", manifest="m.csv", columns={"group": "tile"})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("path,tile\nok/1.png,Fl\xe4che\n".encode("latin-1"), r"m\.csv: not UTF-8 text"),
+        (b'path,tile\nok/1.png,"seven\n', r"m\.csv: not a CSV"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read_is_named(content, message):
+    with pytest.raises(SourceError, match=message):
+        _describe(
+            {"ok/1.png", "m.csv"}, lambda key: content, manifest="m.csv", columns={"group": "tile"}
+        )
 
 
 def test_a_missing_manifest_is_named():

@@ -99,3 +99,16 @@ def test_equal_content_is_the_same_dataset_version(plant):
         plant.picture(f"ok/part{seed}.png", seed)
     plant.run()
     assert snapshot(plant.home, plant.line, None) == snapshot(plant.home, plant.line, None)
+
+
+def test_a_later_snapshot_does_not_rewrite_the_description_of_an_equal_one(plant):
+    for seed in range(10, 16):
+        plant.picture(f"ok/part{seed}.png", seed)
+    plant.run()
+    made = snapshot(plant.home, plant.line, None)
+    description = plant.home.dataset("plant", made.dataset).with_suffix(".json")
+    before = description.read_bytes()
+    plant.write("ok/zcopy.png", (plant.source / "ok/part0.png").read_bytes())
+    plant.run()
+    assert snapshot(plant.home, plant.line, "2999-01-01").dataset == made.dataset
+    assert description.read_bytes() == before

@@ -2,6 +2,7 @@
 
 import logging
 
+import pyarrow as pa
 import pytest
 from tiny_line import Tiny
 
@@ -28,6 +29,41 @@ def test_a_verdict_becomes_a_label_with_provenance(tiny: Tiny, store) -> None:
     label = catalog.read_labels(tiny.home, "tiny")[sha256]
     assert (label["label"], label["defect_type"], label["source"]) == ("defect", "dent", "review")
     assert (label["by"], label["at"]) == ("Ada", "2026-01-06T08:00:00+00:00")
+
+
+def _layout_label(tiny: Tiny, sha256: str, label: str, defect_type: str, mask: str) -> None:
+    row = {"sha256": sha256, "label": label, "defect_type": defect_type, "mask": mask}
+    row |= {"source": "layout", "by": "", "at": ""}
+    catalog.upsert_labels(tiny.home, "tiny", pa.Table.from_pylist([row], schema=catalog.LABELS))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "named", "label", "defect_type", "mask"),
+    [
+        ("fail", "", "defect", "scratch", "m" * 64),
+        ("fail", "dent", "defect", "dent", "m" * 64),
+        ("pass", "", "ok", "", ""),
+    ],
+)
+def test_a_confirmation_keeps_mask_and_defect_type(
+    tiny: Tiny, store, verdict, named, label, defect_type, mask
+) -> None:
+    sha256 = catalog.read_images(tiny.home, "tiny")["sha256"][0].as_py()
+    _layout_label(tiny, sha256, "defect", "scratch", "m" * 64)
+    store.put("reviews", {"r": _verdict(sha256, verdict=verdict, defect_type=named)})
+    review(tiny.home, "tiny", store)
+    found = catalog.read_labels(tiny.home, "tiny")[sha256]
+    assert (found["source"], found["label"]) == ("review", label)
+    assert (found["defect_type"], found["mask"]) == (defect_type, mask)
+
+
+def test_a_defect_that_the_layout_calls_good_has_no_mask(tiny: Tiny, store) -> None:
+    sha256 = catalog.read_images(tiny.home, "tiny")["sha256"][0].as_py()
+    _layout_label(tiny, sha256, "ok", "", "")
+    store.put("reviews", {"r": _verdict(sha256, defect_type="")})
+    review(tiny.home, "tiny", store)
+    found = catalog.read_labels(tiny.home, "tiny")[sha256]
+    assert (found["defect_type"], found["mask"]) == ("defect", "")
 
 
 def test_the_later_of_two_verdicts_wins(tiny: Tiny, store) -> None:

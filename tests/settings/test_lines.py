@@ -45,6 +45,24 @@ def test_a_small_line_file_has_defaults_for_the_rest(tmp_path):
         ("[costs]\nreview = 1000", "`review` must cost less"),
         ("[costs]\nmax_escape_ppm = 0", "`costs.max_escape_ppm` is 0: .*greater than 0"),
         ("[backbone", "not valid TOML"),
+        (
+            "pattern = '(?P<prt>x)'",
+            r"`source.layout.pattern` is .*named groups \['prt'\]; expected some of .*'part'",
+        ),
+        ("pattern = 'x'", r"named groups \[\]; expected some of"),
+        ("[classifier]\nsize = [0, -3]", r"`classifier.size.0` is 0: .*greater than or equal to 1"),
+        ("[checks]\nsizes = [[0, 5]]", r"`checks.sizes.0.0` is 0: .*greater than or equal to 1"),
+        (
+            "[checks]\nbrightness = [250, 3]",
+            r"`checks.brightness` is \[250, 3\]: .*the lowest and the highest mean grey level",
+        ),
+        (
+            "[split]\nvalidation = 0.49\ntest = 0.59",
+            "`validation` and `test` are 1.08 together; expected at most 0.9",
+        ),
+        ("[anomaly]\nstrides = []", "`anomaly.strides` is .*at least 1 item"),
+        ('[night]\nschedule = "at noon"', "`night.schedule` is 'at noon': .*five fields"),
+        ('[night]\nschedule = "0 25 * * *"', "`night.schedule` .*hour '25': expected .*0-23"),
     ],
 )
 def test_a_wrong_value_names_file_key_and_what_was_expected(tmp_path, change, message):
@@ -52,6 +70,28 @@ def test_a_wrong_value_names_file_key_and_what_was_expected(tmp_path, change, me
     with pytest.raises(SettingsError, match=message) as raised:
         load_line(path)
     assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("schedule", ["*/15 6-22 * * 1-5", "0 2 1,15 jan-MAR sun", "@daily"])
+def test_a_cron_expression_is_a_schedule(tmp_path, schedule):
+    line = load_line(_line(tmp_path, GOOD + f'[night]\nschedule = "{schedule}"\n'))
+    assert line.night.schedule == schedule
+
+
+@pytest.mark.parametrize(
+    "schedule", ["* * * *", "* * * * * *", "60 * * * *", "*/0 * * * *", "* * 0 * *", "* * * foo *"]
+)
+def test_what_is_no_cron_expression_is_refused(tmp_path, schedule):
+    text = f'ingest_schedule = "{schedule}"\n' + GOOD
+    with pytest.raises(SettingsError, match="`ingest_schedule` is"):
+        load_line(_line(tmp_path, text))
+
+
+def test_a_line_file_that_is_not_utf_8_is_named(tmp_path):
+    path = tmp_path / "housing.toml"
+    path.write_bytes(GOOD.replace("Housing", "Geh\xe4use").encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"housing\.toml: not UTF-8 text"):
+        load_line(path)
 
 
 def test_a_missing_key_is_named(tmp_path):

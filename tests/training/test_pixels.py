@@ -52,14 +52,6 @@ def test_images_of_one_batch_change_differently() -> None:
     assert 0 < sum(falls) < 8
 
 
-def test_a_defect_thinner_than_a_pixel_stays_in_the_mask() -> None:
-    mask = np.zeros((400, 400), bool)
-    mask[200, 100:300] = True
-    small = pixels._resize_mask(mask, (40, 40))
-    assert 15 <= small.sum() <= 40
-    assert not pixels._resize_mask(np.zeros((400, 400), bool), (40, 40)).any()
-
-
 def test_images_beyond_memory_lie_in_a_file_with_the_same_pixels(
     home: Home, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,126 @@
+"""What becomes of each image of a batch, given what the catalog has already. Reads no file."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+Row = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+# What is read of every row of the catalog.
+COLUMNS = ("object", "version", "sha256", "status", "reason")
+
+_REPLACED = "a newer version of this object was accepted"
+_SAME_BYTES = "same bytes as an accepted image"
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the catalog has already.
+
+    `rows` are the accepted and duplicate ones of other batches, `labels` those of the layout by
+    SHA-256. `decided` has status and reason of this batch by object and version, when this is a
+    second try.
+    """
+
+    rows: list[Row]
+    labels: dict[str, Row]
+    decided: dict[tuple[str, str], tuple[str, str]]
+
+    @classmethod
+    def read(cls, images: list[Row], labels: dict[str, Row], staged: list[Row]) -> "Past":
+        """From all rows (`COLUMNS`) and labels of the catalog."""
+        mine = {row_key(row) for row in staged}
+        rows = [r for r in images if r["status"] in ("accepted", "duplicate")]
+        decided = {row_key(r): (r["status"], r["reason"]) for r in images if row_key(r) in mine}
+        return cls([row for row in rows if row_key(row) not in mine], labels, decided)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Rows of the batch with `status`, `reason` and `batch`; changed rows of others; new labels."""
+
+    rows: list[Row]
+    changed: list[Row]
+    labels: list[Row]
+
+
+def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) -> Decision:
+    """Accept, quarantine or mark as duplicate.
+
+    `failed` is row number → reason. The same bytes under another label are quarantined: one of
+    the two labels is wrong, and a person must say which. A new version of an object replaces the
+    older one; what was a duplicate of that takes its place.
+    """
+    changed = _changed(staged, failed, past)
+    now = {row_key(row): row for row in [*past.rows, *changed]}.values()
+    accepted = {row["sha256"]: row for row in now if row["status"] == "accepted"}
+    kinds = {sha256: _kind(past.labels.get(sha256, {})) for sha256 in accepted}
+    labelled = {sha256 for sha256, kind in kinds.items() if kind}
+    rows, labels = [], {}
+    for number, row in enumerate(staged):
+        sha256, kind = row["sha256"], _kind(row)
+        status, reason = "accepted", ""
+        if number in failed:
+            status, reason = "quarantined", failed[number]
+        elif _is_replaced(past.decided.get(row_key(row))):
+            status, reason = past.decided[row_key(row)]
+        elif sha256 not in accepted:
+            accepted[sha256], kinds[sha256] = row, kind
+        elif kind and kinds[sha256] and kind != kinds[sha256]:
+            status, reason = "quarantined", "label_conflict"
+            _log_conflict(row, kind, accepted[sha256], kinds[sha256])
+        else:
+            status, reason = "duplicate", _SAME_BYTES
+            kinds[sha256] = kinds[sha256] or kind
+        # A duplicate may be the first to have a label.
+        if status in ("accepted", "duplicate") and kind and sha256 not in labelled:
+            labelled.add(sha256)
+            labels[sha256] = _label(row)
+        rows.append(row | {"status": status, "reason": reason, "batch": batch})
+    return Decision(rows, changed, list(labels.values()))
+
+
+def _changed(staged: list[Row], failed: dict[int, str], past: Past) -> list[Row]:
+    """Rows of other batches that a good new version replaces, and duplicates that follow them."""
+    content = {
+        row["object"]: row["sha256"]
+        for number, row in enumerate(staged)
+        # A second try finds its rows in the catalog: it has replaced what it replaces.
+        if number not in failed and row_key(row) not in past.decided
+    }
+    gone = [r for r in past.rows if content.get(r["object"], r["sha256"]) != r["sha256"]]
+    status_of = {"accepted": "replaced", "duplicate": "duplicate"}
+    left = {row_key(row) for row in gone}
+    marked = [row | {"status": status_of[row["status"]], "reason": _REPLACED} for row in gone]
+    free = {row["sha256"] for row in gone if row["status"] == "accepted"}
+    followers: dict[str, Row] = {}
+    for row in past.rows:
+        is_copy = row["status"] == "duplicate" and row["reason"] != _REPLACED
+        if is_copy and row["sha256"] in free and row_key(row) not in left:
+            followers.setdefault(row["sha256"], row | {"status": "accepted", "reason": ""})
+    return [*marked, *followers.values()]
+
+
+def _is_replaced(decided: tuple[str, str] | None) -> bool:
+    return decided is not None and decided[1] == _REPLACED
+
+
+def _log_conflict(row: Row, kind: str, other: Row, known: str) -> None:
+    names = row["object"], kind, other["object"], known
+    log.warning("%s is %s, but %s, the same bytes, is %s", *names)
+
+
+def _label(row: Row) -> Row:
+    label = {key: row[key] for key in ("sha256", "label", "defect_type", "mask")}
+    return label | {"source": "layout", "by": "", "at": ""}
+
+
+def _kind(label: Row) -> str:
+    return label.get("defect_type") or label.get("label") or ""
+
+
+def row_key(row: Row) -> tuple[str, str]:
+    """Object and version name a row of the catalog."""
+    return row["object"], row["version"]

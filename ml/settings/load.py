@@ -1,0 +1,68 @@
+"""Reading line files.
+
+Every wrong key or value is reported with the file, the key, what was found and what was expected.
+"""
+
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ml.errors import SettingsError
+from ml.settings.line import LineConfig
+
+
+def load_line(path: Path) -> LineConfig:
+    """Read one line file.
+
+    A relative backbone weights path is resolved from the line file's folder; a relative source
+    folder stays relative to the working directory.
+    Raises SettingsError naming the file, the key, what was found and what was expected.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        msg = f"{path}: no such line file; `loupe line list` shows the lines there are"
+        raise SettingsError(msg) from error
+    except UnicodeDecodeError as error:
+        msg = f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8"
+        raise SettingsError(msg) from error
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{path}: not valid TOML: {error}"
+        raise SettingsError(msg) from error
+    try:
+        line = LineConfig.model_validate(document)
+    except ValidationError as error:
+        raise SettingsError(_explain(path, error)) from error
+    if line.name != path.stem:
+        msg = f"{path}: `name` is {line.name!r}; expected {path.stem!r}, like the file"
+        raise SettingsError(msg)
+    return _resolve_weights(line, path)
+
+
+def load_lines(folder: Path) -> dict[str, Path]:
+    """The line files of a folder by line name, without reading them."""
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def _resolve_weights(line: LineConfig, path: Path) -> LineConfig:
+    weights = line.backbone.weights
+    if weights in ("hub", "none"):
+        return line
+    resolved = str((path.absolute().parent / weights).resolve())
+    return line.model_copy(
+        update={"backbone": line.backbone.model_copy(update={"weights": resolved})}
+    )
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"]) or "(file)"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{path}: unknown key `{key}`; see README, 'Add a line', for the keys")
+        elif problem["type"] == "missing":
+            lines.append(f"{path}: `{key}` is missing")
+        else:
+            lines.append(f"{path}: `{key}` is {problem['input']!r}: {problem['msg']}")
+    return "\n".join(lines)

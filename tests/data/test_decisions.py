@@ -1,0 +1,175 @@
+"""Nothing is lost between listing and catalog, no crashed check accepts, no label is dropped."""
+
+import hashlib
+import logging
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import Plant
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml.data import catalog
+from ml.data import validate as validation
+from ml.data.dataset import load_dataset
+from ml.data.decide import Past, decide
+from ml.data.snapshot import snapshot
+from ml.data.validate import Expectation, validate
+from ml.errors import CountError, DataError
+
+
+def test_a_row_lost_from_the_staging_is_missed(plant: Plant) -> None:
+    batch = plant.ingest().name
+    path = plant.home.staging("plant", batch)
+    pq.write_table(pq.read_table(path)[1:], path)
+    with pytest.raises(CountError, match="6 listed, but the catalog has 5 accepted"):
+        validate(plant.home, plant.line, batch)
+    assert plant.run().accepted == 1
+
+
+def test_a_row_lost_on_the_way_to_the_catalog_is_missed(plant: Plant, monkeypatch) -> None:
+    write = catalog.upsert_images
+    monkeypatch.setattr(
+        catalog, "upsert_images", lambda home, line, rows: write(home, line, rows[1:])
+    )
+    with pytest.raises(CountError, match="6 listed, but the catalog has 5 accepted"):
+        plant.run()
+
+
+@pytest.mark.parametrize("column", ["no_such_column", "problem"])
+def test_a_check_that_crashes_accepts_nothing(plant: Plant, monkeypatch, column) -> None:
+    # Text cannot be compared with a number, and a missing column with nothing.
+    broken = Expectation(
+        "odd", "expect_column_values_to_be_between", {"column": column, "min_value": 1}
+    )
+    monkeypatch.setattr(validation, "suite", lambda checks: [broken])
+    with pytest.raises(DataError, match=f"'column': '{column}'.* could not be made"):
+        plant.run()
+    assert catalog.read_images(plant.home, "plant", status=None).num_rows == 0
+
+
+def test_a_dataset_has_only_the_latest_version_of_a_replaced_file(plant: Plant) -> None:
+    for seed in range(10, 14):
+        plant.picture(f"ok/part{seed}.png", seed)
+    first = plant.ingest().name
+    validate(plant.home, plant.line, first)
+    plant.picture("ok/part0.png", 77)
+    assert plant.run().accepted == 1
+    assert validate(plant.home, plant.line, first).accepted == 10  # A retry of the first.
+    made = snapshot(plant.home, plant.line, None)
+    assert made.images == 10
+    latest = hashlib.sha256((plant.source / "ok/part0.png").read_bytes()).hexdigest()
+    samples = load_dataset(plant.home, "plant", made.dataset).samples
+    assert [one.sha256 for one in samples if one.part == "part0"] == [latest]
+    assert catalog.read_images(plant.home, "plant").num_rows == 11
+
+
+def test_contradictory_labels_of_equal_bytes_are_reported(plant: Plant, caplog) -> None:
+    plant.run()
+    plant.write("scratch/zcopy.png", (plant.source / "ok/part0.png").read_bytes())
+    with caplog.at_level(logging.WARNING):
+        outcome = plant.run()
+    assert outcome.reasons == {"label_conflict": 1}
+    assert "scratch/zcopy.png is scratch, but ok/part0.png, the same bytes, is ok" in caplog.text
+    assert "label_conflict" in outcome.report.read_text()
+
+
+def _row(name: str, sha256: str, kind: str = "ok", version: str = "1"):
+    label = {"": "", "ok": "ok"}.get(kind, "defect")
+    defect_type = kind if label == "defect" else ""
+    row = {"object": name, "version": version, "sha256": sha256, "label": label}
+    return row | {"defect_type": defect_type, "mask": ""}
+
+
+def _past(*rows, labels=()):
+    """A catalog with these accepted rows, or whatever status they have."""
+    whole = [{"status": "accepted", "reason": ""} | row for row in rows]
+    return Past(whole, {row["sha256"]: row for row in labels or rows}, {})
+
+
+def _statuses(rows):
+    return [(row["object"], row["version"], row["status"]) for row in rows]
+
+
+def test_within_a_batch_the_later_of_two_contradictory_labels_is_quarantined() -> None:
+    staged = [_row("a", "s"), _row("b", "s", "pit"), _row("c", "s")]
+    found = decide(staged, {}, _past(), "x")
+    assert [row["status"] for row in found.rows] == ["accepted", "quarantined", "duplicate"]
+    assert [label["label"] for label in found.labels] == ["ok"]
+
+
+def test_a_duplicate_gives_its_label_to_an_image_that_had_none() -> None:
+    found = decide([_row("a", "s", ""), _row("b", "s", "pit")], {}, _past(), "x")
+    assert [row["status"] for row in found.rows] == ["accepted", "duplicate"]
+    assert [label["defect_type"] for label in found.labels] == ["pit"]
+
+
+def test_a_quarantined_copy_contradicts_nothing() -> None:
+    found = decide([_row("a", "s", "pit"), _row("b", "s")], {0: "contrast"}, _past(), "x")
+    assert [row["status"] for row in found.rows] == ["quarantined", "accepted"]
+
+
+@pytest.mark.parametrize(
+    ("sha256", "failed", "expected"),
+    [
+        ("new", {}, [("a", "1", "replaced")]),
+        ("old", {}, []),
+        ("new", {0: "contrast"}, []),
+    ],
+    ids=["other bytes", "touched only", "bad new version"],
+)
+def test_an_older_version_is_replaced_by_other_good_bytes_only(sha256, failed, expected) -> None:
+    past = _past(_row("a", "old"))
+    found = decide([_row("a", sha256, version="2")], failed, past, "x")
+    assert _statuses(found.changed) == expected
+
+
+def test_files_renamed_by_one_keep_all_their_contents() -> None:
+    past = _past(_row("a", "A"), _row("b", "B", "pit"), _row("c", "C"))
+    staged = [_row("b", "A", version="2"), _row("c", "B", "pit", version="2"), _row("d", "C")]
+    found = decide(staged, {}, past, "x")
+    assert [row["status"] for row in found.rows] == ["duplicate", "accepted", "accepted"]
+    assert _statuses(found.changed) == [("b", "1", "replaced"), ("c", "1", "replaced")]
+
+
+def test_the_copy_of_a_replaced_file_takes_its_place() -> None:
+    copy = _row("z", "old") | {"status": "duplicate", "reason": "same bytes"}
+    past = _past(_row("a", "old"), copy)
+    found = decide([_row("a", "new", version="2")], {}, past, "x")
+    assert _statuses(found.changed) == [("a", "1", "replaced"), ("z", "1", "accepted")]
+
+
+def test_a_copy_that_is_itself_replaced_does_not_come_back() -> None:
+    copy = _row("z", "old") | {"status": "duplicate", "reason": "same bytes"}
+    first = decide([_row("z", "other", version="2")], {}, _past(_row("a", "old"), copy), "x")
+    assert _statuses(first.changed) == [("z", "1", "duplicate")]
+    past = _past(_row("a", "old"), *first.changed)
+    second = decide([_row("a", "new", version="2")], {}, past, "y")
+    assert _statuses(second.changed) == [("a", "1", "replaced")]
+
+
+names = st.sampled_from("abc")
+contents = st.sampled_from(["A", "B", "C"])
+
+
+@given(st.lists(st.dictionaries(names, contents, min_size=1), max_size=6))
+def test_every_present_content_is_accepted_once_whatever_is_replaced(batches) -> None:
+    """Each batch says which objects have which content from now on."""
+    table: dict[tuple[str, str], dict[str, str]] = {}
+    present: dict[str, str] = {}
+    for number, batch in enumerate(batches):
+        staged = [
+            _row(name, content, version=str(number))
+            for name, content in sorted(batch.items())
+            if present.get(name) != content
+        ]
+        present |= batch
+        for _ in range(2):  # The second time as a retry.
+            past = Past.read(list(table.values()), {}, staged)
+            found = decide(staged, {}, past, str(number))
+            before = dict(table)
+            table |= {(row["object"], row["version"]): row for row in found.changed}
+            table |= {(row["object"], row["version"]): row for row in found.rows}
+        assert table == before
+        accepted = [row["sha256"] for row in table.values() if row["status"] == "accepted"]
+        assert sorted(accepted) == sorted(set(present.values()))
