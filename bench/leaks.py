@@ -159,7 +159,7 @@ def growth() -> None:
         vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
         keys = np.arange(count) % 2
         started = time.monotonic()
-        pairs = sum(1 for _ in neighbours(vectors[0], vectors[1], keys, 16))
+        pairs = len(neighbours(vectors[0], vectors[1], keys, 16))
         seconds = time.monotonic() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         put("leak growth", [f"{count}", f"{pairs}", f"{seconds:.1f}", f"{peak:.0f}"], key=1)

@@ -1,7 +1,5 @@
 """One short vector per image, and the images whose vectors are nearest: candidates for copies."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
@@ -41,9 +39,9 @@ def vectors(keypoints: KeypointSet, words: Floats) -> tuple[Floats, Floats]:
     """
     rng = np.random.default_rng(_SEED)
     projection = rng.standard_normal((words.size, _PROJECTED), np.float32)
-    images = [keypoints[i] for i in range(len(keypoints))]
-    plain = np.stack([_vlad(each, words) @ projection for each in images])
-    turned = np.stack([_vlad(mirrored(each), words) @ projection for each in images])
+    images = range(len(keypoints))
+    plain = np.stack([_vlad(keypoints[i], words) @ projection for i in images])
+    turned = np.stack([_vlad(mirrored(keypoints[i]), words) @ projection for i in images])
     centre = (plain.mean(axis=0) + turned.mean(axis=0)) / 2
     plain, turned = plain - centre, turned - centre
     spread, axes = np.linalg.eigh(plain.T @ plain + turned.T @ turned)
@@ -54,7 +52,7 @@ def vectors(keypoints: KeypointSet, words: Floats) -> tuple[Floats, Floats]:
 
 def neighbours(
     plain: Floats, turned: Floats, keys: npt.NDArray[np.intp], count: int
-) -> Iterator[tuple[int, int]]:
+) -> list[tuple[int, int]]:
     """Pairs (a < b) with different keys where one is among the other's `count` nearest.
 
     Compares all with all, in blocks: N x N x D multiplications, memory for 512 x N.
@@ -70,7 +68,7 @@ def neighbours(
             for other in others[np.isfinite(near[row, others])]:
                 a, b = sorted((start + row, int(other)))
                 seen.add((a, b))
-    yield from sorted(seen)
+    return sorted(seen)
 
 
 def _sample(keypoints: Keypoints) -> Floats:
