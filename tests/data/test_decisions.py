@@ -5,7 +5,6 @@ import logging
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Plant
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from ml.data.decide import Past, decide
 from ml.data.snapshot import snapshot
 from ml.data.validate import Expectation, validate
 from ml.errors import CountError, DataError
+from tests.data.conftest import Plant
 
 
 def test_a_row_lost_from_the_staging_is_missed(plant: Plant) -> None:

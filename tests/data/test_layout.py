@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 import pytest
-from conftest import make_line
 
 from ml.data.layout import describe
 from ml.data.source import open_source
@@ -11,6 +10,7 @@ from ml.data.spread import deal_days
 from ml.errors import SourceError
 from ml.settings import load_line
 from ml.settings.line import SpreadConfig
+from tests.data.conftest import make_line
 
 
 def _describe(keys, read=lambda key: b"", **layout):

@@ -6,9 +6,9 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from conftest import SIDE, Plant, make_line
 
 from ml.data import catalog
+from tests.data.conftest import SIDE, Plant, make_line
 
 
 def _png(mask: np.ndarray) -> bytes:
