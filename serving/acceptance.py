@@ -2,14 +2,9 @@
 would quarantine.
 """
 
-import cv2
-
-from ml.imaging import Pixels, resize_rgb
+from ml.imaging import Pixels, light, shrunk
 from ml.settings.line import ChecksConfig
 from serving.errors import ApiError
-
-# As in ml/data/measure.py, which the API may not import; a test compares the two.
-_SAMPLE_SIDE = 256
 
 
 def require_acceptable(image: Pixels, checks: ChecksConfig) -> None:
@@ -20,21 +15,12 @@ def require_acceptable(image: Pixels, checks: ChecksConfig) -> None:
         _refuse("wrong_size", f"{width} x {height} pixels; the line takes {expected}")
     if min(height, width) < checks.min_side:
         _refuse("too_small", f"{width} x {height} pixels; at least {checks.min_side} a side")
-    brightness, contrast = light(image)
+    brightness, contrast = light(shrunk(image))
     low, high = checks.brightness
     if not low <= brightness <= high:
         _refuse("brightness", f"brightness {brightness:.1f}; the line takes {low:g} to {high:g}")
     if contrast < checks.min_contrast:
         _refuse("contrast", f"contrast {contrast:.1f}; at least {checks.min_contrast:g}")
-
-
-def light(image: Pixels) -> tuple[float, float]:
-    """Mean and standard deviation of grey (0-255) of an RGB image `[H, W, 3]`."""
-    height, width = image.shape[:2]
-    scale = min(1.0, _SAMPLE_SIDE / max(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    grey = cv2.cvtColor(resize_rgb(image, size), cv2.COLOR_RGB2GRAY)
-    return float(grey.mean()), float(grey.std())
 
 
 def _refuse(reason: str, message: str) -> None:

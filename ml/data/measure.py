@@ -5,11 +5,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ml.imaging import Pixels
+from ml.imaging import Pixels, light, shrunk
 
 MEASURES = ("brightness", "contrast", "sharpness", "colourfulness", "aspect", "bytes")
-
-_SAMPLE_SIDE = 256
 
 
 def measure(image: Pixels) -> dict[str, Any]:
@@ -21,16 +19,15 @@ def measure(image: Pixels) -> dict[str, Any]:
     64-bit DCT hash (hex).
     """
     height, width = image.shape[:2]
-    scale = min(1.0, _SAMPLE_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    sample = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    sample = shrunk(image)
+    brightness, contrast = light(sample)
     grey = cv2.cvtColor(sample, cv2.COLOR_RGB2GRAY)
     return {
         "width": width,
         "height": height,
         "aspect": width / height,
-        "brightness": float(grey.mean()),
-        "contrast": float(grey.std()),
+        "brightness": brightness,
+        "contrast": contrast,
         "sharpness": float(cv2.Laplacian(grey, cv2.CV_64F).var()),
         "colourfulness": _colourfulness(sample),
         "phash": perceptual_hash(grey),

@@ -5,5 +5,6 @@ Start reading at `decode.py`.
 """
 
 from ml.imaging.decode import Pixels, decode_grey, decode_rgb, resize_rgb, to_batch
+from ml.imaging.light import light, shrunk
 
-__all__ = ["Pixels", "decode_grey", "decode_rgb", "resize_rgb", "to_batch"]
+__all__ = ["Pixels", "decode_grey", "decode_rgb", "light", "resize_rgb", "shrunk", "to_batch"]

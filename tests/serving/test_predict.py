@@ -213,15 +213,6 @@ def test_a_bug_in_the_middle_still_says_review(app, client, bundle, monkeypatch)
     assert "boom" not in answer.get_data(as_text=True)
 
 
-def test_light_is_measured_as_the_ingest_does():
-    from ml.data.measure import measure
-    from serving.acceptance import light
-
-    image = np.random.default_rng(1).integers(0, 255, (300, 500, 3), np.uint8)
-    expected = measure(image)
-    assert light(image) == (expected["brightness"], expected["contrast"])
-
-
 def test_the_reasons_are_the_ingests_own_words():
     from ml.data.validate import suite
     from ml.settings.line import ChecksConfig
