@@ -30,6 +30,11 @@ PEER = PROJECT / "bench" / "peers" / "anomalib_patchcore.py"
 LINES = ("magnetic_tile", "kolektor_sdd")
 BANK = 1000
 FOLDS = 5
+CONTENDERS = {
+    "peer": "anomalib's PatchCore",
+    "ours": "Loupe's PatchCore",
+    "best": "the line's own settings",
+}
 THREADS = 2
 # AUPRO up to this false-positive rate (Bergmann et al., IJCV 2021).
 LIMIT = 0.3
@@ -259,8 +264,33 @@ def main() -> None:
         return
     for name in sys.argv[1:] or LINES:
         prepare(name)
-        for kind in ("peer", "ours", "best", "folds"):
-            print(name, kind, json.dumps(contend(name, kind)), flush=True)
+        for kind in CONTENDERS:
+            put(name, kind, contend(name, kind))
+        put(name, "folds", contend(name, "folds"))
+
+
+def put(name: str, kind: str, found: dict[str, Any]) -> None:
+    """Put a row into its table in RESULTS.md, in the place of an older one."""
+    if kind == "folds":
+        cells, marker = [name, *(f"{key} {value}" for key, value in found.items())], "folds"
+        row = f"| {cells[0]} | {cells[1].removeprefix('all ')} | {'; '.join(cells[2:])} |"
+    else:
+        types = "; ".join(
+            f"{key.removeprefix('auroc ')} {value:.3f}"
+            for key, value in found.items()
+            if key.startswith("auroc ")
+        )
+        speed = f"{found['fit_s']:.0f} | {found['extra_mb']:.0f} | {found['score_ms']:.0f}"
+        quality = " | ".join(f"{found[key]:.3f}" for key in ("auroc", "ap", "pixel_auroc", "aupro"))
+        row = f"| {name} | {CONTENDERS[kind]} | {speed} | {quality} | {types} |"
+        marker = "contenders"
+    start, end = f"<!-- anomaly {marker} -->\n", "<!-- end -->\n"
+    before, _, rest = RESULTS.read_text().partition(start)
+    table, _, after = rest.partition(end)
+    key = row.split(" | ")[:1] if kind == "folds" else row.split(" | ")[:2]
+    rows = [old for old in table.splitlines() if old.split(" | ")[: len(key)] != key]
+    RESULTS.write_text(before + start + "\n".join([*rows, row]) + "\n" + end + after)
+    print(row, flush=True)
 
 
 if __name__ == "__main__":
