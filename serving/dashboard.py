@@ -1,9 +1,10 @@
-"""The built dashboard; its own router handles the addresses inside it."""
+"""The built dashboard; its own router handles the addresses behind the hash."""
 
 from typing import NoReturn
 
-from flask import Blueprint, Response, current_app, request, send_file
+from flask import Blueprint, Response, current_app, redirect, request, send_file
 from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.wrappers import Response as AnyResponse
 
 from serving.disk import file_below
 from serving.errors import ApiError
@@ -27,8 +28,8 @@ answer. To see the dashboard here, build it and load this page again:</p>
 
 @blueprint.get("/")
 @blueprint.get("/<path:path>")
-def dashboard(path: str = "") -> Response:
-    """A file of the build, or index.html for an address of the dashboard's own."""
+def dashboard(path: str = "") -> AnyResponse:
+    """A file of the build, index.html, or the way from a plain address to the dashboard's own."""
     if path.startswith(_NOT_THE_DASHBOARD):
         _refuse(path)
     folder = installation().settings.dashboard
@@ -42,7 +43,8 @@ def dashboard(path: str = "") -> Response:
     if "." in path.rsplit("/", 1)[-1]:
         raise ApiError(404, "not_found", f"no such file: /{path}")
     if index := file_below(folder, "index.html"):
-        return send_file(index, max_age=0)
+        # The router reads what follows the hash; its files are found from the root only.
+        return redirect(f"/#/{path}") if path else send_file(index, max_age=0)
     return Response(_NOT_BUILT, mimetype="text/html")
 
 

@@ -60,9 +60,13 @@ def test_an_unbuilt_dashboard_says_how_to_build_it(client):
     assert "make dashboard" in answer.get_data(as_text=True)
 
 
-@pytest.mark.parametrize("path", ["/", "/lines/tiny", "/lines/tiny/parts/"])
-def test_addresses_of_the_dashboards_own_get_its_index(client, build, path):
-    answer = client.get(path)
+def test_a_plain_address_leads_to_the_dashboards_own(client, build):
+    answer = client.get("/lines/tiny")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/#/lines/tiny")
+
+
+def test_the_index_is_asked_for_anew(client, build):
+    answer = client.get("/")
     assert answer.data == b"<div id=root>"
     assert (
         "max-age=0" in answer.headers["Cache-Control"]
