@@ -46,6 +46,9 @@ def _run(line_name: str, data: str | None, once: bool) -> bool:
     line = load_line(path)
     _check_folder(path, env.lines)
     source = _absolute(data or line.source.uri)
+    if data and not source.startswith("s3://") and not Path(source).is_dir():
+        msg = f"{data}: no such folder; `--data` (DATA=) names where the line's images lie"
+        raise SettingsError(msg)
     started = time.monotonic()
     print(f"Loupe demo: {line.title}\n  … starting Airflow, MLflow and the dashboard", flush=True)
     with running_stack(env, _PROJECT) as addresses:

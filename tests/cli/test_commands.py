@@ -78,6 +78,13 @@ def test_a_demo_of_a_line_that_airflow_does_not_see_is_refused_at_once(loupe, pr
     assert not (tmp_path / "home").exists()
 
 
+def test_a_demo_on_a_folder_that_is_not_there_is_refused_at_once(loupe, tmp_path):
+    done = loupe("demo", "--once", "--line", "demo", "--data", str(tmp_path / "nowhere"))
+    assert done.returncode == 2
+    assert "nowhere: no such folder" in done.stderr
+    assert done.stdout == ""
+
+
 def test_an_unknown_line_is_one_clear_message(loupe):
     done = loupe("ingest", "--line", "nobody")
     assert done.returncode == 2
