@@ -3,15 +3,14 @@
 Everything that is fitted takes `ValidationScores`; everything that is reported takes `TestScores`.
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from ml.ahead import in_batches, run_ahead
 from ml.data.dataset import Sample, read_rgb
 from ml.errors import LeakError
 from ml.inference.engine import Floats, Prepared, Scored
@@ -108,14 +107,8 @@ def read_samples(
     def prepare(sample: Sample) -> Prepared:
         return models.prepare(read_rgb(home, sample.sha256))
 
-    waiting: deque[Future[Prepared]] = deque()
-    rest = iter(samples)
-    with ThreadPoolExecutor(threads) as pool, Progress(stage, len(samples)) as progress:
-        while True:
-            while len(waiting) < 2 * _BATCH and (sample := next(rest, None)) is not None:
-                waiting.append(pool.submit(prepare, sample))
-            if not waiting:
-                return
-            batch = [waiting.popleft().result() for _ in range(min(_BATCH, len(waiting)))]
+    opened = run_ahead(prepare, samples, threads=threads, ahead=2 * _BATCH)
+    with Progress(stage, len(samples)) as progress:
+        for batch in in_batches(opened, _BATCH):
             yield from models.score_prepared(batch)
             progress.step(len(batch))

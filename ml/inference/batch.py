@@ -2,15 +2,14 @@
 
 import logging
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 import pyarrow as pa
 
+from ml.ahead import in_batches, run_ahead
 from ml.bundle import load_bundle
 from ml.data import catalog
 from ml.errors import BundleError, ImageError
@@ -82,7 +81,7 @@ def _inspect_all(
 ) -> Iterator[Inspection | Decision]:
     """An inspection of each image, or the decision to hold it; in order."""
     with Progress("inspect", len(images)) as progress:
-        for opened in _batches(_decoded(home, inspector, images, batch, threads), batch):
+        for opened in in_batches(_decoded(home, inspector, images, batch, threads), batch):
             yield from _inspect(inspector, opened)
             progress.step(len(opened))
 
@@ -100,25 +99,7 @@ def _decoded(
             log.error("%s: %s", image["object"], error)
             return hold("the stored image cannot be read")
 
-    waiting: deque[Future[Opened]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for image in images:
-            waiting.append(pool.submit(opened, image))
-            if len(waiting) > _BATCHES_AHEAD * batch:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _batches(items: Iterator[Opened], size: int) -> Iterator[list[Opened]]:
-    batch: list[Opened] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+    return run_ahead(opened, images, threads=threads, ahead=_BATCHES_AHEAD * batch)
 
 
 def _inspect(inspector: Inspector, opened: list[Opened]) -> list[Inspection | Decision]:

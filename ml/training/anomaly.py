@@ -135,15 +135,12 @@ class _Reader:
         size, batch = self._line.anomaly.size, _BATCH[device().type]
         with Progress(stage, len(samples)) as progress:
             for pixels in stream_pixels(
-                self._home, samples, size, masks=masks, threads=self._threads
+                self._home, samples, size, batch=batch, masks=masks, threads=self._threads
             ):
-                for start in range(0, len(pixels.images), batch):
-                    part = slice(start, start + batch)
-                    patches = self._embed(pixels.images[part])
-                    found = None if pixels.masks is None else mask_tensor(pixels.masks[part])
-                    for index, one in enumerate(patches):
-                        yield one, None if found is None else found[index]
-                    progress.step(len(patches))
+                found = None if pixels.masks is None else mask_tensor(pixels.masks)
+                for index, one in enumerate(self._embed(pixels.images)):
+                    yield one, None if found is None else found[index]
+                progress.step(len(pixels.images))
 
     def _some(self, patches: Tensor, most: int) -> Tensor:
         if len(patches) <= most:

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ml.ahead import in_batches, run_ahead
 from ml.data.dataset import Sample, read_mask, read_rgb, resize_mask
 from ml.errors import DataError
 from ml.imaging import resize_rgb
@@ -20,14 +20,18 @@ from ml.settings import Home
 
 # Decoded images beyond this lie in an unnamed temporary file instead of in memory.
 _IN_MEMORY_BYTES = 4 << 30
-# Images of a part that is decoded ahead.
-_PART = 64
+# Images that are decoded ahead.
+_AHEAD = 64
 
 # What a fixed camera sees change: light (gain, grey levels), noise (grey levels), a shift.
 _GAIN = (0.8, 1.2)
 _OFFSET = 12.0
 _NOISE = 4.0
 _SHIFT_SHARE = 0.04
+
+
+# An image `[H, W, 3]` and its mask `[H, W]`, which is empty where none is asked for.
+Opened = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -46,34 +50,34 @@ def load_pixels(
 
     Raises DataError when an image of the dataset is gone from the installation.
     """
-    pixels = _empty(samples, size, masks)
-    with ThreadPoolExecutor(threads) as pool:
-        readings = pool.map(lambda index: _read(home, pixels, index), range(len(samples)))
-        for _ in track(readings, "decode", len(samples)):
-            pass
-    return pixels
+    images = _room((len(samples), *size, 3))
+    found = _room((len(samples), *size)) if masks else None
+    opened = _opened(home, samples, size, masks, threads)
+    for index, (image, mask) in enumerate(track(opened, "decode", len(samples))):
+        images[index] = image
+        if found is not None:
+            found[index] = mask
+    return Pixels(tuple(samples), images, found)
 
 
 def stream_pixels(
-    home: Home, samples: Sequence[Sample], size: tuple[int, int], *, masks: bool, threads: int
+    home: Home,
+    samples: Sequence[Sample],
+    size: tuple[int, int],
+    *,
+    batch: int,
+    masks: bool,
+    threads: int,
 ) -> Iterator[Pixels]:
-    """The same in parts of a few images, decoded while the part before is used.
+    """The same in parts of `batch` images, decoded while the part before is used.
 
     Raises DataError as `load_pixels` does.
     """
-    parts = [samples[start : start + _PART] for start in range(0, len(samples), _PART)]
-    with ThreadPoolExecutor(threads) as pool:
-
-        def begin(part: Sequence[Sample]) -> tuple[Pixels, list[Future[None]]]:
-            pixels = _empty(part, size, masks)
-            return pixels, [pool.submit(_read, home, pixels, index) for index in range(len(part))]
-
-        ahead = begin(parts[0] if parts else ())
-        for following in [*parts[1:], ()]:
-            (pixels, readings), ahead = ahead, begin(following)
-            for reading in readings:
-                reading.result()
-            yield pixels
+    opened = zip(samples, _opened(home, samples, size, masks, threads), strict=True)
+    for part in in_batches(opened, batch):
+        chosen, pairs = zip(*part, strict=True)
+        images, found = zip(*pairs, strict=True)
+        yield Pixels(chosen, np.stack(images), np.stack(found) if masks else None)
 
 
 def bytes_in_memory(images: int, size: tuple[int, int], masks: bool) -> int:
@@ -171,21 +175,21 @@ def _relight(images: Tensor, random: np.random.Generator) -> Tensor:
     return (images * gain + offset + grain * strength).clamp(0, 255)
 
 
-def _empty(samples: Sequence[Sample], size: tuple[int, int], masks: bool) -> Pixels:
-    found = _room((len(samples), *size)) if masks else None
-    return Pixels(tuple(samples), _room((len(samples), *size, 3)), found)
+def _opened(
+    home: Home, samples: Sequence[Sample], size: tuple[int, int], masks: bool, threads: int
+) -> Iterator[Opened]:
+    def read(sample: Sample) -> Opened:
+        mask = np.zeros(size if masks else (0, 0), np.uint8)
+        try:
+            image = resize_rgb(read_rgb(home, sample.sha256), size)
+            if masks and sample.mask:
+                mask[:] = resize_mask(read_mask(home, sample.mask), size)
+        except FileNotFoundError as error:
+            msg = f"{error.filename}: gone, but a dataset needs it; restore it or ingest it again"
+            raise DataError(msg) from error
+        return image, mask
 
-
-def _read(home: Home, pixels: Pixels, index: int) -> None:
-    """Put one image, and its mask, into its place."""
-    sample, size = pixels.samples[index], pixels.images.shape[1:3]
-    try:
-        pixels.images[index] = resize_rgb(read_rgb(home, sample.sha256), size)
-        if pixels.masks is not None and sample.mask:
-            pixels.masks[index] = resize_mask(read_mask(home, sample.mask), size)
-    except FileNotFoundError as error:
-        msg = f"{error.filename}: gone, but a dataset needs it; restore it or ingest it again"
-        raise DataError(msg) from error
+    return run_ahead(read, samples, threads=threads, ahead=_AHEAD)
 
 
 def _room(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
