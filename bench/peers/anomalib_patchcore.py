@@ -12,6 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import ml.models.torch_ops  # noqa: F401 - a CPU build of torch beside torchvision's wheel
+
+# isort: split
 import numpy as np
 import timm
 import torch
