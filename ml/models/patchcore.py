@@ -1,14 +1,15 @@
 """PatchCore (Roth et al., CVPR 2022, arXiv:2106.08265) with a bank of bounded size.
 
-Two departures from the paper, both for small surface defects: the image score is the mean of the
-highest few per cent of patch distances instead of the re-weighted maximum, and candidates for the
-coreset are a bounded random sample, so that time grows with the images and memory does not.
+Departures from the paper: the distance map is smoothed at its own resolution, the image score is
+the mean of its highest few per cent instead of the re-weighted maximum (both measured to be
+better on small surface defects), and candidates for the coreset are a bounded random sample, so
+that time grows with the images and memory does not.
 """
 
 import torch
 from torch import Tensor, nn
 
-from ml.models.patches import PatchFeatures, mean_of_top
+from ml.models.patches import PatchFeatures, mean_of_neighbours, mean_of_top
 from ml.progress import track
 
 # Patches of the bank compared at once: bounds the memory of a large batch.
@@ -34,9 +35,9 @@ class PatchCore(nn.Module):
         nearest = torch.stack(
             [_squared_distances(flat, part) for part in torch.split(bank, _CHUNK)]
         )
-        distance = nearest.amin(dim=0).clamp(min=0).sqrt().view(count, height * across)
-        score = mean_of_top(distance, self.top_share)
-        return score, distance.view(count, 1, height, across), embedding
+        distance = nearest.amin(dim=0).clamp(min=0).sqrt().view(count, 1, height, across)
+        smooth = mean_of_neighbours(distance, zeros_beyond=False)
+        return mean_of_top(smooth.flatten(1), self.top_share), smooth, embedding
 
 
 def _squared_distances(patches: Tensor, bank: Tensor) -> Tensor:

@@ -19,13 +19,16 @@ _DARKEST = 8.0
 class PatchFeatures(nn.Module):
     """`[N, 3, H, W]`, RGB 0-255, to patch features `[N, D, h, w]` and an embedding `[N, K]`.
 
-    A patch feature is the mean of its 3 x 3 neighbours at each stride (Roth et al., CVPR 2022);
-    at the image's border only neighbours inside it count, else borders look like defects.
+    A patch feature is the mean of its 3 x 3 neighbours at each stride (Roth et al., CVPR 2022).
+    What lies beyond the image counts as zeros for PatchCore: that shrinks border features, and
+    with them the distances where good neighbours are rare. A discriminator learns its borders
+    from the neighbours inside alone.
     """
 
     def __init__(self, backbone: BackboneConfig, config: AnomalyConfig, seed: int) -> None:
         super().__init__()
         self.light = config.light
+        self.zeros_beyond = config.method == "patchcore"
         self.normalise = Normalise(backbone)
         self.pyramid = create_pyramid(backbone, seed, config.strides)
         width = sum(self.pyramid.feature_info.channels())  # type: ignore[operator, union-attr]
@@ -40,10 +43,7 @@ class PatchFeatures(nn.Module):
         maps = self.pyramid(self.normalise(same_light(image, self.light)))
         embedding = maps[-1].mean(dim=(2, 3))
         size = maps[0].shape[2:]
-        pooled = [
-            functional.avg_pool2d(one, 3, stride=1, padding=1, count_include_pad=False)
-            for one in maps
-        ]
+        pooled = [mean_of_neighbours(one, zeros_beyond=self.zeros_beyond) for one in maps]
         whole = torch.cat(
             [
                 functional.interpolate(one, size=size, mode="bilinear", align_corners=False)
@@ -60,6 +60,11 @@ def same_light(image: Tensor, light: Literal["as_is", "gain"]) -> Tensor:
         return image
     mean = image.mean(dim=(1, 2, 3), keepdim=True).clamp(min=_DARKEST)
     return (image * (_GREY / mean)).clamp(max=255)
+
+
+def mean_of_neighbours(maps: Tensor, *, zeros_beyond: bool) -> Tensor:
+    """Each place of `[N, C, h, w]` as the mean of its 3 x 3 neighbours."""
+    return functional.avg_pool2d(maps, 3, stride=1, padding=1, count_include_pad=zeros_beyond)
 
 
 def mean_of_top(values: Tensor, share: float) -> Tensor:

@@ -1,10 +1,7 @@
 """Fit the anomaly models: patches are streamed from the images, and a bounded number is kept."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ml.data.dataset import Dataset, Sample
-from ml.inference.engine import open_session
 from ml.models.discriminator import PatchDiscriminator, TrainingPatches, fit_patch_head
 from ml.models.patchcore import PatchCore, greedy_coreset
 from ml.models.patches import PatchFeatures
@@ -22,7 +18,6 @@ from ml.progress import Progress
 from ml.settings import Home, LineConfig
 from ml.training.device import device, placed
 from ml.training.enough import require_good
-from ml.training.export import export_onnx
 from ml.training.pixels import mask_tensor, stream_pixels, to_tensor
 
 # Patches kept, whatever the number of images: they bound memory and the coreset's time.
@@ -30,8 +25,8 @@ _CANDIDATES = 40_000
 _GOOD, _CLEAN, _DEFECT = 150_000, 50_000, 50_000
 # A patch is defective when this share of it is, and clean when nothing of it is.
 _DEFECT_SHARE = 0.15
-# Images embedded at once: on a CPU more are no faster and cost memory.
-_BATCH = {"cpu": 4, "cuda": 64}
+# Images embedded at once: on a CPU more are hardly faster and cost memory.
+_BATCH = {"cpu": 2, "cuda": 64}
 
 # Images `[n, H, W, 3]` to patch features `[n, h, w, D]`.
 Embed = Callable[[npt.NDArray[np.uint8]], Tensor]
@@ -46,11 +41,10 @@ def fit_anomaly(
     """
     good = require_good(line, dataset)
     features = placed(PatchFeatures(line.backbone, line.anomaly, line.seed))
-    with _embedder(features, line.anomaly.size, threads) as embed:
-        reader = _Reader(home, line, embed, threads)
-        if line.anomaly.method == "patchcore":
-            return _fit_patchcore(line, features, reader, good)
-        return _fit_discriminator(line, features, reader, good, _masked_defects(line, dataset))
+    reader = _Reader(home, line, _embedder(features), threads)
+    if line.anomaly.method == "patchcore":
+        return _fit_patchcore(line, features, reader, good)
+    return _fit_discriminator(line, features, reader, good, _masked_defects(line, dataset))
 
 
 def _fit_patchcore(
@@ -148,26 +142,13 @@ class _Reader:
         return patches[torch.from_numpy(self._random.permutation(len(patches))[:most])]
 
 
-@contextmanager
-def _embedder(features: PatchFeatures, size: tuple[int, int], threads: int) -> Iterator[Embed]:
-    """The features on the GPU, or through ONNX Runtime, which is several times as fast on a CPU."""
-    if device().type == "cuda":
+def _embedder(features: PatchFeatures) -> Embed:
+    """The features in PyTorch: exporting them for ONNX Runtime costs more memory than the rest."""
+    features = features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-        @torch.inference_mode()
-        def embed(images: npt.NDArray[np.uint8]) -> Tensor:
-            patches: Tensor = features(to_tensor(images).to(device()))[0]
-            return patches.permute(0, 2, 3, 1).cpu()
+    @torch.inference_mode()
+    def embed(images: npt.NDArray[np.uint8]) -> Tensor:
+        patches: Tensor = features(to_tensor(images).to(device()))[0]
+        return patches.permute(0, 2, 3, 1).cpu()
 
-        yield embed
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "features.onnx"
-        export_onnx(features, ("patches", "embedding"), size, path)
-        session = open_session(path, threads)
-
-        def embed_here(images: npt.NDArray[np.uint8]) -> Tensor:
-            batch = to_tensor(images).contiguous().numpy()
-            found = torch.from_numpy(session.run(["patches"], {"image": batch})[0])
-            return found.permute(0, 2, 3, 1)
-
-        yield embed_here
+    return embed

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ml.errors import TrainingError
 from ml.models.patchcore import PatchCore, greedy_coreset
-from ml.models.patches import PatchFeatures, mean_of_top, same_light
+from ml.models.patches import PatchFeatures, mean_of_neighbours, mean_of_top, same_light
 from ml.settings.line import AnomalyConfig, BackboneConfig
 
 TINY = BackboneConfig(name="test_resnet", weights="none")
@@ -78,7 +78,8 @@ def test_map_is_the_exact_nearest_neighbour_distance_across_chunks(bank_size: in
         bank = torch.randn(bank_size, patches.shape[1]) * spread + patches.mean()
         score, heat, _ = PatchCore(features, bank, 0.01)(image)
     flat = patches.permute(0, 2, 3, 1).reshape(-1, patches.shape[1])
-    expected = exact_distances(flat, bank).amin(dim=1).view(heat.shape)
+    exact = exact_distances(flat, bank).amin(dim=1).view(heat.shape)
+    expected = mean_of_neighbours(exact, zeros_beyond=False)
     torch.testing.assert_close(heat.double(), expected, rtol=1e-3, atol=1e-4)
     assert (score <= heat.amax(dim=(1, 2, 3))).all()
     assert (score >= heat.mean(dim=(1, 2, 3))).all()
@@ -101,12 +102,13 @@ def test_a_stride_that_the_backbone_lacks_is_named() -> None:
         PatchFeatures(TINY, config, seed=1)
 
 
-def test_a_flat_image_has_no_border() -> None:
-    """A border that counted zeros beyond the image would differ from the middle."""
-    features = PatchFeatures(TINY, CONFIG, seed=1)
+@pytest.mark.parametrize(("method", "border"), [("patchcore", 6 / 9), ("discriminator", 1.0)])
+def test_the_border_of_a_flat_image(method: str, border: float) -> None:
+    """PatchCore counts zeros beyond the image, the discriminator only what is there."""
+    features = PatchFeatures(TINY, CONFIG.model_copy(update={"method": method}), seed=1)
     features.pyramid = Planes(features.pyramid.feature_info.channels())
     patches, _ = features(torch.full((1, 3, 48, 48), 128.0))
-    torch.testing.assert_close(patches, patches[:, :, 3:4, 3:4].expand_as(patches))
+    torch.testing.assert_close(patches[..., 0, 5], border * patches[..., 5, 5])
 
 
 class Planes(torch.nn.Module):
