@@ -154,7 +154,13 @@ class SegmenterConfig(_Section):
     epochs: int = Field(8, ge=1)
     batch: int = Field(8, ge=2)
     learning_rate: float = Field(5e-4, gt=0)
-    decoder: int = Field(256, ge=32, description="channels of the deepest decoder block")
+    decoder: int = Field(64, ge=32, description="channels of the deepest decoder block")
+    light: Literal["as_is", "even"] = Field(
+        "as_is", description='"even" brings every image to one mean and spread of grey levels'
+    )
+    max_false_regions: float = Field(
+        0.01, ge=0, le=1, description="share of good validation images that may have a region"
+    )
 
 
 class AnomalyConfig(_Section):

@@ -14,10 +14,12 @@ from ml.models.classifier import Classifier
 from ml.models.segmenter import Segmenter
 from ml.settings import Home, LineConfig
 from ml.settings.line import ClassifierConfig, SegmenterConfig
+from ml.training.average import Averaged
+from ml.training.defects import changed, defect_batches
 from ml.training.device import device, placed
 from ml.training.enough import class_names, require_two_kinds
 from ml.training.loop import Fitted, Task, fit
-from ml.training.losses import mask_sums, segmentation_loss
+from ml.training.losses import segmentation_loss
 from ml.training.pixels import (
     Pixels,
     augment,
@@ -32,6 +34,8 @@ from ml.training.preflight import fitting_batch
 from ml.training.probe import fit_head
 
 _EVALUATION_BATCH = 16
+# The average reaches back about so many steps.
+_AVERAGED_STEPS = 100
 
 
 def fit_classifier(
@@ -85,15 +89,17 @@ def fit_classifier(
 def fit_segmenter(
     home: Home, line: LineConfig, dataset: Dataset, checkpoint: Path, threads: int
 ) -> tuple[Segmenter, Fitted]:
-    """Train a U-Net with cross-entropy and Dice; half of each batch are good images.
+    """Train a U-Net image by image; half of each batch are good images.
 
+    The model is the moving average of the weights (Polyak and Juditsky, 1992): with few defects
+    single steps differ much.
     Raises TrainingError when good images, or defects with a mask, are missing or too rare.
     """
     require_two_kinds(line, dataset, "segmenter")
     masked = with_masks(dataset)
     require_two_kinds(line, masked, "segmenter", " with a mask")
     config = line.segmenter
-    model = placed(Segmenter(line.backbone, config.decoder, line.seed))
+    model = placed(Segmenter(line.backbone, config.decoder, line.seed, config.light))
     batch = _fitting_batch(model, config, masked, masks=True)
     train, validation = (
         load_pixels(home, masked.split(name), config.size, masks=True, threads=threads)
@@ -101,31 +107,33 @@ def fit_segmenter(
     )
     assert train.masks is not None
     assert validation.masks is not None
-    wanted, expected = train.masks, torch.split(mask_tensor(validation.masks), _EVALUATION_BATCH)
+    expected = torch.split(mask_tensor(validation.masks), _EVALUATION_BATCH)
+    weights = _balance(_is_defect(validation))
+    both = Averaged(model, _AVERAGED_STEPS)
 
     def batches(random: np.random.Generator) -> Iterable[tuple[Tensor, Tensor]]:
-        for index in balanced_batches(_is_defect(train), batch, random):
-            images, masks = augment(train.images[index], wanted[index], random)
+        for index in defect_batches(train.samples, batch, random):
+            images, masks = augment(*changed(train, index, random), random)
             assert masks is not None
             yield images, masks
 
     def loss(images: Tensor, masks: Tensor) -> Tensor:
-        return segmentation_loss(mask_sums(model(images), masks))
+        return segmentation_loss(both(images), masks).mean()
 
     def validate() -> float:
         pairs = zip(chunks(validation), expected, strict=True)
-        sums = [mask_sums(model(images).cpu(), masks) for images, masks in pairs]
-        return float(segmentation_loss(torch.stack(sums).sum(dim=0)))
+        each = [segmentation_loss(both(images).cpu(), masks) for images, masks in pairs]
+        return float((torch.cat(each) * weights).sum())
 
     fitted = fit(
-        Task(model, batches, batch, steps_per_epoch(len(train.samples), batch), loss, validate),
+        Task(both, batches, batch, steps_per_epoch(len(train.samples), batch), loss, validate),
         stage="train segmenter",
         epochs=config.epochs,
         learning_rate=config.learning_rate,
         seed=line.seed,
         checkpoint=checkpoint,
     )
-    return model, fitted
+    return both.average, fitted
 
 
 def _fitting_batch(
