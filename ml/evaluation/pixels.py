@@ -7,7 +7,7 @@ from ml.data.dataset import Sample, read_mask, resize_mask
 from ml.evaluation.overlap import MaskOverlap
 from ml.evaluation.ranking import PixelRanking
 from ml.evaluation.scores import Flags, Numbers
-from ml.inference.engine import MASK_THRESHOLD, Floats, Scored
+from ml.inference.engine import Floats, Scored
 from ml.inference.explain import heat_maps
 from ml.settings import Home
 
@@ -50,7 +50,8 @@ class MapEvidence:
             if name != "classifier" and usable:
                 self.ranking.setdefault(name, PixelRanking()).add(heat, mask)
             if name == "segmenter" and self.overlap is not None:
-                self.overlap.add(heat > MASK_THRESHOLD, mask)
+                assert scored.defect_mask is not None
+                self.overlap.add(scored.defect_mask, mask)
 
     def _truth(self, sample: Sample) -> Flags | None:
         if not sample.is_defect or not sample.mask:

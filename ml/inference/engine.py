@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy.typing as npt
 import onnxruntime
 
 from ml.bundle import Bundle
+from ml.bundle.card import MaskRule
 from ml.errors import BundleError
 from ml.imaging import Pixels, resize_rgb, to_batch
+from ml.inference.masks import Flags, draw_mask
 from ml.inference.verdict import Decision, decide
 
 Floats = npt.NDArray[np.float32]
@@ -20,8 +23,6 @@ Prepared = dict[Size, Pixels]
 # The defect score of a mask: the mean of its most certain pixels, so that one pixel of noise does
 # not fail a part, and a small defect still does.
 TOP_SHARE = 0.001
-# A pixel above it is defect.
-MASK_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Scored:
     """What the models say of one image, before any decision.
 
     `scores` are raw, by model. `probabilities` `[C]` are the classifier's; `anomaly_map` is
-    `[h, w]`; `defect_map` holds defect probabilities `[H, W]`; `features` is the classifier's last
-    feature map `[K, h, w]`. Each is None without its model.
+    `[h, w]`; `defect_map` holds defect probabilities `[H, W]`, of which `mask_rule` makes the mask;
+    `features` is the classifier's last feature map `[K, h, w]`. Each is None without its model.
     """
 
     scores: dict[str, float]
@@ -39,11 +40,17 @@ class Scored:
     anomaly_map: Floats | None = field(repr=False, default=None)
     defect_map: Floats | None = field(repr=False, default=None)
     features: Floats | None = field(repr=False, default=None)
+    mask_rule: MaskRule = field(default_factory=MaskRule)
+
+    @cached_property
+    def defect_mask(self) -> Flags | None:
+        """The pixels `[H, W]` that the segmenter calls defect."""
+        return None if self.defect_map is None else draw_mask(self.defect_map, self.mask_rule)
 
     @property
     def area(self) -> float | None:
         """Share of the image that the segmenter calls defect."""
-        return None if self.defect_map is None else float((self.defect_map > MASK_THRESHOLD).mean())
+        return None if self.defect_mask is None else float(self.defect_mask.mean())
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,14 @@ class Inspection:
 class ModelSet:
     """ONNX models that score the same image, loaded once; safe to call from many threads."""
 
-    def __init__(self, paths: dict[str, Path], sizes: dict[str, Size], threads: int = 0) -> None:
+    def __init__(
+        self,
+        paths: dict[str, Path],
+        sizes: dict[str, Size],
+        threads: int = 0,
+        mask_rule: MaskRule | None = None,
+    ) -> None:
+        self._mask_rule = mask_rule or MaskRule()
         self._sizes = {name: (sizes[name][0], sizes[name][1]) for name in paths}
         self._sessions = {name: open_session(path, threads) for name, path in paths.items()}
 
@@ -75,7 +89,7 @@ class ModelSet:
         if not images:
             return []
         outputs = {name: self._run(name, images) for name in self._sessions}
-        return [_scored(outputs, index) for index in range(len(images))]
+        return [_scored(outputs, index, self._mask_rule) for index in range(len(images))]
 
     def _run(self, name: str, images: Sequence[Prepared]) -> dict[str, Floats]:
         size = self._sizes[name]
@@ -116,6 +130,7 @@ def open_models(bundle: Bundle, threads: int = 0) -> ModelSet:
         {name: bundle.model(name) for name in models},
         {name: model.size for name, model in models.items()},
         threads,
+        models["segmenter"].mask_rule if "segmenter" in models else None,
     )
 
 
@@ -157,7 +172,7 @@ def class_score(logits: Floats) -> float:
     return float(highest + np.log(np.exp(defects - highest).sum()) - logits[0])
 
 
-def _scored(outputs: dict[str, dict[str, Floats]], index: int) -> Scored:
+def _scored(outputs: dict[str, dict[str, Floats]], index: int, mask_rule: MaskRule) -> Scored:
     scores = {name: raw_score(name, found, index) for name, found in outputs.items()}
     probabilities = features = anomaly_map = defect_map = None
     embedding = np.zeros(0, np.float32)
@@ -173,7 +188,8 @@ def _scored(outputs: dict[str, dict[str, Floats]], index: int) -> Scored:
         anomaly_map = outputs["anomaly"]["map"][index, 0]
         # The frozen backbone's view does not change with each retraining, so drift watches it.
         embedding = outputs["anomaly"]["embedding"][index]
-    return Scored(scores, embedding, probabilities, anomaly_map, defect_map, features)
+    maps = (anomaly_map, defect_map, features)
+    return Scored(scores, embedding, probabilities, *maps, mask_rule)
 
 
 def _defect_type(classes: tuple[str, ...], scored: Scored) -> str:
