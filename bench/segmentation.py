@@ -123,7 +123,7 @@ def measure(
         export_onnx(model, OUTPUTS, size, path)
         rule = MaskRule()
         if ruled:
-            choice = MaskRuleChoice(home, size, line.segmenter.max_false_regions)
+            choice = MaskRuleChoice(home, line.segmenter.max_false_regions)
             models = ModelSet({"segmenter": path}, {"segmenter": size}, 1)
             score(ValidationScores, home, models, data.split("validation"), 1, choice)
             rule = choice.choose()[0]

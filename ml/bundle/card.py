@@ -33,6 +33,9 @@ class ModelCard(_Section):
     """One ONNX model of the bundle."""
 
     size: tuple[int, int] = Field(description="height, width of the input")
+    tiled: bool = Field(
+        False, description="inputs are overlapping tiles, at the image's resolution"
+    )
     calibration: Platt
     fusion_weight: float = Field(ge=0, description="weight of its calibrated log-odds")
     parity: float = Field(ge=0, description="largest |torch - ONNX| score difference seen")

@@ -43,6 +43,7 @@ def build_card(
     models = {
         name: ModelCard(
             size=run.result["size"],
+            tiled=run.result.get("tiled", False),
             calibration=fit.calibration[name],
             fusion_weight=fit.weights[name],
             parity=run.result["parity"],

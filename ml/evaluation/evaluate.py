@@ -60,7 +60,7 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     require_groups(_some(data, "validation"), line.costs)
     sizes = {name: run.result["size"] for name, run in runs.items()}
     most_false = line.segmenter.max_false_regions
-    masks = MaskRuleChoice(home, sizes["segmenter"], most_false) if "segmenter" in sizes else None
+    masks = MaskRuleChoice(home, most_false) if "segmenter" in sizes else None
     models = _open(runs, env.threads)
     validation = score(
         ValidationScores, home, models, _some(data, "validation"), env.threads, masks
@@ -106,12 +106,13 @@ def _made_before(home: Home, line: LineConfig, index: Path) -> Evaluated | None:
     return Evaluated(bundle, page) if page.exists() else None
 
 
-def _open(runs: dict[str, Run], threads: int, mask_rule: MaskRule | None = None) -> ModelSet:
+def _open(runs: dict[str, Run], threads: int = 0, mask_rule: MaskRule | None = None) -> ModelSet:
     return ModelSet(
         {name: run.onnx for name, run in runs.items()},
         {name: run.result["size"] for name, run in runs.items()},
         threads,
         mask_rule,
+        tiled={name for name, run in runs.items() if run.result.get("tiled")},
     )
 
 
@@ -126,7 +127,7 @@ def _some(data: Dataset, split: str) -> tuple[Sample, ...]:
 def _latency_ms(run: Run, name: str) -> float:
     """Median time of one image in ONNX Runtime on this machine; it goes into no bundle."""
     size = run.result["size"]
-    models = ModelSet({name: run.onnx}, {name: size})
+    models = _open({name: run})
     image = np.full((*size, 3), 128, np.uint8)
     times = []
     for _ in range(_LATENCY_CALLS):

@@ -25,9 +25,8 @@ class MaskRuleChoice:
     extent is the one of the highest Dice, per image, averaged over the defect types.
     """
 
-    def __init__(self, home: Home, size: tuple[int, int], most_false: float) -> None:
+    def __init__(self, home: Home, most_false: float) -> None:
         self._home = home
-        self._size = size
         self._most_false = most_false
         self._peaks: list[float] = []
         self._dice: dict[str, list[Numbers]] = defaultdict(list)
@@ -41,8 +40,11 @@ class MaskRuleChoice:
         if not sample.is_defect:
             self._peaks.append(float(scored.defect_map.max()))
             return
-        mask = resize_mask(read_mask(self._home, sample.mask), self._size) if sample.mask else None
-        if mask is not None and mask.any():
+        if not sample.mask:
+            return
+        height, width = scored.defect_map.shape
+        mask = resize_mask(read_mask(self._home, sample.mask), (height, width))
+        if mask.any():
             rows = [dice_by_seed(scored.defect_map, mask, extent) for extent in _odds(_EXTENTS)]
             self._dice[sample.defect_type].append(np.array(rows))
 

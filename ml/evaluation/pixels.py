@@ -44,7 +44,9 @@ class MapEvidence:
         self._with_mask.append(truth is not None)
         self._areas.append(np.nan if truth is None else float(truth.mean()))
         for name, heat in heat_maps(scored, self._head).items():
-            size = self._sizes[name]
+            # The map of a tiled segmenter is as large as its image.
+            height, width = heat.shape if name == "segmenter" else self._sizes[name]
+            size = (height, width)
             mask = np.zeros(size, bool) if truth is None else resize_mask(truth, size)
             self._pointing.setdefault(name, []).append(points_at(heat, mask))
             if name != "classifier" and usable:

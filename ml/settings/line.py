@@ -148,9 +148,14 @@ class ClassifierConfig(_Section):
 
 
 class SegmenterConfig(_Section):
-    """A U-Net whose encoder is the backbone."""
+    """A U-Net whose encoder is the backbone.
+
+    Images are resized to `size`; with `tile` they are cut into overlapping tiles of that size
+    instead, at their own resolution.
+    """
 
     size: Size = (224, 224)
+    tile: Size | None = None
     epochs: int = Field(8, ge=1)
     batch: int = Field(8, ge=2)
     learning_rate: float = Field(5e-4, gt=0)
@@ -161,6 +166,11 @@ class SegmenterConfig(_Section):
     max_false_regions: float = Field(
         0.01, ge=0, le=1, description="share of good validation images that may have a region"
     )
+
+    @property
+    def input_size(self) -> Size:
+        """Height and width of what the network sees at once."""
+        return self.tile or self.size
 
 
 class AnomalyConfig(_Section):

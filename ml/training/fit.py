@@ -13,7 +13,7 @@ from ml.data.dataset import Dataset, Sample
 from ml.models.classifier import Classifier
 from ml.models.segmenter import Segmenter
 from ml.settings import Home, LineConfig
-from ml.settings.line import ClassifierConfig, SegmenterConfig
+from ml.settings.line import ClassifierConfig
 from ml.training.average import Averaged
 from ml.training.defects import changed, defect_batches
 from ml.training.device import device, placed
@@ -32,6 +32,7 @@ from ml.training.pixels import (
 )
 from ml.training.preflight import fitting_batch
 from ml.training.probe import fit_head
+from ml.training.tiles import count_inputs, load_inputs
 
 _EVALUATION_BATCH = 16
 # The average reaches back about so many steps.
@@ -100,10 +101,14 @@ def fit_segmenter(
     require_two_kinds(line, masked, "segmenter", " with a mask")
     config = line.segmenter
     model = placed(Segmenter(line.backbone, config.decoder, line.seed, config.light))
-    batch = _fitting_batch(model, config, masked, masks=True)
+    counts = [
+        count_inputs(home, masked.split(name), config, threads) for name in ("train", "validation")
+    ]
+    held = sum(bytes_in_memory(count, config.input_size, True) for count in counts)
+    seen = config.model_copy(update={"size": config.input_size})
+    batch = fitting_batch(model, seen, counts[0], held)
     train, validation = (
-        load_pixels(home, masked.split(name), config.size, masks=True, threads=threads)
-        for name in ("train", "validation")
+        load_inputs(home, masked.split(name), config, threads) for name in ("train", "validation")
     )
     assert train.masks is not None
     assert validation.masks is not None
@@ -137,7 +142,7 @@ def fit_segmenter(
 
 
 def _fitting_batch(
-    model: nn.Module, config: ClassifierConfig | SegmenterConfig, dataset: Dataset, *, masks: bool
+    model: nn.Module, config: ClassifierConfig, dataset: Dataset, *, masks: bool
 ) -> int:
     train, validation = (len(dataset.split(name)) for name in ("train", "validation"))
     held = bytes_in_memory(train, config.size, masks) + bytes_in_memory(

@@ -29,6 +29,7 @@ from ml.training.run import (
     run_name,
     weights_sha256,
 )
+from ml.training.tiles import load_inputs
 from ml.training.tracking import track_run
 from ml.training.validation import validation_metrics
 
@@ -96,6 +97,11 @@ def code_commit() -> str:
     return process.stdout.strip()
 
 
+def input_size(line: LineConfig, model: ModelName) -> tuple[int, int]:
+    """Height and width of what a network of the line sees at once."""
+    return line.segmenter.input_size if model == "segmenter" else getattr(line, model).size
+
+
 def _fit(
     home: Home, line: LineConfig, data: Dataset, model: ModelName, folder: Path, threads: int
 ) -> tuple[nn.Module, dict[str, Any]]:
@@ -125,8 +131,10 @@ def _measure(
 ) -> dict[str, float | None]:
     segments = model == "segmenter"
     samples = (with_masks(data) if segments else data).split("validation")
-    size = getattr(line, model).size
-    pixels = load_pixels(home, samples, size, masks=segments, threads=threads)
+    if segments:
+        pixels = load_inputs(home, samples, line.segmenter, threads)
+    else:
+        pixels = load_pixels(home, samples, input_size(line, model), masks=False, threads=threads)
     return validation_metrics(model, network, pixels)
 
 
@@ -139,7 +147,7 @@ def _export(
     folder: Path,
     threads: int,
 ) -> dict[str, Any]:
-    size = getattr(line, model).size
+    size = input_size(line, model)
     export_onnx(network, OUTPUTS[model], size, folder / ONNX)
     some = (data.split("validation") or data.split("train"))[:_PARITY_IMAGES]
     pixels = load_pixels(home, some, size, masks=False, threads=threads)
@@ -148,6 +156,7 @@ def _export(
     return {
         "classes": class_names(data.split("train")),
         "size": size,
+        "tiled": model == "segmenter" and line.segmenter.tile is not None,
         "parity": parity,
         "parity_images": len(some),
         "seed": line.seed,

@@ -54,7 +54,7 @@ def test_a_region_counts_whole_when_it_reaches_the_seed_and_not_at_all_else() ->
 
 def test_false_regions_are_held_down_and_defects_kept(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    choice = MaskRuleChoice(home, (32, 32), most_false=0.1)
+    choice = MaskRuleChoice(home, most_false=0.1)
     for number in range(20):
         heat = np.full((32, 32), 0.02, np.float32)
         heat[5:8, 5:8] = 0.7 if number < 10 else 0.1
@@ -75,7 +75,7 @@ def test_false_regions_are_held_down_and_defects_kept(tmp_path: Path) -> None:
 
 
 def test_a_hopeless_map_is_said_and_without_defects_the_rule_is_one_half(tmp_path: Path) -> None:
-    choice = MaskRuleChoice(Home(tmp_path), (8, 8), most_false=0.0)
+    choice = MaskRuleChoice(Home(tmp_path), most_false=0.0)
     choice.see(GOOD, Scored({}, NOTHING, defect_map=np.ones((8, 8), np.float32)))
     assert choice.choose() == (MaskRule(), [])
     choice._dice["pit"] = [dice_by_seed(np.ones((8, 8), np.float32), np.ones((8, 8), bool), 0.5)]
@@ -84,7 +84,7 @@ def test_a_hopeless_map_is_said_and_without_defects_the_rule_is_one_half(tmp_pat
 
 
 def test_test_images_cannot_choose_the_rule(tmp_path: Path) -> None:
-    choice = MaskRuleChoice(Home(tmp_path), (8, 8), most_false=0.0)
+    choice = MaskRuleChoice(Home(tmp_path), most_false=0.0)
     with pytest.raises(LeakError):
         choice.see(
             replace(GOOD, split="test"), Scored({}, NOTHING, defect_map=np.ones((8, 8), np.float32))
