@@ -51,6 +51,7 @@ class MaskRuleChoice:
     def choose(self) -> tuple[MaskRule, list[str]]:
         """The rule, and what the card must warn of."""
         if not self._peaks or not self._dice:
+            # Nothing says where defects end.
             return MaskRule(), []
         false = [float((np.array(self._peaks) > seed).mean()) for seed in _odds(_SEEDS)]
         allowed = [place for place, rate in enumerate(false) if rate <= self._most_false]

@@ -166,6 +166,16 @@ class SegmenterConfig(_Section):
     max_false_regions: float = Field(
         0.01, ge=0, le=1, description="share of good validation images that may have a region"
     )
+    weak_labels: bool = Field(
+        False, description="defects without a mask get one by thresholding, for training only"
+    )
+
+    @model_validator(mode="after")
+    def _weak_is_whole(self) -> "SegmenterConfig":
+        if self.weak_labels and self.tile:
+            msg = "`weak_labels` compares whole images; leave `tile` out"
+            raise ValueError(msg)
+        return self
 
     @property
     def input_size(self) -> Size:

@@ -17,7 +17,7 @@ from ml.settings.line import ClassifierConfig
 from ml.training.average import Averaged
 from ml.training.defects import changed, defect_batches
 from ml.training.device import device, placed
-from ml.training.enough import class_names, require_two_kinds
+from ml.training.enough import class_names, require_drawn, require_two_kinds
 from ml.training.loop import Fitted, Task, fit
 from ml.training.losses import segmentation_loss
 from ml.training.pixels import (
@@ -33,6 +33,7 @@ from ml.training.pixels import (
 from ml.training.preflight import fitting_batch
 from ml.training.probe import fit_head
 from ml.training.tiles import count_inputs, load_inputs
+from ml.training.weak import fit_labeller, with_weak_masks
 
 _EVALUATION_BATCH = 16
 # The average reaches back about so many steps.
@@ -97,9 +98,9 @@ def fit_segmenter(
     Raises TrainingError when good images, or defects with a mask, are missing or too rare.
     """
     require_two_kinds(line, dataset, "segmenter")
-    masked = with_masks(dataset)
-    require_two_kinds(line, masked, "segmenter", " with a mask")
     config = line.segmenter
+    masked = dataset if config.weak_labels else with_masks(dataset)
+    require_two_kinds(line, masked, "segmenter", "" if config.weak_labels else " with a mask")
     model = placed(Segmenter(line.backbone, config.decoder, line.seed, config.light))
     counts = [
         count_inputs(home, masked.split(name), config, threads) for name in ("train", "validation")
@@ -110,6 +111,10 @@ def fit_segmenter(
     train, validation = (
         load_inputs(home, masked.split(name), config, threads) for name in ("train", "validation")
     )
+    if config.weak_labels:
+        labeller = fit_labeller(train)
+        train, validation = (with_weak_masks(split, labeller) for split in (train, validation))
+        require_drawn(line, train)
     assert train.masks is not None
     assert validation.masks is not None
     expected = torch.split(mask_tensor(validation.masks), _EVALUATION_BATCH)
@@ -155,6 +160,11 @@ def with_masks(dataset: Dataset) -> Dataset:
     """The dataset without unmasked defects: they would teach that their pixels are good."""
     kept = tuple(sample for sample in dataset.samples if sample.mask or not sample.is_defect)
     return Dataset(dataset.name, kept, dataset.counts)
+
+
+def without_masks(samples: Iterable[Sample]) -> list[Sample]:
+    """The defects that nobody outlined."""
+    return [sample for sample in samples if sample.is_defect and not sample.mask]
 
 
 def chunks(pixels: Pixels) -> Iterable[Tensor]:

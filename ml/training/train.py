@@ -17,7 +17,7 @@ from ml.settings.line import ModelName
 from ml.training.anomaly import fit_anomaly
 from ml.training.enough import class_names, require_model
 from ml.training.export import OUTPUTS, check_parity, export_onnx
-from ml.training.fit import fit_classifier, fit_segmenter, with_masks
+from ml.training.fit import fit_classifier, fit_segmenter, with_masks, without_masks
 from ml.training.pixels import load_pixels, to_tensor
 from ml.training.run import (
     CHECKPOINT,
@@ -71,6 +71,8 @@ def train(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelName
     resumed = bool(facts.pop("resumed", False))
     facts["metrics"] = _measure(home, line, data, model, network, env.threads)
     result = facts | _export(home, line, data, model, network, folder, env.threads)
+    if model == "segmenter" and line.segmenter.weak_labels:
+        result["facts"]["unmasked_defects"] = len(without_masks(data.split("train")))
     result["warnings"] = _warnings(line, model, result["facts"])
     result |= {"run": name, "dataset": dataset, "model": model, "code": code_commit()}
     files.write_bytes(folder / WEIGHTS, save(_tensors(network)))
@@ -175,6 +177,11 @@ def _warnings(line: LineConfig, model: ModelName, facts: dict[str, int]) -> list
         found.append(
             f"The {model} was trained with batches of {facts['batch']} instead of {asked}: "
             "more did not fit into the memory."
+        )
+    if unmasked := facts.get("unmasked_defects"):
+        found.append(
+            f"The segmenter learned from weak masks: thresholding outlined {unmasked} training "
+            "defects, less those in which it found nothing. No figure counts them as truth."
         )
     return found
 
