@@ -94,11 +94,14 @@ def _describe(inspection: Inspection) -> dict[str, Any]:
 def _regions(
     inspection: Inspection, image: Pixels, mm_per_pixel: float | None
 ) -> list[dict[str, Any]] | None:
-    found = inspection.scored.defect_map
-    if found is None:
+    scored = inspection.scored
+    if scored.defect_mask is None or scored.defect_map is None:
         return None
     size = (image.shape[0], image.shape[1])
-    return [asdict(region) for region in find_regions(found, size, mm_per_pixel)]
+    return [
+        asdict(region)
+        for region in find_regions(scored.defect_mask, scored.defect_map, size, mm_per_pixel)
+    ]
 
 
 def _heat_map(inspector: Inspector, inspection: Inspection, image: Pixels) -> str | None:

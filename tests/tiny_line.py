@@ -158,7 +158,7 @@ def classifier_onnx(gain: float) -> onnx.ModelProto:
     return _model(nodes, outputs, constants, 2)
 
 
-def segmenter_onnx(gain: float) -> onnx.ModelProto:
+def segmenter_onnx(gain: float, side: int = SIDE) -> onnx.ModelProto:
     """Log-odds of each pixel from its redness."""
     nodes = [
         *_redness(),
@@ -166,7 +166,7 @@ def segmenter_onnx(gain: float) -> onnx.ModelProto:
         helper.make_node("Sub", ["scaled", "edge"], ["logits"]),
     ]
     constants = {"gain": np.float32([gain]), "edge": np.float32([4.0])}
-    return _model(nodes, {"logits": ["n", 1, SIDE, SIDE]}, constants, 1)
+    return _model(nodes, {"logits": ["n", 1, side, side]}, constants, 1, side)
 
 
 def anomaly_onnx(gain: float) -> onnx.ModelProto:
@@ -196,6 +196,7 @@ def _model(
     outputs: dict[str, list[Any]],
     constants: dict[str, np.ndarray[Any, Any]],
     channels: int,
+    side: int = SIDE,
 ) -> onnx.ModelProto:
     mix = np.zeros((channels, 3, 1, 1), np.float32)
     mix[0, :, 0, 0] = np.array([1, -1, 0]) / 255
@@ -205,7 +206,7 @@ def _model(
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, side, side])],
         [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )

@@ -18,15 +18,32 @@ class Platt(_Section):
     intercept: float
 
 
+class MaskRule(_Section):
+    """Which pixels of a segmenter's map are defect: Canny's hysteresis (PAMI 1986).
+
+    A region is made of connected pixels (8 neighbours) above `extent`, and counts when one of them
+    is above `seed`. Both are probabilities.
+    """
+
+    extent: float = Field(0.5, gt=0, lt=1)
+    seed: float = Field(0.5, gt=0, lt=1)
+
+
 class ModelCard(_Section):
     """One ONNX model of the bundle."""
 
     size: tuple[int, int] = Field(description="height, width of the input")
+    tiled: bool = Field(
+        False, description="inputs are overlapping tiles, at the image's resolution"
+    )
     calibration: Platt
     fusion_weight: float = Field(ge=0, description="weight of its calibrated log-odds")
     parity: float = Field(ge=0, description="largest |torch - ONNX| score difference seen")
     parity_images: int
     method: str = Field("", description="which kind of model, where there is a choice")
+    mask_rule: MaskRule | None = Field(
+        None, description="of a segmenter: chosen on validation; None on old cards is 0.5"
+    )
     facts: dict[str, int] = Field(
         default_factory=dict, description="how many images, labelled defects and patches it saw"
     )

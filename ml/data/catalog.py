@@ -81,6 +81,7 @@ PREDICTIONS = pa.schema(
         "p_segmenter": _NUMBER,
         "p_anomaly": _NUMBER,
         "area": _NUMBER,
+        "regions": _TEXT,
         "embedding": pa.list_(pa.float32()),
     }
 )

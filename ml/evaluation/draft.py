@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from ml import files
 from ml.bundle import Bundle, Card, seal_bundle
-from ml.bundle.card import BackboneCard, ModelCard
+from ml.bundle.card import BackboneCard, MaskRule, ModelCard
 from ml.bundle.load import CARD, REFERENCE
 from ml.data import catalog
 from ml.data.dataset import Dataset
@@ -31,18 +31,25 @@ _DECIMALS = 5
 
 
 def build_card(
-    line: LineConfig, dataset: Dataset, runs: dict[str, Run], fit: Fit, summary: Summary
+    line: LineConfig,
+    dataset: Dataset,
+    runs: dict[str, Run],
+    fit: Fit,
+    summary: Summary,
+    mask_rule: MaskRule | None,
 ) -> Card:
-    """The card of a bundle of these runs."""
+    """The card of a bundle of these runs; `mask_rule` is the segmenter's."""
     first = next(iter(runs.values())).result
     models = {
         name: ModelCard(
             size=run.result["size"],
+            tiled=run.result.get("tiled", False),
             calibration=fit.calibration[name],
             fusion_weight=fit.weights[name],
             parity=run.result["parity"],
             parity_images=run.result["parity_images"],
             method=line.anomaly.method if name == "anomaly" else "",
+            mask_rule=mask_rule if name == "segmenter" else None,
             facts=run.result["facts"],
         )
         for name, run in runs.items()

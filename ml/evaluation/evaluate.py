@@ -1,13 +1,14 @@
 """The `evaluate` step: score, fit on validation, measure on test, seal the bundle, report."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ml import files
 from ml.bundle import Bundle, load_bundle
+from ml.bundle.card import MaskRule
 from ml.bundle.keys import signing_key
 from ml.data.dataset import Dataset, Sample, load_dataset
 from ml.errors import DataError
@@ -18,6 +19,7 @@ from ml.evaluation.draft import (
     reference_rows,
     write_bundle,
 )
+from ml.evaluation.mask_rule import MaskRuleChoice
 from ml.evaluation.pixels import MapEvidence
 from ml.evaluation.report import report_path, write_report
 from ml.evaluation.scores import TestScores, ValidationScores, score
@@ -28,7 +30,7 @@ from ml.settings import Env, Home, LineConfig
 from ml.training.run import Run, finished_runs
 
 # Changes when this code would make another bundle or report of the same runs.
-_RECIPE = 5
+_RECIPE = 6
 
 _LATENCY_CALLS = 9
 
@@ -56,16 +58,22 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
         return made
     signing_key(home)  # raises now rather than after the long work
     require_groups(_some(data, "validation"), line.costs)
+    sizes = {name: run.result["size"] for name, run in runs.items()}
+    most_false = line.segmenter.max_false_regions
+    masks = MaskRuleChoice(home, most_false) if "segmenter" in sizes else None
     models = _open(runs, env.threads)
-    maps = MapEvidence(
-        home,
-        {name: run.result["size"] for name, run in runs.items()},
-        head_weights(runs["classifier"].onnx) if "classifier" in runs else None,
+    validation = score(
+        ValidationScores, home, models, _some(data, "validation"), env.threads, masks
     )
-    validation = score(ValidationScores, home, models, _some(data, "validation"), env.threads)
+    rule, warnings = masks.choose() if masks else (None, [])
+    head = head_weights(runs["classifier"].onnx) if "classifier" in runs else None
+    maps = MapEvidence(home, sizes, head)
+    models = _open(runs, env.threads, rule)
     test = score(TestScores, home, models, _some(data, "test"), env.threads, maps)
     fitted = fit(validation, line.costs, line.seed)
-    card = build_card(line, data, runs, fitted, summarise(test, maps, fitted, line.seed))
+    fitted = replace(fitted, warnings=(*fitted.warnings, *warnings))
+    summary = summarise(test, maps, fitted, line.seed)
+    card = build_card(line, data, runs, fitted, summary, rule)
     reference = reference_rows(home, line.name, fitted, [validation, test])
     bundle = write_bundle(home, card, runs, reference)
     latency = {name: _latency_ms(run, name) for name, run in runs.items()}
@@ -81,6 +89,7 @@ def _key(line: LineConfig, dataset: str, runs: dict[str, Run]) -> str:
         [
             *(_RECIPE, line.name, line.title, dataset, names, results),
             *(line.costs.model_dump(), line.source.mm_per_pixel),
+            line.segmenter.max_false_regions,
         ],
         32,
     )
@@ -97,11 +106,13 @@ def _made_before(home: Home, line: LineConfig, index: Path) -> Evaluated | None:
     return Evaluated(bundle, page) if page.exists() else None
 
 
-def _open(runs: dict[str, Run], threads: int) -> ModelSet:
+def _open(runs: dict[str, Run], threads: int = 0, mask_rule: MaskRule | None = None) -> ModelSet:
     return ModelSet(
         {name: run.onnx for name, run in runs.items()},
         {name: run.result["size"] for name, run in runs.items()},
         threads,
+        mask_rule,
+        tiled={name for name, run in runs.items() if run.result.get("tiled")},
     )
 
 
@@ -116,7 +127,7 @@ def _some(data: Dataset, split: str) -> tuple[Sample, ...]:
 def _latency_ms(run: Run, name: str) -> float:
     """Median time of one image in ONNX Runtime on this machine; it goes into no bundle."""
     size = run.result["size"]
-    models = ModelSet({name: run.onnx}, {name: size})
+    models = _open({name: run})
     image = np.full((*size, 3), 128, np.uint8)
     times = []
     for _ in range(_LATENCY_CALLS):

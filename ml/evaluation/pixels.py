@@ -7,7 +7,7 @@ from ml.data.dataset import Sample, read_mask, resize_mask
 from ml.evaluation.overlap import MaskOverlap
 from ml.evaluation.ranking import PixelRanking
 from ml.evaluation.scores import Flags, Numbers
-from ml.inference.engine import MASK_THRESHOLD, Floats, Scored
+from ml.inference.engine import Floats, Scored
 from ml.inference.explain import heat_maps
 from ml.settings import Home
 
@@ -44,13 +44,16 @@ class MapEvidence:
         self._with_mask.append(truth is not None)
         self._areas.append(np.nan if truth is None else float(truth.mean()))
         for name, heat in heat_maps(scored, self._head).items():
-            size = self._sizes[name]
+            # The map of a tiled segmenter is as large as its image.
+            height, width = heat.shape if name == "segmenter" else self._sizes[name]
+            size = (height, width)
             mask = np.zeros(size, bool) if truth is None else resize_mask(truth, size)
             self._pointing.setdefault(name, []).append(points_at(heat, mask))
             if name != "classifier" and usable:
                 self.ranking.setdefault(name, PixelRanking()).add(heat, mask)
             if name == "segmenter" and self.overlap is not None:
-                self.overlap.add(heat > MASK_THRESHOLD, mask)
+                assert scored.defect_mask is not None
+                self.overlap.add(scored.defect_mask, mask)
 
     def _truth(self, sample: Sample) -> Flags | None:
         if not sample.is_defect or not sample.mask:

@@ -1,5 +1,6 @@
 """Inspect one shard of a day: decode in threads, infer in batches, write the rows at once."""
 
+import json
 import logging
 import time
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from ml.errors import BundleError, ImageError
 from ml.imaging import decode_rgb
 from ml.inference.engine import Inspection, Inspector, Prepared
 from ml.inference.night import Plan, shard_rows
+from ml.inference.regions import find_regions
 from ml.inference.verdict import Decision, hold
 from ml.progress import Progress
 from ml.settings import Home
@@ -50,6 +52,7 @@ def predict_shard(home: Home, plan: Plan, shard: int, batch: int, threads: int) 
     """
     started = time.monotonic()
     images = shard_rows(home, plan, shard)
+    mm_per_pixel = None
     try:
         inspector = _open(home, plan.bundle, threads)
     except BundleError as error:
@@ -57,9 +60,10 @@ def predict_shard(home: Home, plan: Plan, shard: int, batch: int, threads: int) 
         reason = "the bundle was refused" if plan.bundle else "no champion bundle"
         found: Iterable[Inspection | Decision] = [hold(reason)] * len(images)
     else:
+        mm_per_pixel = inspector.bundle.card.mm_per_pixel
         found = _inspect_all(home, inspector, images, batch, threads)
     pairs = zip(images, found, strict=True)
-    rows = [_row(plan, shard, image, outcome) for image, outcome in pairs]
+    rows = [_row(plan, shard, image, outcome, mm_per_pixel) for image, outcome in pairs]
     table = pa.Table.from_pylist(rows, schema=catalog.PREDICTIONS)
     catalog.write_predictions(home, plan.line, plan.day, shard, table)
     counts = dict.fromkeys(("pass", "fail", "review"), 0)
@@ -113,7 +117,13 @@ def _inspect(inspector: Inspector, opened: list[Opened]) -> list[Inspection | De
     return [item if isinstance(item, Decision) else next(inspected) for item in opened]
 
 
-def _row(plan: Plan, shard: int, image: Row, outcome: Inspection | Decision) -> Row:
+def _row(
+    plan: Plan,
+    shard: int,
+    image: Row,
+    outcome: Inspection | Decision,
+    mm_per_pixel: float | None,
+) -> Row:
     row: Row = {"day": plan.day, "shard": shard, "bundle": plan.bundle}
     row |= {name: image[name] for name in _COPIED}
     if isinstance(outcome, Decision):
@@ -127,8 +137,18 @@ def _row(plan: Plan, shard: int, image: Row, outcome: Inspection | Decision) -> 
         "p_defect": _plain(decision.p_defect),
         "defect_type": outcome.defect_type if decision.verdict != "pass" else "",
         "area": _plain(scored.area),
+        "regions": _regions(image, outcome, mm_per_pixel),
         "embedding": scored.embedding.tolist(),
     }
+
+
+def _regions(image: Row, outcome: Inspection, mm_per_pixel: float | None) -> str | None:
+    """The regions of a part that is not passed, as JSON; None without a segmenter."""
+    mask, heat = outcome.scored.defect_mask, outcome.scored.defect_map
+    if mask is None or heat is None or outcome.decision.verdict == "pass":
+        return None
+    found = find_regions(mask, heat, (image["height"], image["width"]), mm_per_pixel)
+    return json.dumps([region.document() for region in found])
 
 
 def _plain(value: float | None) -> float | None:

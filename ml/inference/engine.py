@@ -1,27 +1,36 @@
 """Run a bundle's ONNX models on decoded images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from ml.ahead import in_batches
 from ml.bundle import Bundle
+from ml.bundle.card import MaskRule
 from ml.errors import BundleError
 from ml.imaging import Pixels, resize_rgb, to_batch
+from ml.inference.masks import Flags, draw_mask
+from ml.inference.tiles import cut_tile, merge_tiles, tile_corners
 from ml.inference.verdict import Decision, decide
 
 Floats = npt.NDArray[np.float32]
+# By output name, an item for each image; those of tiled images differ in size.
+Outputs = Mapping[str, Sequence[Floats] | Floats]
 Size = tuple[int, int]
 Prepared = dict[Size, Pixels]
+# The key of an image at its own resolution, which is cut into tiles.
+AS_IT_CAME: Size = (0, 0)
+# Tiles that go through a model at once: a large image takes no more memory than a small one.
+_TILES_AT_ONCE = 8
 
 # The defect score of a mask: the mean of its most certain pixels, so that one pixel of noise does
 # not fail a part, and a small defect still does.
 TOP_SHARE = 0.001
-# A pixel above it is defect.
-MASK_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -29,8 +38,8 @@ class Scored:
     """What the models say of one image, before any decision.
 
     `scores` are raw, by model. `probabilities` `[C]` are the classifier's; `anomaly_map` is
-    `[h, w]`; `defect_map` holds defect probabilities `[H, W]`; `features` is the classifier's last
-    feature map `[K, h, w]`. Each is None without its model.
+    `[h, w]`; `defect_map` holds defect probabilities `[H, W]`, of which `mask_rule` makes the mask;
+    `features` is the classifier's last feature map `[K, h, w]`. Each is None without its model.
     """
 
     scores: dict[str, float]
@@ -39,11 +48,17 @@ class Scored:
     anomaly_map: Floats | None = field(repr=False, default=None)
     defect_map: Floats | None = field(repr=False, default=None)
     features: Floats | None = field(repr=False, default=None)
+    mask_rule: MaskRule = field(default_factory=MaskRule)
+
+    @cached_property
+    def defect_mask(self) -> Flags | None:
+        """The pixels `[H, W]` that the segmenter calls defect."""
+        return None if self.defect_map is None else draw_mask(self.defect_map, self.mask_rule)
 
     @property
     def area(self) -> float | None:
         """Share of the image that the segmenter calls defect."""
-        return None if self.defect_map is None else float((self.defect_map > MASK_THRESHOLD).mean())
+        return None if self.defect_mask is None else float(self.defect_mask.mean())
 
 
 @dataclass(frozen=True)
@@ -58,13 +73,24 @@ class Inspection:
 class ModelSet:
     """ONNX models that score the same image, loaded once; safe to call from many threads."""
 
-    def __init__(self, paths: dict[str, Path], sizes: dict[str, Size], threads: int = 0) -> None:
+    def __init__(
+        self,
+        paths: dict[str, Path],
+        sizes: dict[str, Size],
+        threads: int = 0,
+        mask_rule: MaskRule | None = None,
+        tiled: Collection[str] = (),
+    ) -> None:
+        self._tiled = frozenset(tiled)
+        self._mask_rule = mask_rule or MaskRule()
         self._sizes = {name: (sizes[name][0], sizes[name][1]) for name in paths}
         self._sessions = {name: open_session(path, threads) for name, path in paths.items()}
 
     def prepare(self, image: Pixels) -> Prepared:
         """A decoded image at each size that the models want; meant for decoding threads."""
-        return {size: resize_rgb(image, size) for size in set(self._sizes.values())}
+        whole = {size for name, size in self._sizes.items() if name not in self._tiled}
+        prepared = {size: resize_rgb(image, size) for size in whole}
+        return prepared | ({AS_IT_CAME: image} if self._tiled else {})
 
     def score(self, images: Sequence[Pixels]) -> list[Scored]:
         """Score decoded RGB images `[H, W, 3]`, uint8, of any sizes, in one batch."""
@@ -74,12 +100,32 @@ class ModelSet:
         """Score images that `prepare` made, in one batch."""
         if not images:
             return []
-        outputs = {name: self._run(name, images) for name in self._sessions}
-        return [_scored(outputs, index) for index in range(len(images))]
+        outputs = {
+            name: self._run_tiles(name, images) if name in self._tiled else self._run(name, images)
+            for name in self._sessions
+        }
+        return [_scored(outputs, index, self._mask_rule) for index in range(len(images))]
 
-    def _run(self, name: str, images: Sequence[Prepared]) -> dict[str, Floats]:
+    def _run(self, name: str, images: Sequence[Prepared]) -> Outputs:
         size = self._sizes[name]
-        batch = to_batch([image[size] for image in images], size)
+        return self._infer(name, [image[size] for image in images])
+
+    def _run_tiles(self, name: str, images: Sequence[Prepared]) -> Outputs:
+        return {"logits": [self._merged(name, image[AS_IT_CAME])[None] for image in images]}
+
+    def _merged(self, name: str, image: Pixels) -> Floats:
+        """Log-odds `[H, W]` of an image of any size."""
+        tile, size = self._sizes[name], (image.shape[0], image.shape[1])
+        corners = tile_corners(size, tile)
+        maps = (
+            one[0]
+            for some in in_batches(corners, _TILES_AT_ONCE)
+            for one in self._infer(name, [cut_tile(image, at, tile) for at in some])["logits"]
+        )
+        return merge_tiles(maps, corners, size)
+
+    def _infer(self, name: str, images: list[Pixels]) -> dict[str, Floats]:
+        batch = to_batch(images, self._sizes[name])
         session = self._sessions[name]
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, {"image": batch}), strict=True))
@@ -116,6 +162,8 @@ def open_models(bundle: Bundle, threads: int = 0) -> ModelSet:
         {name: bundle.model(name) for name in models},
         {name: model.size for name, model in models.items()},
         threads,
+        models["segmenter"].mask_rule if "segmenter" in models else None,
+        tiled={name for name, model in models.items() if model.tiled},
     )
 
 
@@ -134,12 +182,12 @@ def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
         raise BundleError(msg) from error
 
 
-def raw_score(model: str, outputs: Mapping[str, Floats], index: int) -> float:
+def raw_score(model: str, outputs: Outputs, index: int) -> float:
     """The raw defect score of one image of a batch, from the model's outputs by name."""
     if model == "classifier":
         return class_score(outputs["logits"][index])
     if model == "segmenter":
-        return mask_score(outputs["logits"][index, 0])
+        return mask_score(outputs["logits"][index][0])
     return float(outputs["score"][index])
 
 
@@ -157,7 +205,7 @@ def class_score(logits: Floats) -> float:
     return float(highest + np.log(np.exp(defects - highest).sum()) - logits[0])
 
 
-def _scored(outputs: dict[str, dict[str, Floats]], index: int) -> Scored:
+def _scored(outputs: Mapping[str, Outputs], index: int, mask_rule: MaskRule) -> Scored:
     scores = {name: raw_score(name, found, index) for name, found in outputs.items()}
     probabilities = features = anomaly_map = defect_map = None
     embedding = np.zeros(0, np.float32)
@@ -167,13 +215,14 @@ def _scored(outputs: dict[str, dict[str, Floats]], index: int) -> Scored:
         features = outputs["classifier"]["features"][index]
         embedding = outputs["classifier"]["embedding"][index]
     if "segmenter" in outputs:
-        mask_logits = outputs["segmenter"]["logits"][index, 0]
+        mask_logits = outputs["segmenter"]["logits"][index][0]
         defect_map = _sigmoid(mask_logits)
     if "anomaly" in outputs:
-        anomaly_map = outputs["anomaly"]["map"][index, 0]
+        anomaly_map = outputs["anomaly"]["map"][index][0]
         # The frozen backbone's view does not change with each retraining, so drift watches it.
         embedding = outputs["anomaly"]["embedding"][index]
-    return Scored(scores, embedding, probabilities, anomaly_map, defect_map, features)
+    maps = (anomaly_map, defect_map, features)
+    return Scored(scores, embedding, probabilities, *maps, mask_rule)
 
 
 def _defect_type(classes: tuple[str, ...], scored: Scored) -> str:

@@ -1,5 +1,6 @@
 """A night's predictions as documents and ledger entries."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
@@ -111,6 +112,7 @@ def _part(line: str, row: Row) -> Document:
         "scores": _by_model(row, "score"),
         "calibrated": _by_model(row, "p"),
         **{name: row[name] for name in _COPIED},
+        "regions": None if row["regions"] is None else json.loads(row["regions"]),
     }
 
 

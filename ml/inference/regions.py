@@ -1,16 +1,22 @@
 """The defects of a defect map as regions: outline, box and area, in pixels and in millimetres."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
-from ml.inference.engine import MASK_THRESHOLD, Floats
+from ml.inference.engine import Floats
+from ml.inference.masks import Flags
 
 # Largest regions of an image that are listed: more are noise, or a part that is lost anyway.
 MOST = 20
-# How far a polygon may stray from the outline, as a share of its length.
+# How far a polygon may stray from the outline, as a share of its length; more where it would else
+# have more corners than a document should hold.
 _STRAY = 0.01
+MOST_CORNERS = 64
+# Digits of what is stored: the rest is noise of the processor.
+_DECIMALS = 5
 
 
 @dataclass(frozen=True)
@@ -29,16 +35,26 @@ class Region:
     area_mm2: float | None
     longest_mm: float | None
 
+    def document(self) -> dict[str, Any]:
+        """As it is stored: `polygon` is x, y, x, y, …, because Firestore has no lists of lists."""
+        rounded = {
+            name: round(value, _DECIMALS) if isinstance(value, float) else value
+            for name, value in asdict(self).items()
+        }
+        corners = [place for corner in self.polygon for place in corner]
+        return rounded | {"box": list(self.box), "polygon": corners}
+
 
 def find_regions(
-    defect_map: Floats, size: tuple[int, int], mm_per_pixel: float | None = None
+    mask: Flags, defect_map: Floats, size: tuple[int, int], mm_per_pixel: float | None = None
 ) -> tuple[Region, ...]:
-    """Connected pixels (8 neighbours) above the mask threshold, the largest first.
+    """The connected pixels (8 neighbours) of a mask `[h, w]`, the largest first.
 
     `defect_map` `[h, w]` holds defect probabilities; `size` is height and width of the image.
     """
-    mask = (defect_map > MASK_THRESHOLD).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=8
+    )
     order = 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")[:MOST]
     scale = (size[1] / mask.shape[1], size[0] / mask.shape[0])
     return tuple(
@@ -49,7 +65,7 @@ def find_regions(
 
 def _region(
     defect_map: Floats,
-    inside: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+    inside: Flags,
     stats: np.ndarray[tuple[int, ...], np.dtype[np.int32]],
     scale: tuple[float, float],
     mm_per_pixel: float | None,
@@ -63,7 +79,7 @@ def _region(
     )
     # Pixel centres to the image's pixels.
     outline = (outlines[0][:, 0].astype(np.float32) + 0.5) * np.array([across, down], np.float32)
-    polygon = cv2.approxPolyDP(outline, _STRAY * cv2.arcLength(outline, True), True)[:, 0]
+    polygon = _simplified(outline)
     area = pixels * across * down
     longest = max(cv2.minAreaRect(outline)[1]) + max(scale)
     return Region(
@@ -74,3 +90,12 @@ def _region(
         area_mm2=None if mm_per_pixel is None else area * mm_per_pixel**2,
         longest_mm=None if mm_per_pixel is None else longest * mm_per_pixel,
     )
+
+
+def _simplified(outline: Floats) -> Floats:
+    stray = _STRAY * cv2.arcLength(outline, True)
+    while True:
+        polygon = cv2.approxPolyDP(outline, stray, True)[:, 0]
+        if len(polygon) <= MOST_CORNERS:
+            return np.asarray(polygon, np.float32)
+        stray *= 1.5

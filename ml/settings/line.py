@@ -148,13 +148,39 @@ class ClassifierConfig(_Section):
 
 
 class SegmenterConfig(_Section):
-    """A U-Net whose encoder is the backbone."""
+    """A U-Net whose encoder is the backbone.
+
+    Images are resized to `size`; with `tile` they are cut into overlapping tiles of that size
+    instead, at their own resolution.
+    """
 
     size: Size = (224, 224)
+    tile: Size | None = None
     epochs: int = Field(8, ge=1)
     batch: int = Field(8, ge=2)
     learning_rate: float = Field(5e-4, gt=0)
-    decoder: int = Field(256, ge=32, description="channels of the deepest decoder block")
+    decoder: int = Field(64, ge=32, description="channels of the deepest decoder block")
+    light: Literal["as_is", "even"] = Field(
+        "as_is", description='"even" brings every image to one mean and spread of grey levels'
+    )
+    max_false_regions: float = Field(
+        0.01, ge=0, le=1, description="share of good validation images that may have a region"
+    )
+    weak_labels: bool = Field(
+        False, description="defects without a mask get one by thresholding, for training only"
+    )
+
+    @model_validator(mode="after")
+    def _weak_is_whole(self) -> "SegmenterConfig":
+        if self.weak_labels and self.tile:
+            msg = "`weak_labels` compares whole images; leave `tile` out"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def input_size(self) -> Size:
+        """Height and width of what the network sees at once."""
+        return self.tile or self.size
 
 
 class AnomalyConfig(_Section):

@@ -6,6 +6,7 @@ from ml.data.dataset import Dataset, Sample
 from ml.errors import TrainingError
 from ml.settings import LineConfig
 from ml.settings.line import ModelName
+from ml.training.pixels import Pixels
 
 # Fewer images of a kind teach nothing.
 MIN_PER_KIND = 4
@@ -45,6 +46,17 @@ def require_two_kinds(
         msg = (
             f"line {line.name}, dataset {dataset.name}: no validation images{extra}; a {model} "
             "needs some to choose its best epoch. Ingest more groups"
+        )
+        raise TrainingError(msg)
+
+
+def require_drawn(line: LineConfig, pixels: Pixels) -> None:
+    """Raises TrainingError when thresholding found too few of the defects without a mask."""
+    count = sum(sample.is_defect for sample in pixels.samples)
+    if count < MIN_PER_KIND:
+        msg = (
+            f"line {line.name}: thresholding found {count} of the training defects; a segmenter "
+            f"needs at least {MIN_PER_KIND}. Draw masks, or leave the segmenter out of `models`"
         )
         raise TrainingError(msg)
 

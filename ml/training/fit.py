@@ -13,11 +13,13 @@ from ml.data.dataset import Dataset, Sample
 from ml.models.classifier import Classifier
 from ml.models.segmenter import Segmenter
 from ml.settings import Home, LineConfig
-from ml.settings.line import ClassifierConfig, SegmenterConfig
+from ml.settings.line import ClassifierConfig
+from ml.training.average import Averaged
+from ml.training.defects import changed, defect_batches
 from ml.training.device import device, placed
-from ml.training.enough import class_names, require_two_kinds
+from ml.training.enough import class_names, require_drawn, require_two_kinds
 from ml.training.loop import Fitted, Task, fit
-from ml.training.losses import mask_sums, segmentation_loss
+from ml.training.losses import segmentation_loss
 from ml.training.pixels import (
     Pixels,
     augment,
@@ -30,8 +32,12 @@ from ml.training.pixels import (
 )
 from ml.training.preflight import fitting_batch
 from ml.training.probe import fit_head
+from ml.training.tiles import count_inputs, load_inputs
+from ml.training.weak import fit_labeller, with_weak_masks
 
 _EVALUATION_BATCH = 16
+# The average reaches back about so many steps.
+_AVERAGED_STEPS = 100
 
 
 def fit_classifier(
@@ -85,51 +91,63 @@ def fit_classifier(
 def fit_segmenter(
     home: Home, line: LineConfig, dataset: Dataset, checkpoint: Path, threads: int
 ) -> tuple[Segmenter, Fitted]:
-    """Train a U-Net with cross-entropy and Dice; half of each batch are good images.
+    """Train a U-Net image by image; half of each batch are good images.
 
+    The model is the moving average of the weights (Polyak and Juditsky, 1992): with few defects
+    single steps differ much.
     Raises TrainingError when good images, or defects with a mask, are missing or too rare.
     """
     require_two_kinds(line, dataset, "segmenter")
-    masked = with_masks(dataset)
-    require_two_kinds(line, masked, "segmenter", " with a mask")
     config = line.segmenter
-    model = placed(Segmenter(line.backbone, config.decoder, line.seed))
-    batch = _fitting_batch(model, config, masked, masks=True)
+    masked = dataset if config.weak_labels else with_masks(dataset)
+    require_two_kinds(line, masked, "segmenter", "" if config.weak_labels else " with a mask")
+    model = placed(Segmenter(line.backbone, config.decoder, line.seed, config.light))
+    counts = [
+        count_inputs(home, masked.split(name), config, threads) for name in ("train", "validation")
+    ]
+    held = sum(bytes_in_memory(count, config.input_size, True) for count in counts)
+    seen = config.model_copy(update={"size": config.input_size})
+    batch = fitting_batch(model, seen, counts[0], held)
     train, validation = (
-        load_pixels(home, masked.split(name), config.size, masks=True, threads=threads)
-        for name in ("train", "validation")
+        load_inputs(home, masked.split(name), config, threads) for name in ("train", "validation")
     )
+    if config.weak_labels:
+        labeller = fit_labeller(train)
+        train, validation = (with_weak_masks(split, labeller) for split in (train, validation))
+        require_drawn(line, train)
     assert train.masks is not None
     assert validation.masks is not None
-    wanted, expected = train.masks, torch.split(mask_tensor(validation.masks), _EVALUATION_BATCH)
+    expected = torch.split(mask_tensor(validation.masks), _EVALUATION_BATCH)
+    weights = _balance(_is_defect(validation))
+    both = Averaged(model, _AVERAGED_STEPS)
 
     def batches(random: np.random.Generator) -> Iterable[tuple[Tensor, Tensor]]:
-        for index in balanced_batches(_is_defect(train), batch, random):
-            images, masks = augment(train.images[index], wanted[index], random)
+        for index in defect_batches(train.samples, batch, random):
+            images, masks = augment(*changed(train, index, random), random)
             assert masks is not None
             yield images, masks
 
     def loss(images: Tensor, masks: Tensor) -> Tensor:
-        return segmentation_loss(mask_sums(model(images), masks))
+        return segmentation_loss(both(images), masks).mean()
 
     def validate() -> float:
         pairs = zip(chunks(validation), expected, strict=True)
-        sums = [mask_sums(model(images).cpu(), masks) for images, masks in pairs]
-        return float(segmentation_loss(torch.stack(sums).sum(dim=0)))
+        each = [segmentation_loss(both(images).cpu(), masks) for images, masks in pairs]
+        return float((torch.cat(each) * weights).sum())
 
     fitted = fit(
-        Task(model, batches, batch, steps_per_epoch(len(train.samples), batch), loss, validate),
+        Task(both, batches, batch, steps_per_epoch(len(train.samples), batch), loss, validate),
         stage="train segmenter",
         epochs=config.epochs,
         learning_rate=config.learning_rate,
         seed=line.seed,
         checkpoint=checkpoint,
     )
-    return model, fitted
+    return both.average, fitted
 
 
 def _fitting_batch(
-    model: nn.Module, config: ClassifierConfig | SegmenterConfig, dataset: Dataset, *, masks: bool
+    model: nn.Module, config: ClassifierConfig, dataset: Dataset, *, masks: bool
 ) -> int:
     train, validation = (len(dataset.split(name)) for name in ("train", "validation"))
     held = bytes_in_memory(train, config.size, masks) + bytes_in_memory(
@@ -142,6 +160,11 @@ def with_masks(dataset: Dataset) -> Dataset:
     """The dataset without unmasked defects: they would teach that their pixels are good."""
     kept = tuple(sample for sample in dataset.samples if sample.mask or not sample.is_defect)
     return Dataset(dataset.name, kept, dataset.counts)
+
+
+def without_masks(samples: Iterable[Sample]) -> list[Sample]:
+    """The defects that nobody outlined."""
+    return [sample for sample in samples if sample.is_defect and not sample.mask]
 
 
 def chunks(pixels: Pixels) -> Iterable[Tensor]:

@@ -50,8 +50,8 @@ def load_pixels(
 
     Raises DataError when an image of the dataset is gone from the installation.
     """
-    images = _room((len(samples), *size, 3))
-    found = _room((len(samples), *size)) if masks else None
+    images = room((len(samples), *size, 3))
+    found = room((len(samples), *size)) if masks else None
     opened = _opened(home, samples, size, masks, threads)
     for index, (image, mask) in enumerate(track(opened, "decode", len(samples))):
         images[index] = image
@@ -192,7 +192,8 @@ def _opened(
     return run_ahead(read, samples, threads=threads, ahead=_AHEAD)
 
 
-def _room(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+def room(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Zeros in memory, or in an unnamed temporary file where they would take too much of it."""
     if np.prod(shape) <= _IN_MEMORY_BYTES:
         return np.zeros(shape, np.uint8)
     return np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=shape)

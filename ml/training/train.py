@@ -17,7 +17,7 @@ from ml.settings.line import ModelName
 from ml.training.anomaly import fit_anomaly
 from ml.training.enough import class_names, require_model
 from ml.training.export import OUTPUTS, check_parity, export_onnx
-from ml.training.fit import fit_classifier, fit_segmenter, with_masks
+from ml.training.fit import fit_classifier, fit_segmenter, with_masks, without_masks
 from ml.training.pixels import load_pixels, to_tensor
 from ml.training.run import (
     CHECKPOINT,
@@ -29,6 +29,7 @@ from ml.training.run import (
     run_name,
     weights_sha256,
 )
+from ml.training.tiles import load_inputs
 from ml.training.tracking import track_run
 from ml.training.validation import validation_metrics
 
@@ -70,6 +71,8 @@ def train(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelName
     resumed = bool(facts.pop("resumed", False))
     facts["metrics"] = _measure(home, line, data, model, network, env.threads)
     result = facts | _export(home, line, data, model, network, folder, env.threads)
+    if model == "segmenter" and line.segmenter.weak_labels:
+        result["facts"]["unmasked_defects"] = len(without_masks(data.split("train")))
     result["warnings"] = _warnings(line, model, result["facts"])
     result |= {"run": name, "dataset": dataset, "model": model, "code": code_commit()}
     files.write_bytes(folder / WEIGHTS, save(_tensors(network)))
@@ -94,6 +97,11 @@ def code_commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return process.stdout.strip()
+
+
+def input_size(line: LineConfig, model: ModelName) -> tuple[int, int]:
+    """Height and width of what a network of the line sees at once."""
+    return line.segmenter.input_size if model == "segmenter" else getattr(line, model).size
 
 
 def _fit(
@@ -125,8 +133,10 @@ def _measure(
 ) -> dict[str, float | None]:
     segments = model == "segmenter"
     samples = (with_masks(data) if segments else data).split("validation")
-    size = getattr(line, model).size
-    pixels = load_pixels(home, samples, size, masks=segments, threads=threads)
+    if segments:
+        pixels = load_inputs(home, samples, line.segmenter, threads)
+    else:
+        pixels = load_pixels(home, samples, input_size(line, model), masks=False, threads=threads)
     return validation_metrics(model, network, pixels)
 
 
@@ -139,7 +149,7 @@ def _export(
     folder: Path,
     threads: int,
 ) -> dict[str, Any]:
-    size = getattr(line, model).size
+    size = input_size(line, model)
     export_onnx(network, OUTPUTS[model], size, folder / ONNX)
     some = (data.split("validation") or data.split("train"))[:_PARITY_IMAGES]
     pixels = load_pixels(home, some, size, masks=False, threads=threads)
@@ -148,6 +158,7 @@ def _export(
     return {
         "classes": class_names(data.split("train")),
         "size": size,
+        "tiled": model == "segmenter" and line.segmenter.tile is not None,
         "parity": parity,
         "parity_images": len(some),
         "seed": line.seed,
@@ -166,6 +177,11 @@ def _warnings(line: LineConfig, model: ModelName, facts: dict[str, int]) -> list
         found.append(
             f"The {model} was trained with batches of {facts['batch']} instead of {asked}: "
             "more did not fit into the memory."
+        )
+    if unmasked := facts.get("unmasked_defects"):
+        found.append(
+            f"The segmenter learned from weak masks: thresholding outlined {unmasked} training "
+            "defects, less those in which it found nothing. No figure counts them as truth."
         )
     return found
 

@@ -5,41 +5,44 @@ The figures that count are measured by `ml.evaluation` on held-out test groups.
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
 from ml.settings.line import ModelName
 from ml.training.device import device
 from ml.training.export import named_outputs, raw_scores
 from ml.training.fit import chunks
-from ml.training.losses import mask_sums
-from ml.training.pixels import Pixels, mask_tensor
+from ml.training.pixels import Pixels
 
 
 def validation_metrics(
     model: ModelName, network: nn.Module, pixels: Pixels
 ) -> dict[str, float | None]:
-    """AUROC and average precision of the raw scores; for a segmenter also the Dice of its masks.
+    """AUROC and average precision of the raw scores; for a segmenter also the mean Dice.
 
-    A figure is None where validation lacks what it needs (both kinds of image, masks).
+    That is the mean over the defects with a mask. A figure is None where validation lacks what it
+    needs (both kinds of image, masks).
     """
     network = network.eval().to(device())
     scores = [np.zeros(0)]
-    sums = torch.zeros(5)
+    dice: list[float] = []
     done = 0
     for images in chunks(pixels):
         outputs = named_outputs(model, network, images)
         scores.append(raw_scores(model, outputs))
         if pixels.masks is not None:
-            masks = mask_tensor(pixels.masks[done : done + len(images)])
-            # Logits of 100 and -100 make the soft overlap that of the drawn masks.
-            sums += mask_sums(torch.from_numpy(outputs["logits"]).sign() * 100, masks)
+            dice += _dice(outputs["logits"][:, 0] > 0, pixels.masks[done : done + len(images)] > 0)
         done += len(images)
     is_defect = np.array([sample.is_defect for sample in pixels.samples], bool)
     found = _ranking(is_defect, np.concatenate(scores))
     if pixels.masks is not None:
-        found["dice"] = float(2 * sums[2] / (sums[3] + sums[4])) if sums[4] else None
+        found["dice"] = float(np.mean(dice)) if dice else None
     return found
+
+
+def _dice(found: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> list[float]:
+    """Dice of each image that has a defect."""
+    hits, drawn, true = (pixels.sum(axis=(1, 2)) for pixels in (found & truth, found, truth))
+    return (2 * hits / np.maximum(drawn + true, 1))[true > 0].tolist()  # type: ignore[no-any-return]
 
 
 def _ranking(

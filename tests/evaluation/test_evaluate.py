@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pyarrow.parquet as pq
 import pytest
 import tiny_line
@@ -16,8 +17,10 @@ from ml.bundle import live_bundle
 from ml.errors import BundleError, DataError, TrainingError
 from ml.evaluation.evaluate import evaluate
 from ml.evaluation.promote import gate, promote
+from ml.inference.engine import Inspector
 from ml.results import open_results
 from ml.settings import Home, LineConfig
+from ml.training.run import run_name
 
 
 def test_a_bundle_says_what_it_is_worth(tiny: Tiny) -> None:
@@ -41,6 +44,22 @@ def test_a_bundle_says_what_it_is_worth(tiny: Tiny) -> None:
     reference = pq.read_table(bundle.reference)
     assert set(reference["split"].to_pylist()) == {"test", "validation"}
     assert {"brightness", "embedding", "score_anomaly", "p_defect"} <= set(reference.column_names)
+
+
+def test_a_tiled_segmenter_is_worth_as_much_and_inspects_as_it_was_measured(tiny: Tiny) -> None:
+    name = run_name(tiny.line, tiny_line.DATASET, "segmenter", None)
+    folder = tiny.home.training("tiny", name)
+    onnx.save(tiny_line.segmenter_onnx(40.0, side=16), folder / "model.onnx")
+    whole = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps(whole | {"size": [16, 16], "tiled": True}))
+    bundle = tiny.evaluate()
+    assert bundle.card.models["segmenter"].tiled
+    assert bundle.card.metrics["segmenter.dice"].value == pytest.approx(1.0, abs=0.05)
+    image = np.full((48, 80, 3), 100, np.uint8)
+    image[20:30, 40:60, 0] = 190
+    found = Inspector(bundle, 1).inspect([image])[0].scored
+    assert found.defect_mask is not None
+    assert np.array_equal(found.defect_mask, image[..., 0] == 190)
 
 
 def test_the_same_inputs_give_the_same_bytes(tiny: Tiny) -> None:

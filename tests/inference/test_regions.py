@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.inference.regions import MOST, find_regions
+from ml.inference.regions import MOST, MOST_CORNERS, Region, find_regions
 
 
 def drawn(*boxes: tuple[int, int, int, int], side: int = 40) -> np.ndarray:
@@ -16,6 +16,11 @@ def drawn(*boxes: tuple[int, int, int, int], side: int = 40) -> np.ndarray:
     return found
 
 
+def regions(found: np.ndarray, size: tuple[int, int], **scale: float) -> tuple[Region, ...]:
+    """The regions of the pixels above one half."""
+    return find_regions(found > 0.5, found, size, **scale)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     box=st.tuples(*[st.integers(0, 20)] * 2, *[st.integers(1, 20)] * 2),
@@ -24,7 +29,7 @@ def drawn(*boxes: tuple[int, int, int, int], side: int = 40) -> np.ndarray:
 def test_a_rectangle_is_found_where_it_is_at_any_scale(
     box: tuple[int, int, int, int], grown: int
 ) -> None:
-    (region,) = find_regions(drawn(box), (40 * grown, 40 * grown))
+    (region,) = regions(drawn(box), (40 * grown, 40 * grown))
     assert region.box == tuple(grown * side for side in box)
     assert region.area == box[2] * box[3] * grown**2
     assert region.p_defect == pytest.approx(0.9)
@@ -34,26 +39,40 @@ def test_a_rectangle_is_found_where_it_is_at_any_scale(
 
 def test_millimetres_follow_the_scale_of_the_line() -> None:
     defect = drawn((4, 10, 20, 5))
-    (region,) = find_regions(defect, (80, 80), mm_per_pixel=0.1)
+    (region,) = regions(defect, (80, 80), mm_per_pixel=0.1)
     assert region.area_mm2 == pytest.approx(40 * 10 * 0.01)
     assert region.longest_mm == pytest.approx(4.0)
-    (bare,) = find_regions(defect, (80, 80))
+    (bare,) = regions(defect, (80, 80))
     assert (bare.area_mm2, bare.longest_mm) == (None, None)
 
 
 def test_a_narrow_map_of_a_wide_image_is_stretched_by_side() -> None:
-    (region,) = find_regions(drawn((10, 10, 10, 10)), (40, 120))
+    (region,) = regions(drawn((10, 10, 10, 10)), (40, 120))
     assert region.box == (30, 10, 30, 10)
 
 
 def test_regions_come_largest_first_and_not_without_end() -> None:
     small = [(2 * x, 2 * y, 1, 1) for x in range(10) for y in range(10)]
-    found = find_regions(drawn((25, 25, 9, 9), *small), (40, 40))
+    found = regions(drawn((25, 25, 9, 9), *small), (40, 40))
     assert len(found) == MOST
     assert found[0].box == (25, 25, 9, 9)
     assert [one.area for one in found] == sorted((one.area for one in found), reverse=True)
 
 
 def test_corners_that_touch_are_one_region_and_nothing_is_none() -> None:
-    assert len(find_regions(drawn((0, 0, 5, 5), (5, 5, 5, 5)), (40, 40))) == 1
-    assert find_regions(drawn(), (40, 40)) == ()
+    assert len(regions(drawn((0, 0, 5, 5), (5, 5, 5, 5)), (40, 40))) == 1
+    assert regions(drawn(), (40, 40)) == ()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_a_stored_region_is_small_and_flat_however_ragged_it_is(seed: int) -> None:
+    ragged = (np.random.default_rng(seed).random((90, 90)) > 0.55).astype(np.float32)
+    ragged[45] = ragged[:, 45] = 1
+    for region in regions(ragged, (90, 90), mm_per_pixel=0.1):
+        stored = region.document()
+        assert 2 <= len(stored["polygon"]) <= 2 * MOST_CORNERS
+        assert all(isinstance(place, int) for place in (*stored["polygon"], *stored["box"]))
+        assert set(stored) == {
+            "box", "polygon", "area", "p_defect", "area_mm2", "longest_mm"
+        }  # fmt: skip

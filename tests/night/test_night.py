@@ -54,6 +54,8 @@ def test_every_image_is_inspected_once_and_the_counts_agree(live: Tiny, store: R
     done = publish(live.home, store, "tiny", DAY)
     (part, *_) = store.find("parts", {"verdict": "fail"})
     assert set(part["scores"]) == set(part["calibrated"]) == set(models)
+    assert part["regions"][0]["box"] == [8, 8, 8, 8]
+    assert len(part["regions"][0]["polygon"]) % 2 == 0
     assert done.flagged == IMAGES - counts["pass"] == store.count("parts")
     assert reconcile(live.home, store, "tiny", DAY).documents == IMAGES
     (night,) = store.find("nights")
@@ -74,7 +76,7 @@ def test_a_repeated_shard_leaves_the_same_rows(live: Tiny) -> None:
 def test_rows_of_an_older_installation_stay_and_new_shards_join_them(
     live: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    added = {"p_classifier", "p_segmenter", "p_anomaly"}
+    added = {"p_classifier", "p_segmenter", "p_anomaly", "regions"}
     new = catalog.PREDICTIONS
     old = pa.schema([field for field in new if field.name not in added])
     past = dict.fromkeys(old.names) | {"day": "2026-01-04", "shard": 0, "verdict": "pass"}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ml.data.dataset import load_dataset
 from ml.settings import Home
 from ml.training import pixels
-from ml.training.losses import mask_sums, segmentation_loss
+from ml.training.losses import segmentation_loss
 from tests.training.conftest import SIDE, MakeDataset
 
 
@@ -67,20 +67,32 @@ def test_images_beyond_memory_lie_in_a_file_with_the_same_pixels(
     assert np.array_equal(held.masks, filed.masks)  # type: ignore[arg-type]
 
 
-def test_segmentation_loss_prefers_the_true_mask_and_adds_up_over_batches() -> None:
+def test_segmentation_loss_prefers_the_true_mask() -> None:
     masks = torch.zeros(4, 1, 32, 32)
     masks[:2, :, 4:8, 4:8] = 1
     right, nothing, everything = (
-        mask_sums(logits, masks)
+        segmentation_loss(logits, masks)[:2].mean()
         for logits in (masks * 20 - 10, torch.full_like(masks, -10), torch.full_like(masks, 10))
     )
-    losses = [float(segmentation_loss(sums)) for sums in (right, nothing, everything)]
-    assert losses[0] < 0.01
-    assert losses[0] < losses[1] < losses[2]
-    parts = sum(mask_sums(part * 20 - 10, part) for part in masks.split(1))
-    torch.testing.assert_close(parts, right)
+    assert right < 0.01
+    assert right < nothing < everything
 
 
-def test_seeing_nothing_on_good_images_costs_almost_nothing() -> None:
-    good = torch.zeros(2, 1, 32, 32)
-    assert float(segmentation_loss(mask_sums(good - 12, good))) < 0.05
+@settings(max_examples=30, deadline=None)
+@given(side=st.integers(1, 12))
+def test_a_missed_defect_costs_about_the_same_however_small_it_is(side: int) -> None:
+    masks = torch.zeros(1, 1, 64, 64)
+    masks[..., :side, :side] = 1
+    missed = segmentation_loss(torch.full_like(masks, -8), masks) - segmentation_loss(
+        masks * 16 - 8, masks
+    )
+    assert 0.4 < float(missed) < 6
+
+
+def test_seeing_nothing_on_good_images_costs_almost_nothing_and_a_false_pixel_much() -> None:
+    good = torch.zeros(1, 1, 32, 32)
+    quiet = good - 12
+    loud = quiet.clone()
+    loud[..., 5:7, 5:7] = 6
+    assert float(segmentation_loss(quiet, good)) < 0.01
+    assert float(segmentation_loss(loud, good)) > 0.5
