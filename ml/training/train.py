@@ -81,6 +81,20 @@ def train(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelName
     return Trained(run, track_run(env, line, run), round(seconds, 1), resumed, False)
 
 
+def assist(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelName) -> None:
+    """What the other processes of `torchrun` do while the first one runs `train`.
+
+    They take their shares of the steps and write nothing.
+    """
+    require_model(line, model)
+    name = run_name(line, dataset, model, weights_sha256(line.backbone))
+    if model == "anomaly" or read_run(home, line.name, name) is not None:
+        return
+    torch.set_num_threads(env.threads)
+    data = load_dataset(home, line.name, dataset)
+    _fit(home, line, data, model, home.training(line.name, name), env.threads)
+
+
 def code_commit() -> str:
     """The git commit of this code, or `unknown` where there is no repository."""
     try:
