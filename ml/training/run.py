@@ -26,7 +26,7 @@ from ml.settings import Home, LineConfig
 from ml.settings.line import BackboneConfig, ModelName
 
 # Changes when the code would give other weights for the same run.
-_RECIPE = 4
+_RECIPE = 5
 
 ONNX, WEIGHTS, RESULT, CHECKPOINT = (
     "model.onnx",
