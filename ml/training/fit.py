@@ -64,7 +64,6 @@ def fit_classifier(
         load_pixels(home, dataset.split(name), config.size, masks=False, threads=threads)
         for name in ("train", "validation")
     )
-    groups = np.array([sample.group for sample in train.samples])
     wanted, expected = (
         torch.tensor([_class(sample, classes) for sample in split.samples])
         for split in (train, validation)
@@ -74,18 +73,7 @@ def fit_classifier(
         fit_head(model, chunks(train), wanted, _balance(_is_defect(train)))
 
     def batches(random: np.random.Generator) -> Iterable[tuple[Tensor, Tensor]]:
-        def prepare(
-            chosen: tuple[npt.NDArray[np.int64], list[np.random.Generator]],
-        ) -> tuple[Tensor, Tensor]:
-            index, randoms = chosen
-            images = varied(train.images[index], randoms, symmetric=config.symmetric)
-            return images, wanted[index]
-
-        chosen = (
-            (index[share()], random.spawn(len(index))[share()])
-            for index in group_balanced_batches(_is_defect(train), groups, batch, random)
-        )
-        return run_ahead(prepare, chosen, threads=threads, ahead=_AHEAD)
+        return classifier_batches(train, wanted, config, batch, random, threads)
 
     def loss(images: Tensor, target: Tensor) -> Tensor:
         return functional.cross_entropy(model(images)[0], target, label_smoothing=0.05)
@@ -113,6 +101,33 @@ def fit_classifier(
         patience=config.patience,
     )
     return model, fitted
+
+
+def classifier_batches(
+    pixels: Pixels,
+    target: Tensor,
+    config: ClassifierConfig,
+    batch: int,
+    random: np.random.Generator,
+    threads: int,
+) -> Iterable[tuple[Tensor, Tensor]]:
+    """This process's shares of the batches of one epoch, made ready while the model computes.
+
+    Images `[n, 3, H, W]`, 0-255, changed as `varied` does, and their `target`.
+    """
+
+    def prepare(
+        chosen: tuple[npt.NDArray[np.int64], list[np.random.Generator]],
+    ) -> tuple[Tensor, Tensor]:
+        index, randoms = chosen
+        return varied(pixels.images[index], randoms, symmetric=config.symmetric), target[index]
+
+    groups = np.array([sample.group for sample in pixels.samples])
+    chosen = (
+        (index[share()], random.spawn(len(index))[share()])
+        for index in group_balanced_batches(_is_defect(pixels), groups, batch, random)
+    )
+    return run_ahead(prepare, chosen, threads=threads, ahead=_AHEAD)
 
 
 def fit_segmenter(
