@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from classification import RESULTS, loaded, prepare
 from torch.nn import functional
 
-from classification import RESULTS, loaded, prepare
 from ml.models.classifier import Classifier
 from ml.settings import LineConfig
 from ml.training.device import placed

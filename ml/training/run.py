@@ -12,6 +12,7 @@ A run's folder holds `checkpoint.safetensors` while it trains and, when it is fi
 | `metrics` | on validation, of the raw scores: `auroc`, `ap`; segmenter: `dice`; null if unknown |
 | `parity`, `parity_images` | largest raw score difference of torch and ONNX Runtime, on how many |
 | `backbone` | `name`, `weights` (`hub`, `file`, `none`), `weights_sha256`: the card's fields |
+| `weights_sha256` | of `model.safetensors` |
 | `warnings` | sentences that belong on the card |
 | `facts` | anomaly model: how many images and patches it was fitted on |
 """
