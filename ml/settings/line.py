@@ -154,6 +154,9 @@ class ClassifierConfig(_Section):
     light: Literal["as_is", "even"] = Field(
         "as_is", description='"even" brings every image to one mean and contrast'
     )
+    conditions: Literal["steady", "varying"] = Field(
+        "steady", description='"varying" trains on other contrast, slopes of light and blur too'
+    )
     symmetric: bool = Field(False, description="parts lie in any direction: training turns them")
 
     @model_validator(mode="after")

@@ -120,7 +120,7 @@ def classifier_batches(
         chosen: tuple[npt.NDArray[np.int64], list[np.random.Generator]],
     ) -> tuple[Tensor, Tensor]:
         index, randoms = chosen
-        return varied(pixels.images[index], randoms, symmetric=config.symmetric), target[index]
+        return varied(pixels.images[index], randoms, config), target[index]
 
     groups = np.array([sample.group for sample in pixels.samples])
     chosen = (

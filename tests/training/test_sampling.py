@@ -4,9 +4,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ml.settings.line import ClassifierConfig
 from ml.training.augment import varied
 from ml.training.pixels import steps_per_epoch
 from ml.training.sampling import group_balanced_batches
+
+TURNED = ClassifierConfig(symmetric=True, conditions="varying")
 
 
 @settings(max_examples=60, deadline=None)
@@ -35,8 +38,8 @@ def test_every_batch_is_half_defects_and_every_group_comes_as_often(
 
 def test_an_image_changes_the_same_whatever_stands_beside_it() -> None:
     images = np.random.default_rng(1).integers(0, 255, (4, 24, 24, 3), dtype=np.uint8)
-    whole = varied(images, np.random.default_rng([1, 2]).spawn(4), symmetric=True)
-    half = varied(images[1::2], np.random.default_rng([1, 2]).spawn(4)[1::2], symmetric=True)
+    whole = varied(images, np.random.default_rng([1, 2]).spawn(4), TURNED)
+    half = varied(images[1::2], np.random.default_rng([1, 2]).spawn(4)[1::2], TURNED)
     assert whole[1::2].equal(half)
     assert 0 <= whole.min() < whole.max() <= 255
 
@@ -46,7 +49,9 @@ def test_only_symmetric_parts_are_turned() -> None:
     images = np.broadcast_to(rows, (40, 64, 64, 3))
     turned = []
     for symmetric in (False, True):
-        found = varied(images, np.random.default_rng(1).spawn(40), symmetric=symmetric).mean(dim=1)
+        found = varied(
+            images, np.random.default_rng(1).spawn(40), ClassifierConfig(symmetric=symmetric)
+        ).mean(dim=1)
         down = (found[:, 48:].mean(dim=(1, 2)) - found[:, :16].mean(dim=(1, 2))).abs()
         right = (found[:, :, 48:].mean(dim=(1, 2)) - found[:, :, :16].mean(dim=(1, 2))).abs()
         turned.append(int((right > down).sum()))
