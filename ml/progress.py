@@ -1,7 +1,8 @@
 """Progress with an ETA, for a person at a terminal and for the Airflow operator.
 
 With LOUPE_PROGRESS=json each report is one line on stderr, `loupe-progress {...}`, which the step
-operator turns into log lines; otherwise it is one line that redraws itself.
+operator turns into log lines; with `off` nothing is said; otherwise it is one line that redraws
+itself.
 """
 
 import json
@@ -32,7 +33,7 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._report()
-        if not _as_json() and sys.stderr.isatty():
+        if _is_seen():
             sys.stderr.write("\n")
 
     def step(self, count: int = 1) -> None:
@@ -56,7 +57,7 @@ class Progress:
             eta_s = None if left is None else round(left, 1)
             report = {"stage": self.stage, "done": self.done, "total": self.total, "eta_s": eta_s}
             print(PREFIX + json.dumps(report), file=sys.stderr, flush=True)
-        elif sys.stderr.isatty():
+        elif _is_seen():
             shown = "?" if left is None else f"{left:.0f} s"
             sys.stderr.write(f"\r\033[K{self.stage}: {self.done}/{self.total}, {shown} left")
             sys.stderr.flush()
@@ -72,3 +73,7 @@ def track(items: Iterable[Item], stage: str, total: int) -> Iterator[Item]:
 
 def _as_json() -> bool:
     return os.environ.get("LOUPE_PROGRESS") == "json"
+
+
+def _is_seen() -> bool:
+    return "LOUPE_PROGRESS" not in os.environ and sys.stderr.isatty()

@@ -19,5 +19,16 @@ def test_progress_reports_done_total_and_eta_as_json_lines(monkeypatch, capsys):
     assert report["eta_s"] == 30.0
 
 
+def test_progress_is_silent_where_another_process_reports(monkeypatch, capsys):
+    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
+    with progress.Progress("train", total=1) as stage:
+        stage.step()
+    assert "train: 1/1" in capsys.readouterr().err
+    monkeypatch.setenv("LOUPE_PROGRESS", "off")
+    with progress.Progress("train", total=1) as stage:
+        stage.step()
+    assert capsys.readouterr().err == ""
+
+
 def test_track_yields_every_item_once():
     assert list(progress.track(range(5), "count", 5)) == [0, 1, 2, 3, 4]

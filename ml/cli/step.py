@@ -28,10 +28,11 @@ class Context:
     line: LineConfig
 
 
-def step(function: Callable[..., Result]) -> click.Command:
+def step(function: Callable[..., Result | None]) -> click.Command:
     """Make a command of a function `(context, **options) -> result`; adds `--line`.
 
-    The result is printed as one JSON line on stdout. A LoupeError becomes one message and exit
+    The result is printed as one JSON line on stdout; None is for a process that only assists
+    another, which prints it. A LoupeError becomes one message and exit
     status 2, or 75 where a retry may cure it.
     """
 
@@ -42,7 +43,8 @@ def step(function: Callable[..., Result]) -> click.Command:
             env = Env.read()
             context = Context(env, Home.of(env), load_line(line_file(env, line_name)))
             result = function(context, **options)
-        print(json.dumps(result, sort_keys=True))
+        if result is not None:
+            print(json.dumps(result, sort_keys=True))
 
     name = function.__name__.replace("_", "-")
     return click.command(name, help=function.__doc__)(command)

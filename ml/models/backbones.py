@@ -88,6 +88,29 @@ def hold_batch_norm(model: nn.Module) -> None:
             module.eval()
 
 
+def hold_stem(backbone: nn.Module, stride: int) -> list[nn.Module]:
+    """Keep the layers up to `stride` from training, and return them.
+
+    They see edges and textures, which differ little between lines, at the resolution that costs
+    the most. Raises TrainingError when the network has no features of that stride.
+    """
+    if not stride:
+        return []
+    stages: Any = backbone.feature_info
+    ends = {stage["reduction"]: stage["module"] for stage in stages}
+    if stride not in ends:
+        msg = f"`classifier.frozen_stride` is {stride}; the backbone has strides {sorted(ends)}"
+        raise TrainingError(msg)
+    layers = [name for name, module in backbone.named_modules() if not any(module.children())]
+    last = max(
+        index for index, name in enumerate(layers) if f"{name}.".startswith(f"{ends[stride]}.")
+    )
+    held = [backbone.get_submodule(name) for name in layers[: last + 1]]
+    for module in held:
+        module.requires_grad_(False)
+    return held
+
+
 def padding(config: BackboneConfig) -> dict[str, Any]:
     """timm arguments for TensorFlow's SAME padding, where the weights need it."""
     return {"pad_type": "same"} if config.pad_same else {}

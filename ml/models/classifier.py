@@ -4,27 +4,48 @@ With that head, Grad-CAM (Selvaraju et al., ICCV 2017) is a weighted sum of the 
 which is therefore exported: an explanation needs no backward pass.
 """
 
+from typing import Literal
+
 from torch import Tensor, nn
 
-from ml.models.backbones import Normalise, create_backbone, hold_batch_norm
+from ml.models.backbones import Normalise, create_backbone, hold_batch_norm, hold_stem
 from ml.settings.line import BackboneConfig
 
 OUTPUTS = ("logits", "features", "embedding")
 
+Light = Literal["as_is", "even"]
+
+# The mean and the deviation, in grey levels, that "even" brings every image to.
+_GREY, _DEVIATION = 128.0, 50.0
+
 
 class Classifier(nn.Module):
-    """`[N, 3, H, W]`, RGB 0-255, to logits `[N, classes]`; class 0 is ok."""
+    """`[N, 3, H, W]`, RGB 0-255, to logits `[N, classes]`; class 0 is ok.
 
-    def __init__(self, config: BackboneConfig, classes: int, seed: int) -> None:
+    Layers up to `frozen_stride` are held as they are.
+    """
+
+    def __init__(
+        self,
+        config: BackboneConfig,
+        classes: int,
+        seed: int,
+        *,
+        light: Light = "as_is",
+        frozen_stride: int = 0,
+    ) -> None:
         super().__init__()
+        self.light = light
         self.normalise = Normalise(config)
         self.backbone = create_backbone(config, seed)
         self.head = nn.Linear(self.backbone.num_features, classes)  # type: ignore[arg-type]
         self._hold = config.freeze_batch_norm
+        self._stem = hold_stem(self.backbone, frozen_stride)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, last feature map `[N, K, h, w]`, embedding `[N, K]`."""
-        features = self.backbone.forward_features(self.normalise(image))  # type: ignore[operator]
+        image = self.normalise(same_contrast(image, self.light))
+        features = self.backbone.forward_features(image)  # type: ignore[operator]
         embedding = features.mean(dim=(2, 3))
         return self.head(embedding), features, embedding
 
@@ -32,4 +53,16 @@ class Classifier(nn.Module):
         super().train(mode)
         if self._hold:
             hold_batch_norm(self.backbone)
+        for module in self._stem:
+            hold_batch_norm(module)
         return self
+
+
+def same_contrast(image: Tensor, light: Light) -> Tensor:
+    """Images `[N, 3, H, W]`, 0-255, with one mean and one deviation, so that exposures compare."""
+    if light == "as_is":
+        return image
+    centred = image - image.mean(dim=(1, 2, 3), keepdim=True)
+    deviation = centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    # An image without any contrast stays grey.
+    return centred / (deviation + 1) * _DEVIATION + _GREY

@@ -142,9 +142,29 @@ class ClassifierConfig(_Section):
     """Fine-tuning of the backbone into ok and the defect types."""
 
     size: Size = (224, 224)
-    epochs: int = Field(8, ge=1)
+    epochs: int = Field(8, ge=1, description="at most; the best one on validation is kept")
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many epochs that are no better on validation"
+    )
     batch: int = Field(16, ge=2)
     learning_rate: float = Field(3e-4, gt=0)
+    frozen_stride: int = Field(
+        0, ge=0, description="layers up to this stride keep their pretrained weights"
+    )
+    light: Literal["as_is", "even"] = Field(
+        "as_is", description='"even" brings every image to one mean and contrast'
+    )
+    conditions: Literal["steady", "varying"] = Field(
+        "steady", description='"varying" trains on other contrast, slopes of light and blur too'
+    )
+    symmetric: bool = Field(False, description="parts lie in any direction: training turns them")
+
+    @model_validator(mode="after")
+    def _turns_fit(self) -> "ClassifierConfig":
+        if self.symmetric and self.size[0] != self.size[1]:
+            msg = f"`symmetric` turns images by quarters: `size` must be square, not {self.size}"
+            raise ValueError(msg)
+        return self
 
 
 class SegmenterConfig(_Section):
@@ -277,6 +297,16 @@ class LineConfig(_Section):
     gate: GateConfig = GateConfig()
     night: NightConfig = NightConfig()
     monitor: MonitorConfig = MonitorConfig()
+
+    @model_validator(mode="after")
+    def _frozen_is_trained(self) -> "LineConfig":
+        if self.classifier.frozen_stride and self.backbone.weights == "none":
+            msg = (
+                "`classifier.frozen_stride` keeps pretrained layers as they are, but "
+                '`backbone.weights` is "none"'
+            )
+            raise ValueError(msg)
+        return self
 
     @field_validator("models")
     @classmethod

@@ -1,5 +1,6 @@
 """Where models train."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -16,3 +17,14 @@ def placed(model: Network) -> Network:
 def device() -> torch.device:
     """The GPU where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precision() -> AbstractContextManager[object]:
+    """bfloat16 for convolutions and products where the GPU has it; else float32.
+
+    On processors without bfloat16 arithmetic it is slower than float32, so they keep that. It has
+    float32's range, so that the loss needs no scaling, as it does with float16.
+    """
+    if device().type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()

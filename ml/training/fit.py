@@ -9,21 +9,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ml.ahead import run_ahead
 from ml.data.dataset import Dataset, Sample
 from ml.models.classifier import Classifier
 from ml.models.segmenter import Segmenter
 from ml.settings import Home, LineConfig
 from ml.settings.line import ClassifierConfig
+from ml.training.augment import varied
 from ml.training.average import Averaged
 from ml.training.defects import changed, defect_batches
 from ml.training.device import device, placed
+from ml.training.distributed import lowest, share
 from ml.training.enough import class_names, require_drawn, require_two_kinds
 from ml.training.loop import Fitted, Task, fit
 from ml.training.losses import segmentation_loss
 from ml.training.pixels import (
     Pixels,
     augment,
-    balanced_batches,
     bytes_in_memory,
     load_pixels,
     mask_tensor,
@@ -32,26 +34,37 @@ from ml.training.pixels import (
 )
 from ml.training.preflight import fitting_batch
 from ml.training.probe import fit_head
+from ml.training.sampling import group_balanced_batches
 from ml.training.tiles import count_inputs, load_inputs
 from ml.training.weak import fit_labeller, with_weak_masks
 
 _EVALUATION_BATCH = 16
 # The average reaches back about so many steps.
 _AVERAGED_STEPS = 100
+# Batches that are made ready while the model computes.
+_AHEAD = 2
 
 
 def fit_classifier(
     home: Home, line: LineConfig, dataset: Dataset, checkpoint: Path, threads: int
 ) -> tuple[Classifier, Fitted]:
-    """Fine-tune the backbone with cross-entropy on balanced batches.
+    """Fine-tune the backbone with cross-entropy on batches balanced by kind and group.
 
     Raises TrainingError when a kind of image is missing or too rare.
     """
     require_two_kinds(line, dataset, "classifier")
     config = line.classifier
     classes = class_names(dataset.split("train"))
-    model = placed(Classifier(line.backbone, len(classes), line.seed))
-    batch = _fitting_batch(model, config, dataset, masks=False)
+    model = placed(
+        Classifier(
+            line.backbone,
+            len(classes),
+            line.seed,
+            light=config.light,
+            frozen_stride=config.frozen_stride,
+        )
+    )
+    batch = lowest(_fitting_batch(model, config, dataset, masks=False))
     train, validation = (
         load_pixels(home, dataset.split(name), config.size, masks=False, threads=threads)
         for name in ("train", "validation")
@@ -65,9 +78,7 @@ def fit_classifier(
         fit_head(model, chunks(train), wanted, _balance(_is_defect(train)))
 
     def batches(random: np.random.Generator) -> Iterable[tuple[Tensor, Tensor]]:
-        for index in balanced_batches(_is_defect(train), batch, random):
-            images, _ = augment(train.images[index], None, random)
-            yield images, wanted[index]
+        return classifier_batches(train, wanted, config, batch, random, threads)
 
     def loss(images: Tensor, target: Tensor) -> Tensor:
         return functional.cross_entropy(model(images)[0], target, label_smoothing=0.05)
@@ -78,14 +89,50 @@ def fit_classifier(
         return float((each * _balance(_is_defect(validation))).sum())
 
     fitted = fit(
-        Task(model, batches, batch, steps_per_epoch(len(train.samples), batch), loss, validate),
+        Task(
+            model,
+            batches,
+            batch,
+            steps_per_epoch(len(train.samples), batch),
+            loss,
+            validate,
+            shared=True,
+        ),
         stage="train classifier",
         epochs=config.epochs,
         learning_rate=config.learning_rate,
         seed=line.seed,
         checkpoint=checkpoint,
+        patience=config.patience,
     )
     return model, fitted
+
+
+def classifier_batches(
+    pixels: Pixels,
+    target: Tensor,
+    config: ClassifierConfig,
+    batch: int,
+    random: np.random.Generator,
+    threads: int,
+) -> Iterable[tuple[Tensor, Tensor]]:
+    """This process's shares of the batches of one epoch, made ready while the model computes.
+
+    Images `[n, 3, H, W]`, 0-255, changed as `varied` does, and their `target`.
+    """
+
+    def prepare(
+        chosen: tuple[npt.NDArray[np.int64], list[np.random.Generator]],
+    ) -> tuple[Tensor, Tensor]:
+        index, randoms = chosen
+        return varied(pixels.images[index], randoms, config), target[index]
+
+    groups = np.array([sample.group for sample in pixels.samples])
+    chosen = (
+        (index[share()], random.spawn(len(index))[share()])
+        for index in group_balanced_batches(_is_defect(pixels), groups, batch, random)
+    )
+    return run_ahead(prepare, chosen, threads=threads, ahead=_AHEAD)
 
 
 def fit_segmenter(

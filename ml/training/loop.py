@@ -2,7 +2,8 @@
 
 A run killed at any moment and resumed ends with the weights of an undisturbed run: all randomness
 of an epoch comes from (seed, epoch), the learning rate from the step, and a checkpoint holds the
-weights, the optimiser's moments and the best weights so far (safetensors, no pickle).
+weights, the optimiser's moments and the best weights so far (safetensors, no pickle). Started by
+`torchrun`, several processes share each step; see `distributed.py`.
 """
 
 import json
@@ -20,6 +21,8 @@ from torch import Tensor, nn
 from ml import files
 from ml.errors import TrainingError
 from ml.progress import Progress
+from ml.training.device import precision
+from ml.training.distributed import is_first, joined, of_first, require_shares, share
 
 _WARM_UP_SHARE = 0.1
 _WEIGHT_DECAY = 1e-2
@@ -28,7 +31,11 @@ _GRADIENT_NORM = 5.0
 
 @dataclass
 class Task:
-    """What to fit. `batches(random)` yields the losses' inputs; `validate()` gives a loss."""
+    """What to fit. `batches(random)` yields the losses' inputs; `validate()` gives a loss.
+
+    Where several processes train, `batches` yields whole batches, or with `shared` only this
+    process's share of each.
+    """
 
     model: nn.Module
     batches: Callable[[np.random.Generator], Iterable[tuple[Tensor, Tensor]]]
@@ -36,6 +43,7 @@ class Task:
     steps_per_epoch: int
     loss: Callable[[Tensor, Tensor], Tensor]
     validate: Callable[[], float]
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,12 +61,21 @@ class Fitted:
 
 
 def fit(
-    task: Task, *, stage: str, epochs: int, learning_rate: float, seed: int, checkpoint: Path
+    task: Task,
+    *,
+    stage: str,
+    epochs: int,
+    learning_rate: float,
+    seed: int,
+    checkpoint: Path,
+    patience: int | None = None,
 ) -> Fitted:
     """Train for `epochs` and load the weights of the epoch with the lowest validation loss.
 
-    The model trains where it lies. Raises TrainingError when the loss is not finite.
+    After `patience` epochs in a row that are no better, the rest is left out. The model trains
+    where it lies. Raises TrainingError when the loss is not finite.
     """
+    require_shares(task.batch, stage)
     optimiser = torch.optim.AdamW(
         task.model.parameters(), lr=learning_rate, weight_decay=_WEIGHT_DECAY
     )
@@ -72,9 +89,13 @@ def fit(
         with torch.inference_mode():
             state.note(0, _finite(task.validate(), stage, 0), task.model)
     total = epochs * task.steps_per_epoch
+    step_loss = joined(_StepLoss(task))
+    part = slice(None) if task.shared else share()
     with Progress(stage, total) as progress:
         progress.done = state.epoch * task.steps_per_epoch
         for epoch in range(state.epoch, epochs):
+            if patience is not None and state.epochs_no_better >= patience:
+                break
             random = np.random.default_rng([seed, epoch])
             torch.manual_seed(seed + epoch)
             task.model.train()
@@ -83,21 +104,39 @@ def fit(
                 for group in optimiser.param_groups:
                     group["lr"] = learning_rate * _schedule(step / total)
                 optimiser.zero_grad()
-                loss = task.loss(inputs.to(device), target.to(device))
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss = step_loss(
+                    inputs[part].to(device, non_blocking=True),
+                    target[part].to(device, non_blocking=True),
+                )
+                loss.backward()
                 nn.utils.clip_grad_norm_(task.model.parameters(), _GRADIENT_NORM)
                 optimiser.step()
                 progress.step()
             task.model.eval()
             with torch.inference_mode():
                 state.note(epoch + 1, _finite(task.validate(), stage, epoch + 1), task.model)
-            state.save(checkpoint, task, optimiser)
+            if is_first():
+                state.save(checkpoint, task, optimiser)
     task.model.load_state_dict(state.best)
     task.model.eval()
     return Fitted(state.best_epoch, state.best_loss, state.losses, task.batch, resumed)
 
 
+class _StepLoss(nn.Module):
+    """The loss of a step as a module, whose gradients several processes can average."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.model = task.model
+        self._loss = task.loss
+
+    def forward(self, inputs: Tensor, target: Tensor) -> Tensor:
+        with precision():
+            return self._loss(inputs, target)
+
+
 def _finite(loss: float, stage: str, epoch: int) -> float:
+    loss = of_first(loss)
     if not math.isfinite(loss):
         msg = f"{stage}: the validation loss is {loss} after epoch {epoch}; lower learning_rate"
         raise TrainingError(msg)
@@ -119,6 +158,10 @@ class _State:
         self.best_epoch = 0
         self.best_loss = math.inf
         self.best = _copy(model)
+
+    @property
+    def epochs_no_better(self) -> int:
+        return self.epoch - self.best_epoch
 
     def note(self, epoch: int, loss: float, model: nn.Module) -> None:
         self.epoch = epoch

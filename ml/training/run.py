@@ -12,6 +12,7 @@ A run's folder holds `checkpoint.safetensors` while it trains and, when it is fi
 | `metrics` | on validation, of the raw scores: `auroc`, `ap`; segmenter: `dice`; null if unknown |
 | `parity`, `parity_images` | largest raw score difference of torch and ONNX Runtime, on how many |
 | `backbone` | `name`, `weights` (`hub`, `file`, `none`), `weights_sha256`: the card's fields |
+| `weights_sha256` | of `model.safetensors` |
 | `warnings` | sentences that belong on the card |
 | `facts` | anomaly model: how many images and patches it was fitted on |
 """
@@ -26,7 +27,7 @@ from ml.settings import Home, LineConfig
 from ml.settings.line import BackboneConfig, ModelName
 
 # Changes when the code would give other weights for the same run.
-_RECIPE = 4
+_RECIPE = 5
 
 ONNX, WEIGHTS, RESULT, CHECKPOINT = (
     "model.onnx",

@@ -81,6 +81,7 @@ def _tags(run: Run) -> dict[str, str]:
         "code": result["code"],
         "seed": str(result["seed"]),
         "backbone_sha256": str(result["backbone"]["weights_sha256"]),
+        "weights_sha256": result["weights_sha256"],
         "mlflow.runName": run.name,
     }
 

@@ -3,6 +3,7 @@
 import subprocess
 import time
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from torch import nn
 
 from ml import files
 from ml.data.dataset import Dataset, load_dataset
+from ml.models.backbones import create_backbone
 from ml.settings import Env, Home, LineConfig
-from ml.settings.line import ModelName
+from ml.settings.line import BackboneConfig, ModelName
 from ml.training.anomaly import fit_anomaly
 from ml.training.enough import class_names, require_model
 from ml.training.export import OUTPUTS, check_parity, export_onnx
@@ -75,13 +77,29 @@ def train(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelName
         result["facts"]["unmasked_defects"] = len(without_masks(data.split("train")))
     result["warnings"] = _warnings(line, model, result["facts"])
     result |= {"run": name, "dataset": dataset, "model": model, "code": code_commit()}
-    files.write_bytes(folder / WEIGHTS, save(_tensors(network)))
+    weights = save(_tensors(network))
+    result["weights_sha256"] = sha256(weights).hexdigest()
+    files.write_bytes(folder / WEIGHTS, weights)
     # Last: a folder with a result is finished.
     files.write_json(folder / RESULT, result)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     run = Run(name, folder, files.read_json(folder / RESULT))
     seconds = time.monotonic() - started
     return Trained(run, track_run(env, line, run), round(seconds, 1), resumed, False)
+
+
+def assist(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelName) -> None:
+    """What the other processes of `torchrun` do while the first one runs `train`.
+
+    They take their shares of the steps and write nothing.
+    """
+    require_model(line, model)
+    name = run_name(line, dataset, model, weights_sha256(line.backbone))
+    if model == "anomaly" or read_run(home, line.name, name) is not None:
+        return
+    torch.set_num_threads(env.threads)
+    data = load_dataset(home, line.name, dataset)
+    _fit(home, line, data, model, home.training(line.name, name), env.threads)
 
 
 def code_commit() -> str:
@@ -165,9 +183,16 @@ def _export(
         "backbone": {
             "name": line.backbone.name,
             "weights": weights if weights in ("hub", "none") else "file",
-            "weights_sha256": weights_sha256(line.backbone),
+            "weights_sha256": _start_sha256(line.backbone),
         },
     }
+
+
+def _start_sha256(backbone: BackboneConfig) -> str | None:
+    """Of the weights file; of the tensors as safetensors where they came from the hub."""
+    if backbone.weights == "hub":
+        return sha256(save(_tensors(create_backbone(backbone, seed=0)))).hexdigest()
+    return weights_sha256(backbone)
 
 
 def _warnings(line: LineConfig, model: ModelName, facts: dict[str, int]) -> list[str]:

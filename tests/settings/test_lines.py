@@ -51,6 +51,11 @@ def test_a_small_line_file_has_defaults_for_the_rest(tmp_path):
         ),
         ("pattern = 'x'", r"named groups \[\]; expected some of"),
         ("[classifier]\nsize = [0, -3]", r"`classifier.size.0` is 0: .*greater than or equal to 1"),
+        ("[classifier]\nsize = [9, 8]\nsymmetric = true", "`symmetric` .*must be square"),
+        (
+            '[classifier]\nfrozen_stride = 8\n[backbone]\nweights = "none"',
+            "`classifier.frozen_stride` keeps pretrained layers",
+        ),
         ("[checks]\nsizes = [[0, 5]]", r"`checks.sizes.0.0` is 0: .*greater than or equal to 1"),
         (
             "[checks]\nbrightness = [250, 3]",

@@ -14,7 +14,12 @@ from ml.training.loop import Fitted, Task, fit
 from ml.training.probe import fit_head
 
 
-def fitted(model: nn.Linear, validate: Callable[[], float], checkpoint: Path) -> Fitted:
+def fitted(
+    model: nn.Linear,
+    validate: Callable[[], float],
+    checkpoint: Path,
+    patience: int | None = None,
+) -> Fitted:
     def batches(random: np.random.Generator) -> Iterable[tuple[Tensor, Tensor]]:
         yield torch.from_numpy(random.normal(size=(4, 2))).float(), torch.ones(4, 1)
 
@@ -22,7 +27,15 @@ def fitted(model: nn.Linear, validate: Callable[[], float], checkpoint: Path) ->
         return ((model(inputs) - target) ** 2).mean()
 
     task = Task(model, batches, 4, 1, loss, validate)
-    return fit(task, stage="t", epochs=4, learning_rate=0.1, seed=1, checkpoint=checkpoint)
+    return fit(
+        task,
+        stage="t",
+        epochs=4,
+        learning_rate=0.1,
+        seed=1,
+        checkpoint=checkpoint,
+        patience=patience,
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,3 +75,14 @@ def test_a_probed_head_tells_classes_apart_that_a_random_head_does_not(classes: 
     assert loss() < 0.8 * before
     with torch.inference_mode():
         assert (model(images)[0].argmax(dim=1) == target).all()
+
+
+def test_training_stops_after_epochs_that_are_no_better_and_stays_stopped(tmp_path: Path) -> None:
+    losses = iter([5.0, 3.0, 4.0, 3.5, 1.0])
+    model = nn.Linear(2, 1)
+    done = fitted(model, lambda: next(losses), tmp_path / "checkpoint", patience=2)
+    assert (done.best_epoch, done.losses) == (1, [5.0, 3.0, 4.0, 3.5])
+    resumed = nn.Linear(2, 1)
+    again = fitted(resumed, lambda: next(losses), tmp_path / "checkpoint", patience=2)
+    assert again.losses == done.losses
+    assert torch.equal(resumed.weight, model.weight)

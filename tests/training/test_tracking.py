@@ -19,6 +19,7 @@ RESULT = {
     "seed": 1,
     "losses": [0.5, 0.25],
     "parity": 1e-6,
+    "weights_sha256": "ab" * 32,
     "metrics": {"auroc": 0.75, "ap": None},
     "backbone": {"name": "test_resnet", "weights": "none", "weights_sha256": None},
 }
@@ -53,6 +54,7 @@ def test_a_record_left_half_by_a_kill_is_replaced(env: Env, line: LineConfig, ru
     assert only.data.metrics["validation_auroc"] == 0.75
     assert only.data.metrics["validation_loss"] == 0.25
     assert only.data.tags["dataset"] == "d1"
+    assert only.data.tags["weights_sha256"] == "ab" * 32
     assert only.data.params["bank"] == "20"
     assert [one.path for one in client.list_artifacts(recorded)] == ["result.json"]
 

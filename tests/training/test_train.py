@@ -1,12 +1,17 @@
 """A run is reused, resumed to the same bytes, honest about its start, and refused with a reason."""
 
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
+import torch
+from safetensors.torch import save
 
 from ml.errors import DataError, TrainingError
+from ml.models.backbones import create_backbone
 from ml.settings import Env, Home, LineConfig
 from ml.settings.line import ModelName
 from ml.training import loop
@@ -15,6 +20,9 @@ from ml.training.run import CHECKPOINT, finished_runs
 from ml.training.tracking import open_client
 from ml.training.train import RANDOM_START, Trained, train
 from tests.training.conftest import SIDE, MakeDataset
+
+# isort: split
+import timm
 
 OUTPUT_SHAPES = {
     "classifier": {"logits": (3, 3), "features": (3, -1, 2, 2), "embedding": (3, -1)},
@@ -44,6 +52,7 @@ def test_a_run_is_finished_once_and_its_onnx_answers_as_agreed(
     assert ("dice" in result["metrics"]) == (model == "segmenter")
     _check_outputs(first.run.onnx, model)
     before = contents(first)
+    assert result["weights_sha256"] == sha256(before["model.safetensors"]).hexdigest()
     again = train(env, home, line, "d1", model)
     assert (first.skipped, again.skipped) == (False, True)
     assert again.mlflow_run == first.mlflow_run
@@ -128,6 +137,29 @@ def test_one_kind_of_image_is_refused_by_name_and_number(
 ) -> None:
     with pytest.raises(TrainingError, match=f"{kind}.*at least 4"):
         train(env, home, line, make_dataset(train=counts), model)
+
+
+def test_weights_from_the_hub_are_known_by_their_hash(
+    env: Env,
+    home: Home,
+    line: LineConfig,
+    make_dataset: MakeDataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    create = timm.create_model
+
+    def fetched(name: str, pretrained: bool = False, **options: Any) -> Any:
+        """What the hub would give, without a network."""
+        torch.manual_seed(5)
+        return create(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", fetched)
+    hub = line.model_copy(update={"backbone": line.backbone.model_copy(update={"weights": "hub"})})
+    make_dataset()
+    found = train(env, home, hub, "d1", "anomaly").run.result["backbone"]
+    start = create_backbone(hub.backbone, seed=1).state_dict()
+    expected = sha256(save(start)).hexdigest()
+    assert found == {"name": "test_resnet", "weights": "hub", "weights_sha256": expected}
 
 
 def test_anomaly_needs_no_defects_and_no_validation(

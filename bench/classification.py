@@ -1,0 +1,249 @@
+"""The classifier on a real line, against a linear probe and plain fine-tuning in the same run.
+
+    python bench/classification.py [line ...]
+
+Needs the images that the line files name. Each contender learns and scores in a process of its
+own, one after the other, on the same groups, images, backbone and size; plain fine-tuning gets at
+least the processor minutes that Loupe took. The threshold of each is the one of the best F2 on
+validation. The table goes into RESULTS.md.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.data.dataset import Dataset, load_dataset
+from ml.settings import Home, LineConfig, load_line
+
+PROJECT = Path(__file__).parents[1]
+ROOT = PROJECT / ".loupe-bench" / "classification"
+RESULTS = PROJECT / "bench" / "RESULTS.md"
+LINES = ("casting",)
+CONTENDERS = {
+    "ours": "Loupe's classifier",
+    "probe": "linear probe",
+    "plain": "plain fine-tuning",
+}
+# The peer: what most tutorials do.
+BATCH, LEARNING_RATE, MOST_EPOCHS = 16, 3e-4, 50
+START, END = "<!-- classification -->\n", "<!-- end -->\n"
+
+Numbers = npt.NDArray[Any]
+Found = dict[str, Any]
+
+
+def prepare(name: str) -> tuple[LineConfig, Home, Dataset]:
+    """The line ingested and split by the product's own steps, in a home of its own."""
+    line = load_line(PROJECT / "lines" / f"{name}.toml")
+    home = Home(ROOT / name)
+    record = home.root / "dataset.json"
+    if not record.exists():
+        batch = loupe(home, "ingest", "--line", name)["batch"]
+        loupe(home, "validate", "--line", name, "--batch", batch)
+        record.write_text(json.dumps(loupe(home, "snapshot", "--line", name)))
+    return line, home, load_dataset(home, name, json.loads(record.read_text())["dataset"])
+
+
+def loupe(home: Home, *command: str) -> Any:
+    """One step; its JSON result."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ml.cli", *command],
+        cwd=PROJECT,
+        env={**os.environ, "LOUPE_HOME": str(home.root)},
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def ours(line: LineConfig, home: Home, dataset: Dataset, _: float) -> Found:
+    """As `loupe train` fits it."""
+    from ml.training.fit import fit_classifier
+
+    with tempfile.TemporaryDirectory() as folder:
+        model, fitted = fit_classifier(home, line, dataset, Path(folder) / "checkpoint", 1)
+    return {"epochs": len(fitted.losses) - 1} | scored(model, line, home, dataset)
+
+
+def probe(line: LineConfig, home: Home, dataset: Dataset, _: float) -> Found:
+    """Logistic regression on the embeddings of the untouched backbone."""
+    import torch
+
+    from ml.models.classifier import Classifier
+    from ml.training.fit import chunks
+    from ml.training.probe import fit_head
+
+    model = Classifier(line.backbone, 2, line.seed)
+    pixels = loaded(line, home, dataset, "train")
+    target = torch.tensor([int(sample.is_defect) for sample in pixels.samples])
+    fit_head(model, chunks(pixels), target, torch.full((len(target),), 1 / len(target)))
+    return {"epochs": 0} | scored(model, line, home, dataset)
+
+
+def plain(line: LineConfig, home: Home, dataset: Dataset, minutes: float) -> Found:
+    """Cross-entropy on shuffled batches, mirror images, AdamW with a cosine, all layers."""
+    import torch
+    from torch.nn import functional
+
+    from ml.models.classifier import Classifier
+    from ml.training.device import placed
+    from ml.training.fit import chunks
+    from ml.training.pixels import to_tensor
+
+    pixels, validation = (loaded(line, home, dataset, name) for name in ("train", "validation"))
+    target, expected = (
+        torch.tensor([int(sample.is_defect) for sample in one.samples])
+        for one in (pixels, validation)
+    )
+    model = placed(Classifier(line.backbone, 2, line.seed))
+    random = np.random.default_rng(line.seed)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
+    steps = len(target) // BATCH
+    best, lowest, epoch, total = model.state_dict(), float("inf"), 0, MOST_EPOCHS
+    started = time.process_time()
+    while epoch < total:
+        model.train()
+        order = random.permutation(len(target))
+        for number in range(steps):
+            share = (epoch + number / steps) / total
+            optimiser.param_groups[0]["lr"] = LEARNING_RATE * (1 + np.cos(np.pi * share)) / 2
+            index = order[number * BATCH : (number + 1) * BATCH]
+            images = pixels.images[index][:, :, :: random.choice([-1, 1])]
+            loss = functional.cross_entropy(model(to_tensor(images))[0], target[index])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        model.eval()
+        with torch.inference_mode():
+            logits = torch.cat([model(images)[0] for images in chunks(validation)])
+        loss = float(functional.cross_entropy(logits, expected))
+        if loss < lowest:
+            lowest = loss
+            best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        epoch += 1
+        spent = (time.process_time() - started) / 60
+        # The first epoch says how many fit; the schedule then ends with the last one.
+        total = int(np.ceil(minutes / spent)) if epoch == 1 else total
+    model.load_state_dict(best)
+    return {"epochs": epoch} | scored(model, line, home, dataset)
+
+
+def loaded(line: LineConfig, home: Home, dataset: Dataset, split: str) -> Any:
+    """The pixels of a split at the line's size."""
+    from ml.training.pixels import load_pixels
+
+    return load_pixels(home, dataset.split(split), line.classifier.size, masks=False, threads=1)
+
+
+def scored(model: Any, line: LineConfig, home: Home, dataset: Dataset) -> Found:
+    """Minutes so far, and raw scores of validation and test as the night computes them."""
+    from ml.training.export import named_outputs, raw_scores
+    from ml.training.fit import chunks
+
+    minutes = time.process_time() / 60
+    model = model.eval()
+    scores = {
+        split: np.concatenate(
+            [
+                raw_scores("classifier", named_outputs("classifier", model, images))
+                for images in chunks(loaded(line, home, dataset, split))
+            ]
+        ).tolist()
+        for split in ("validation", "test")
+    }
+    return {"minutes": minutes, "scores": scores}
+
+
+def threshold(scores: Numbers, defect: Numbers) -> float:
+    """The threshold of the highest F2, in the middle between two scores of validation."""
+    from ml.evaluation.metrics import f_beta
+
+    ranked = np.unique(scores)
+    edges = (ranked[1:] + ranked[:-1]) / 2
+    once = np.ones((1, len(scores)))
+    return float(edges[np.argmax([f_beta(scores > edge, defect, once, 2)[0] for edge in edges])])
+
+
+def figures(found: Found, dataset: Dataset, seed: int) -> list[str]:
+    """The cells of a row: figures on test with 95 % intervals over groups."""
+    from ml.evaluation import metrics
+    from ml.evaluation.intervals import bootstrap_weights
+
+    scores, defect = {}, {}
+    for split in ("validation", "test"):
+        scores[split] = np.array(found["scores"][split])
+        defect[split] = np.array([sample.is_defect for sample in dataset.split(split)])
+    raw, bad = scores["test"], defect["test"]
+    failed = raw > threshold(scores["validation"], defect["validation"])
+    groups = np.array([sample.group for sample in dataset.split("test")])
+    weights = bootstrap_weights(groups.tolist(), seed)
+    alarmed, good = np.unique(groups[failed & ~bad]), np.unique(groups[~bad])
+    return [
+        interval(metrics.auroc(raw, bad, weights)),
+        interval(metrics.f_beta(failed, bad, weights, 2)),
+        interval(metrics.rate(~failed, bad, weights)),
+        interval(metrics.rate(failed, ~bad, weights)),
+        f"{len(alarmed)} of {len(good)}",
+        f"{float(metrics.rate(raw < np.quantile(raw[~bad], 0.97), bad, weights[:1])[0]):.3f}",
+    ]
+
+
+def interval(values: Numbers) -> str:
+    """A figure and its interval."""
+    low, high = np.nanpercentile(values[1:], [2.5, 97.5])
+    return f"{values[0]:.3f} ({low:.2f}–{high:.2f})"
+
+
+def one(name: str, kind: str, minutes: float) -> Found:
+    """What a contender found; one thread, so that minutes compare whatever else runs."""
+    import torch
+
+    torch.set_num_threads(1)
+    found: Found = {"ours": ours, "probe": probe, "plain": plain}[kind](*prepare(name), minutes)
+    return found
+
+
+def main() -> None:
+    """Measure and write the table."""
+    if sys.argv[1:2] == ["--one"]:
+        print(json.dumps(one(sys.argv[2], sys.argv[3], float(sys.argv[4]))))
+        return
+    for name in sys.argv[1:] or LINES:
+        line, _, dataset = prepare(name)
+        minutes = 0.0
+        for kind, title in CONTENDERS.items():
+            done = subprocess.run(
+                [sys.executable, __file__, "--one", name, kind, str(minutes)],
+                cwd=PROJECT,
+                stdout=subprocess.PIPE,
+                check=True,
+                text=True,
+            )
+            found = json.loads(done.stdout.splitlines()[-1])
+            minutes = max(minutes, found["minutes"])
+            cells = [name, title, f"{found['epochs']}", f"{found['minutes']:.1f}"]
+            put([*cells, *figures(found, dataset, line.seed)])
+
+
+def put(cells: list[str]) -> None:
+    """Put a row into the table in RESULTS.md, in the place of an older one."""
+    before, _, rest = RESULTS.read_text().partition(START)
+    table, _, after = rest.partition(END)
+    start = f"| {cells[0]} | {cells[1]} |"
+    rows = [old for old in table.splitlines() if not old.startswith(start)]
+    row = "| " + " | ".join(cells) + " |"
+    RESULTS.write_text(before + START + "\n".join([*rows, row]) + "\n" + END + after)
+    print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
