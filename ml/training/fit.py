@@ -16,7 +16,7 @@ from ml.settings import Home, LineConfig
 from ml.settings.line import ClassifierConfig, SegmenterConfig
 from ml.training.device import device, placed
 from ml.training.enough import class_names, require_two_kinds
-from ml.training.loop import Fitted, Task, fit
+from ml.training.loop import AfterEpoch, Fitted, Task, fit
 from ml.training.losses import mask_sums, segmentation_loss
 from ml.training.pixels import (
     Pixels,
@@ -35,7 +35,12 @@ _EVALUATION_BATCH = 16
 
 
 def fit_classifier(
-    home: Home, line: LineConfig, dataset: Dataset, checkpoint: Path, threads: int
+    home: Home,
+    line: LineConfig,
+    dataset: Dataset,
+    checkpoint: Path,
+    threads: int,
+    after_epoch: AfterEpoch | None = None,
 ) -> tuple[Classifier, Fitted]:
     """Fine-tune the backbone with cross-entropy on balanced batches.
 
@@ -78,12 +83,18 @@ def fit_classifier(
         learning_rate=config.learning_rate,
         seed=line.seed,
         checkpoint=checkpoint,
+        after_epoch=after_epoch,
     )
     return model, fitted
 
 
 def fit_segmenter(
-    home: Home, line: LineConfig, dataset: Dataset, checkpoint: Path, threads: int
+    home: Home,
+    line: LineConfig,
+    dataset: Dataset,
+    checkpoint: Path,
+    threads: int,
+    after_epoch: AfterEpoch | None = None,
 ) -> tuple[Segmenter, Fitted]:
     """Train a U-Net with cross-entropy and Dice; half of each batch are good images.
 
@@ -124,6 +135,7 @@ def fit_segmenter(
         learning_rate=config.learning_rate,
         seed=line.seed,
         checkpoint=checkpoint,
+        after_epoch=after_epoch,
     )
     return model, fitted
 

@@ -25,6 +25,9 @@ _WARM_UP_SHARE = 0.1
 _WEIGHT_DECAY = 1e-2
 _GRADIENT_NORM = 5.0
 
+# Called with the validation losses so far, when the epoch's checkpoint is written.
+AfterEpoch = Callable[[list[float]], None]
+
 
 @dataclass
 class Task:
@@ -53,11 +56,19 @@ class Fitted:
 
 
 def fit(
-    task: Task, *, stage: str, epochs: int, learning_rate: float, seed: int, checkpoint: Path
+    task: Task,
+    *,
+    stage: str,
+    epochs: int,
+    learning_rate: float,
+    seed: int,
+    checkpoint: Path,
+    after_epoch: AfterEpoch | None = None,
 ) -> Fitted:
     """Train for `epochs` and load the weights of the epoch with the lowest validation loss.
 
-    The model trains where it lies. Raises TrainingError when the loss is not finite.
+    The model trains where it lies; what `after_epoch` raises ends the fit. Raises TrainingError
+    when the loss is not finite.
     """
     optimiser = torch.optim.AdamW(
         task.model.parameters(), lr=learning_rate, weight_decay=_WEIGHT_DECAY
@@ -92,6 +103,8 @@ def fit(
             with torch.inference_mode():
                 state.note(epoch + 1, _finite(task.validate(), stage, epoch + 1), task.model)
             state.save(checkpoint, task, optimiser)
+            if after_epoch is not None:
+                after_epoch(state.losses)
     task.model.load_state_dict(state.best)
     task.model.eval()
     return Fitted(state.best_epoch, state.best_loss, state.losses, task.batch, resumed)
