@@ -28,7 +28,7 @@ from ml.settings import Env, Home, LineConfig
 from ml.training.run import Run, finished_runs
 
 # Changes when this code would make another bundle or report of the same runs.
-_RECIPE = 5
+_RECIPE = 6
 
 _LATENCY_CALLS = 9
 
@@ -69,14 +69,18 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     reference = reference_rows(home, line.name, fitted, [validation, test])
     bundle = write_bundle(home, card, runs, reference)
     latency = {name: _latency_ms(run, name) for name, run in runs.items()}
-    page = write_report(home, line, bundle, test, maps, fitted, latency, env.threads)
+    speed = {name: run.int8["speed"] for name, run in runs.items() if run.int8 is not None}
+    page = write_report(home, line, bundle, test, maps, fitted, latency, speed, env.threads)
     files.write_json(index, {"bundle": bundle.name, "latency_ms": latency})
     return Evaluated(bundle, page)
 
 
 def _key(line: LineConfig, dataset: str, runs: dict[str, Run]) -> str:
-    names = {name: [run.name, files.sha256(run.onnx)] for name, run in runs.items()}
-    results = {name: run.result for name, run in runs.items()}
+    names = {name: [run.name, files.sha256(run.deployed)] for name, run in runs.items()}
+    results = {
+        name: [run.result, None if run.int8 is None else run.int8["card"]]
+        for name, run in runs.items()
+    }
     return files.content_key(
         [
             *(_RECIPE, line.name, line.title, dataset, names, results),
@@ -99,7 +103,7 @@ def _made_before(home: Home, line: LineConfig, index: Path) -> Evaluated | None:
 
 def _open(runs: dict[str, Run], threads: int) -> ModelSet:
     return ModelSet(
-        {name: run.onnx for name, run in runs.items()},
+        {name: run.deployed for name, run in runs.items()},
         {name: run.result["size"] for name, run in runs.items()},
         threads,
     )
@@ -116,7 +120,7 @@ def _some(data: Dataset, split: str) -> tuple[Sample, ...]:
 def _latency_ms(run: Run, name: str) -> float:
     """Median time of one image in ONNX Runtime on this machine; it goes into no bundle."""
     size = run.result["size"]
-    models = ModelSet({name: run.onnx}, {name: size})
+    models = ModelSet({name: run.deployed}, {name: size})
     image = np.full((*size, 3), 128, np.uint8)
     times = []
     for _ in range(_LATENCY_CALLS):
