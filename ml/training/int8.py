@@ -1,4 +1,4 @@
-"""Is a quantised model worth shipping? Calibrate, choose the layers, measure, and decide once.
+"""Is a quantised model worth shipping? Measure its size, its quality and its speed; decide once.
 
 Calibration and the choice of layers look at training images, the decision at validation, and
 nothing at test. What was found lies beside the run, so that a repeated step decides the same.
@@ -7,8 +7,6 @@ nothing at test. What was found lies beside the run, so that a repeated step dec
 import platform
 import tempfile
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +18,13 @@ from torch import Tensor, nn
 from ml import files
 from ml.data.dataset import Dataset, Sample
 from ml.inference.engine import Floats, open_session
-from ml.progress import Progress
 from ml.settings import Env, Home, LineConfig
 from ml.settings.line import ModelName
 from ml.training.export import MAX_PARITY, named_outputs, raw_scores
 from ml.training.fit import with_masks
+from ml.training.mixed import Candidate, LayerSearch
 from ml.training.pixels import load_pixels, to_tensor
-from ml.training.quantise import (
-    METHODS,
-    Method,
-    activation_ranges,
-    layers,
-    order_by_harm,
-    prepared,
-    quantised,
-    within_budget,
-)
+from ml.training.quantise import activation_ranges, layers, prepared
 from ml.training.run import INT8, INT8_ONNX, Run
 from ml.training.validation import validation_metrics
 
@@ -48,11 +37,7 @@ _CALIBRATION_IMAGES = 64
 # Of these, the images on which layers and methods are compared.
 _COMPARED = 16
 _CHECKED = 8
-# Methods of calibration that are held against validation: those that do the least harm.
-_METHODS = 2
 _TIMED_ROUNDS = 41
-# Shares of the weights that may stay in fp32; the last leaves a file of half the size.
-_BUDGETS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 _JUDGED = ("auroc", "dice")
 
 Metrics = dict[str, float | None]
@@ -72,16 +57,6 @@ class OnnxNetwork(nn.Module):
         batch = images.cpu().contiguous().numpy()
         found = self._session.run(None, {"image": batch})
         return tuple(torch.from_numpy(output) for output in found)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A quantised model; `kept` are the layers in fp32, `metrics` are of validation."""
-
-    content: bytes
-    method: Method
-    kept: Collection[str]
-    metrics: Metrics
 
 
 def decide_int8(env: Env, home: Home, line: LineConfig, data: Dataset, run: Run) -> Figures:
@@ -180,62 +155,31 @@ class _Trial:
         return {"card": card, "speed": speed}, None if reason else best.content
 
     def _best(self, fp32: Metrics) -> Candidate:
-        """The first candidate within the limit, from all layers in int8 to fewer of them."""
         ranges = activation_ranges(self._graph, self._images, self._threads)
         expected = self._scores(self._run.onnx, self._compared)
 
-        def content(method: Method, kept: Collection[str]) -> bytes:
-            return quantised(self._graph, ranges[method], set(self._layers) - set(kept))
+        def harm(path: Path) -> float:
+            return float(np.abs(self._scores(path, self._compared) - expected).mean())
 
-        def harm(method: Method, kept: Collection[str]) -> float:
-            self._path.write_bytes(content(method, kept))
-            found = self._scores(self._path, self._compared)
-            return float(np.abs(found - expected).mean())
-
-        def candidate(method: Method, kept: Collection[str]) -> Candidate:
-            made = content(method, kept)
-            self._path.write_bytes(made)
-            return Candidate(made, method, kept, self._measure(self._path))
-
-        def loss(one: Candidate) -> float:
-            found = loss_in_points(fp32, one.metrics)
+        def loss(path: Path) -> float:
+            found = loss_in_points(fp32, self._measure(path))
             return np.inf if found is None else found
 
-        methods = sorted(METHODS, key=lambda one: harm(one, ()))[:_METHODS]
-        tried = [candidate(methods[0], ())]
-        if loss(tried[0]) <= MAX_LOSS:
-            return tried[0]
-        alone = {}
-        with Progress("int8: harm of each layer", len(self._layers)) as progress:
-            for name in self._layers:
-                alone[name] = harm(methods[0], set(self._layers) - {name})
-                progress.step()
-        order = order_by_harm(alone, self._layers)
-        for share in _BUDGETS:
-            kept = within_budget(order, self._layers, share)
-            if not kept or kept == tried[-1].kept:
-                continue
-            for method in methods:
-                tried.append(candidate(method, kept))
-                if loss(tried[-1]) <= MAX_LOSS:
-                    return tried[-1]
-        return min(tried, key=loss)
+        return LayerSearch(self._graph, ranges, self._path, harm, loss).best(MAX_LOSS)
 
     def _figures(self, best: Candidate, fp32: Metrics) -> Figures:
         images = to_tensor(self._validation.images[:_CHECKED]).contiguous().numpy()
         together = self._scores(self._path, images)
         single = np.concatenate([self._scores(self._path, one[None]) for one in images])
-        lost = loss_in_points(fp32, best.metrics)
-        assert lost is not None
         return {
             "calibration": best.method,
             "calibration_images": len(self._images),
             "layers": len(self._layers),
             "fp32_layers": len(best.kept),
             "size_ratio": round(self._run.onnx.stat().st_size / len(best.content), 2),
-            "loss_points": round(lost, 3),
+            "loss_points": round(best.loss, 3),
             "fp32": _rounded(fp32),
-            "int8": _rounded(best.metrics),
+            "int8": _rounded(self._measure(self._path)),
             "score_difference": _few_digits(
                 np.abs(together - self._scores(self._run.onnx, images)).max()
             ),

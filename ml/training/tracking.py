@@ -46,6 +46,8 @@ def _record(client: Any, env: Env, line: LineConfig, run: Run) -> str:
     experiment = _experiment(client, env, line.name)
     for found in client.search_runs([experiment], f"tags.run = '{run.name}'"):
         if found.info.status == "FINISHED":
+            if run.int8 is not None and "int8_shipped" not in found.data.metrics:
+                _log(client, found.info.run_id, _int8_figures(run.int8))
             return str(found.info.run_id)
         client.delete_run(found.info.run_id)
     result = run.result
@@ -58,12 +60,16 @@ def _record(client: Any, env: Env, line: LineConfig, run: Run) -> str:
     figures |= {f"validation_{name}": value for name, value in result["metrics"].items()}
     if run.int8 is not None:
         figures |= _int8_figures(run.int8)
-    for name, value in figures.items():
-        if value is not None:
-            client.log_metric(run_id, name, value)
+    _log(client, run_id, figures)
     client.log_artifact(run_id, str(run.folder / RESULT))
     client.set_terminated(run_id)
     return run_id
+
+
+def _log(client: Any, run_id: str, figures: dict[str, float | None]) -> None:
+    for name, value in figures.items():
+        if value is not None:
+            client.log_metric(run_id, name, value)
 
 
 def _int8_figures(int8: dict[str, Any]) -> dict[str, float | None]:
