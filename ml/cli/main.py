@@ -13,6 +13,7 @@ _COMMANDS = {
     "leaks": "data",
     "demo-images": "data",
     "train": "train",
+    "search": "search",
     "evaluate": "evaluate",
     "gate": "evaluate",
     "promote": "evaluate",

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from ml import files
 from ml.bundle import Bundle, Card, seal_bundle
-from ml.bundle.card import BackboneCard, MaskRule, ModelCard
+from ml.bundle.card import BackboneCard, Int8Card, MaskRule, ModelCard
 from ml.bundle.load import CARD, REFERENCE
 from ml.data import catalog
 from ml.data.dataset import Dataset
@@ -48,6 +48,7 @@ def build_card(
             fusion_weight=fit.weights[name],
             parity=run.result["parity"],
             parity_images=run.result["parity_images"],
+            int8=None if run.int8 is None else Int8Card(**run.int8["card"]),
             method=line.anomaly.method if name == "anomaly" else "",
             mask_rule=mask_rule if name == "segmenter" else None,
             facts=run.result["facts"],
@@ -83,7 +84,7 @@ def write_bundle(home: Home, card: Card, runs: dict[str, Run], reference: pa.Tab
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     for name, run in runs.items():
-        shutil.copyfile(run.onnx, draft / f"{name}.onnx")
+        shutil.copyfile(run.deployed, draft / f"{name}.onnx")
     if "classifier" in runs:
         np.save(draft / HEAD, head_weights(runs["classifier"].onnx))
     files.write_json(draft / CARD, card.model_dump(mode="json"))

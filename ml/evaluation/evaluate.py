@@ -77,14 +77,18 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     reference = reference_rows(home, line.name, fitted, [validation, test])
     bundle = write_bundle(home, card, runs, reference)
     latency = {name: _latency_ms(run, name) for name, run in runs.items()}
-    page = write_report(home, line, bundle, test, maps, fitted, latency, env.threads)
+    speed = {name: run.int8["speed"] for name, run in runs.items() if run.int8 is not None}
+    page = write_report(home, line, bundle, test, maps, fitted, latency, speed, env.threads)
     files.write_json(index, {"bundle": bundle.name, "latency_ms": latency})
     return Evaluated(bundle, page)
 
 
 def _key(line: LineConfig, dataset: str, runs: dict[str, Run]) -> str:
-    names = {name: [run.name, files.sha256(run.onnx)] for name, run in runs.items()}
-    results = {name: run.result for name, run in runs.items()}
+    names = {name: [run.name, files.sha256(run.deployed)] for name, run in runs.items()}
+    results = {
+        name: [run.result, None if run.int8 is None else run.int8["card"]]
+        for name, run in runs.items()
+    }
     return files.content_key(
         [
             *(_RECIPE, line.name, line.title, dataset, names, results),
@@ -108,7 +112,7 @@ def _made_before(home: Home, line: LineConfig, index: Path) -> Evaluated | None:
 
 def _open(runs: dict[str, Run], threads: int = 0, mask_rule: MaskRule | None = None) -> ModelSet:
     return ModelSet(
-        {name: run.onnx for name, run in runs.items()},
+        {name: run.deployed for name, run in runs.items()},
         {name: run.result["size"] for name, run in runs.items()},
         threads,
         mask_rule,

@@ -156,6 +156,16 @@ alt="{{ name }} of part {{ one.sample.part }}"></div>
 <td class="number">{{ latency[name] }}</tr>{% endfor %}</table>
 <p>Parity is the largest difference of a raw score between torch and ONNX Runtime. Times were
 measured with one image on the machine that made this report.</p>
+{% for name, model in card.models.items() if model.int8 %}{% set int8 = model.int8 %}
+<p>{{ name }}: {% if int8.shipped %}shipped in int8{% else %}int8 was tried, fp32 is shipped
+({{ int8.reason }}){% endif %}.
+{%- if int8.size_ratio %} The int8 file is {{ "%.2f"|format(int8.size_ratio) }} times smaller and
+loses {{ "%.2f"|format(int8.loss_points) }} points on validation; calibration {{ int8.calibration }}
+on {{ int8.calibration_images }} training images, {{ int8.fp32_layers }} of {{ int8.layers }}
+convolutions in fp32; a score differs by up to {{ int8.score_difference }}.{% endif %}
+{%- if speed[name] %} One image took {{ speed[name].fp32_ms }} ms in fp32 and
+{{ speed[name].int8_ms }} ms in int8 on {{ speed[name].machine }}
+({{ speed[name].threads }} threads).{% endif %}</p>{% endfor %}
 <h2>Data</h2>
 <table>{% for name, count in card.dataset_counts.items() %}<tr><td>{{ name }}
 <td class="number">{{ count }}</tr>{% endfor %}</table>

@@ -44,9 +44,14 @@ def write_report(
     maps: MapEvidence,
     fit: Fit,
     latency: dict[str, float],
+    int8_speed: dict[str, Any],
     threads: int,
 ) -> Path:
-    """Write the report of a bundle on its test images and return its path."""
+    """Write the report of a bundle on its test images and return its path.
+
+    `latency` is in milliseconds by model; `int8_speed` what `ml.training.int8` measured, where it
+    did.
+    """
     p_defect = probabilities(fit, test.raw)
     shown = {**test.raw, "fused": p_defect}
     page = jinja2.Environment(autoescape=True).from_string(PAGE)
@@ -65,6 +70,7 @@ def write_report(
         worst=_worst(home, Inspector(bundle, threads), test, maps, p_defect),
         reliability=_reliability(test, fit, bundle.card.metrics, line.seed),
         latency=latency,
+        speed=int8_speed,
     )
     path = report_path(home, line.name, bundle.name)
     files.write_bytes(path, html.encode())

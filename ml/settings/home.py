@@ -42,6 +42,10 @@ class Home:
         """Checkpoints, weights and results of one training run."""
         return self.root / "training" / line / run
 
+    def search(self, line: str, name: str) -> Path:
+        """The study and the unfinished trials of one search for training settings."""
+        return self.root / "searches" / line / name
+
     def bundle(self, bundle: str) -> Path:
         """A deployable bundle, by its hash."""
         return self.root / "bundles" / bundle

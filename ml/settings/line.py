@@ -224,6 +224,16 @@ class AnomalyConfig(_Section):
     labelled: bool = Field(True, description="the discriminator sees labelled defects")
 
 
+class ExportConfig(_Section):
+    """How the fitted models are shipped.
+
+    With `int8 = "auto"` each is also quantised, and shipped so where that is smaller, within 0.2
+    points on validation, and faster on the machine that trains it.
+    """
+
+    int8: Literal["never", "auto"] = "never"
+
+
 class CostsConfig(_Section):
     """What each outcome costs the factory, in any one unit; only ratios matter.
 
@@ -293,6 +303,7 @@ class LineConfig(_Section):
     classifier: ClassifierConfig = ClassifierConfig()
     segmenter: SegmenterConfig = SegmenterConfig()
     anomaly: AnomalyConfig = AnomalyConfig()
+    export: ExportConfig = ExportConfig()
     costs: CostsConfig = CostsConfig()
     gate: GateConfig = GateConfig()
     night: NightConfig = NightConfig()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from ml.errors import TrainingError
 from ml.inference.engine import Floats, open_session, raw_score
 from ml.models import classifier, patches, segmenter
 from ml.settings.line import ModelName
+from ml.training.graph import drop_unused, fold_padding
 
 # Largest difference of a raw score that is accepted between torch and ONNX Runtime.
 MAX_PARITY = 1e-3
@@ -28,7 +30,10 @@ OUTPUTS: dict[ModelName, tuple[str, ...]] = {
 def export_onnx(
     model: nn.Module, outputs: tuple[str, ...], size: tuple[int, int], path: Path
 ) -> None:
-    """Write one ONNX file: input `image` `[N, 3, H, W]`, any N, fixed size."""
+    """Write one ONNX file: input `image` `[N, 3, H, W]`, any N, fixed size.
+
+    Padding that follows from the size is written down as numbers.
+    """
     model = model.eval().cpu()
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     temporary = path.with_suffix(".part")
@@ -46,7 +51,10 @@ def export_onnx(
             opset_version=_OPSET,
             dynamo=False,
         )
-    files.write_bytes(path, temporary.read_bytes())
+    exported = onnx.load(str(temporary))
+    fold_padding(exported)
+    drop_unused(exported)
+    files.write_bytes(path, exported.SerializeToString(deterministic=True))
     temporary.unlink()
 
 

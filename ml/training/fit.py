@@ -21,7 +21,7 @@ from ml.training.defects import changed, defect_batches
 from ml.training.device import device, placed
 from ml.training.distributed import lowest, share
 from ml.training.enough import class_names, require_drawn, require_two_kinds
-from ml.training.loop import Fitted, Task, fit
+from ml.training.loop import AfterEpoch, Fitted, Task, fit
 from ml.training.losses import segmentation_loss
 from ml.training.pixels import (
     Pixels,
@@ -46,7 +46,12 @@ _AHEAD = 2
 
 
 def fit_classifier(
-    home: Home, line: LineConfig, dataset: Dataset, checkpoint: Path, threads: int
+    home: Home,
+    line: LineConfig,
+    dataset: Dataset,
+    checkpoint: Path,
+    threads: int,
+    after_epoch: AfterEpoch | None = None,
 ) -> tuple[Classifier, Fitted]:
     """Fine-tune the backbone with cross-entropy on batches balanced by kind and group.
 
@@ -104,6 +109,7 @@ def fit_classifier(
         seed=line.seed,
         checkpoint=checkpoint,
         patience=config.patience,
+        after_epoch=after_epoch,
     )
     return model, fitted
 
@@ -136,7 +142,12 @@ def classifier_batches(
 
 
 def fit_segmenter(
-    home: Home, line: LineConfig, dataset: Dataset, checkpoint: Path, threads: int
+    home: Home,
+    line: LineConfig,
+    dataset: Dataset,
+    checkpoint: Path,
+    threads: int,
+    after_epoch: AfterEpoch | None = None,
 ) -> tuple[Segmenter, Fitted]:
     """Train a U-Net image by image; half of each batch are good images.
 
@@ -189,6 +200,7 @@ def fit_segmenter(
         learning_rate=config.learning_rate,
         seed=line.seed,
         checkpoint=checkpoint,
+        after_epoch=after_epoch,
     )
     return both.average, fitted
 

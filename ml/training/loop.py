@@ -28,6 +28,9 @@ _WARM_UP_SHARE = 0.1
 _WEIGHT_DECAY = 1e-2
 _GRADIENT_NORM = 5.0
 
+# Called with the validation losses so far, when the epoch's checkpoint is written.
+AfterEpoch = Callable[[list[float]], None]
+
 
 @dataclass
 class Task:
@@ -69,11 +72,13 @@ def fit(
     seed: int,
     checkpoint: Path,
     patience: int | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> Fitted:
     """Train for `epochs` and load the weights of the epoch with the lowest validation loss.
 
     After `patience` epochs in a row that are no better, the rest is left out. The model trains
-    where it lies. Raises TrainingError when the loss is not finite.
+    where it lies; what `after_epoch` raises ends the fit. Raises TrainingError when the loss is not
+    finite.
     """
     require_shares(task.batch, stage)
     optimiser = torch.optim.AdamW(
@@ -117,6 +122,8 @@ def fit(
                 state.note(epoch + 1, _finite(task.validate(), stage, epoch + 1), task.model)
             if is_first():
                 state.save(checkpoint, task, optimiser)
+            if after_epoch is not None:
+                after_epoch(state.losses)
     task.model.load_state_dict(state.best)
     task.model.eval()
     return Fitted(state.best_epoch, state.best_loss, state.losses, task.batch, resumed)

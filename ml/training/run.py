@@ -1,7 +1,8 @@
 """A training run: one model on one dataset version, named by all that determines it.
 
 A run's folder holds `checkpoint.safetensors` while it trains and, when it is finished,
-`model.onnx`, `model.safetensors` and `result.json` with these keys:
+`model.onnx`, `model.safetensors` and `result.json` with these keys. Where the line asks for int8,
+`int8.json` says what came of it (`int8.py`), and `model.int8.onnx` is the model that is shipped.
 
 | key | value |
 | --- | --- |
@@ -17,7 +18,7 @@ A run's folder holds `checkpoint.safetensors` while it trains and, when it is fi
 | `facts` | anomaly model: how many images and patches it was fitted on |
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ from ml.settings.line import BackboneConfig, ModelName
 # Changes when the code would give other weights for the same run.
 _RECIPE = 5
 
-ONNX, WEIGHTS, RESULT, CHECKPOINT = (
+ONNX, INT8_ONNX, INT8, WEIGHTS, RESULT, CHECKPOINT = (
     "model.onnx",
+    "model.int8.onnx",
+    "int8.json",
     "model.safetensors",
     "result.json",
     "checkpoint.safetensors",
@@ -39,15 +42,23 @@ ONNX, WEIGHTS, RESULT, CHECKPOINT = (
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run."""
+    """A finished run; `int8` is what was found about int8, None where the line does not ask."""
 
     name: str
     folder: Path
     result: dict[str, Any]
+    int8: dict[str, Any] | None = None
 
     @property
     def onnx(self) -> Path:
+        """The model as it was trained, in fp32."""
         return self.folder / ONNX
+
+    @property
+    def deployed(self) -> Path:
+        """The model that goes into bundles."""
+        shipped = self.int8 is not None and self.int8["card"]["shipped"]
+        return self.folder / INT8_ONNX if shipped else self.onnx
 
 
 def run_name(line: LineConfig, dataset: str, model: ModelName, weights_sha256: str | None) -> str:
@@ -92,7 +103,7 @@ def finished_runs(home: Home, line: LineConfig, dataset: str) -> dict[str, Run]:
     """
     digest = weights_sha256(line.backbone)
     found = {
-        model: read_run(home, line.name, run_name(line, dataset, model, digest))
+        model: _decided(line, read_run(home, line.name, run_name(line, dataset, model, digest)))
         for model in line.models
     }
     if missing := [model for model, run in found.items() if run is None]:
@@ -102,3 +113,11 @@ def finished_runs(home: Home, line: LineConfig, dataset: str) -> dict[str, Run]:
         )
         raise TrainingError(msg)
     return {model: run for model, run in found.items() if run is not None}
+
+
+def _decided(line: LineConfig, run: Run | None) -> Run | None:
+    """The run with what was found about int8; None where the line asks and nobody looked yet."""
+    if run is None or line.export.int8 == "never":
+        return run
+    path = run.folder / INT8
+    return replace(run, int8=files.read_json(path)) if path.exists() else None

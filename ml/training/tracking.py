@@ -46,6 +46,8 @@ def _record(client: Any, env: Env, line: LineConfig, run: Run) -> str:
     experiment = _experiment(client, env, line.name)
     for found in client.search_runs([experiment], f"tags.run = '{run.name}'"):
         if found.info.status == "FINISHED":
+            if run.int8 is not None and "int8_shipped" not in found.data.metrics:
+                _log(client, found.info.run_id, _int8_figures(run.int8))
             return str(found.info.run_id)
         client.delete_run(found.info.run_id)
     result = run.result
@@ -56,12 +58,29 @@ def _record(client: Any, env: Env, line: LineConfig, run: Run) -> str:
         client.log_metric(run_id, "validation_loss", loss, step=epoch)
     figures = {"parity": result["parity"]}
     figures |= {f"validation_{name}": value for name, value in result["metrics"].items()}
-    for name, value in figures.items():
-        if value is not None:
-            client.log_metric(run_id, name, value)
+    if run.int8 is not None:
+        figures |= _int8_figures(run.int8)
+    _log(client, run_id, figures)
     client.log_artifact(run_id, str(run.folder / RESULT))
     client.set_terminated(run_id)
     return run_id
+
+
+def _log(client: Any, run_id: str, figures: dict[str, float | None]) -> None:
+    for name, value in figures.items():
+        if value is not None:
+            client.log_metric(run_id, name, value)
+
+
+def _int8_figures(int8: dict[str, Any]) -> dict[str, float | None]:
+    card, speed = int8["card"], int8["speed"] or {}
+    return {
+        "int8_shipped": float(card["shipped"]),
+        "int8_size_ratio": card.get("size_ratio"),
+        "int8_loss_points": card.get("loss_points"),
+        "fp32_ms": speed.get("fp32_ms"),
+        "int8_ms": speed.get("int8_ms"),
+    }
 
 
 def _experiment(client: Any, env: Env, line: str) -> str:

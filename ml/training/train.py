@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ml.training.anomaly import fit_anomaly
 from ml.training.enough import class_names, require_model
 from ml.training.export import OUTPUTS, check_parity, export_onnx
 from ml.training.fit import fit_classifier, fit_segmenter, with_masks, without_masks
+from ml.training.int8 import decide_int8
 from ml.training.pixels import load_pixels, to_tensor
 from ml.training.run import (
     CHECKPOINT,
@@ -63,10 +64,11 @@ def train(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelName
     data = load_dataset(home, line.name, dataset)
     name = run_name(line, dataset, model, weights_sha256(line.backbone))
     finished = read_run(home, line.name, name)
+    started = time.monotonic()
     if finished is not None:
         (finished.folder / CHECKPOINT).unlink(missing_ok=True)
-        return Trained(finished, track_run(env, line, finished), 0.0, False, True)
-    started = time.monotonic()
+        run = _quantised(env, home, line, data, finished)
+        return Trained(run, track_run(env, line, run), 0.0, False, True)
     torch.set_num_threads(env.threads)
     folder = home.training(line.name, name)
     network, facts = _fit(home, line, data, model, folder, env.threads)
@@ -83,7 +85,7 @@ def train(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelName
     # Last: a folder with a result is finished.
     files.write_json(folder / RESULT, result)
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    run = Run(name, folder, files.read_json(folder / RESULT))
+    run = _quantised(env, home, line, data, Run(name, folder, files.read_json(folder / RESULT)))
     seconds = time.monotonic() - started
     return Trained(run, track_run(env, line, run), round(seconds, 1), resumed, False)
 
@@ -100,6 +102,13 @@ def assist(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelNam
     torch.set_num_threads(env.threads)
     data = load_dataset(home, line.name, dataset)
     _fit(home, line, data, model, home.training(line.name, name), env.threads)
+
+
+def _quantised(env: Env, home: Home, line: LineConfig, data: Dataset, run: Run) -> Run:
+    """The run with the decision about int8, where the line asks for one."""
+    if line.export.int8 == "never":
+        return run
+    return replace(run, int8=decide_int8(env, home, line, data, run))
 
 
 def code_commit() -> str:

@@ -48,6 +48,14 @@ def test_doctor_finds_this_installation_complete(loupe):
     assert {"torch", "apache-airflow", "mlflow", "flask"} <= {check["name"] for check in checks}
 
 
+def test_doctor_says_whether_the_processor_computes_int8_well(loupe):
+    checks = {check["name"]: check for check in json.loads(loupe("doctor", "--json").stdout)}
+    processor = checks["processor"]
+    assert not processor["required"]
+    assert processor["good"] == ("no VNNI" not in processor["detail"])
+    assert "VNNI" in processor["detail"]
+
+
 def test_doctor_names_a_broken_line_and_fails(loupe, tmp_path):
     (tmp_path / "bad.toml").write_text('name = "bad"\n')
     done = loupe("doctor", LOUPE_LINES=str(tmp_path))

@@ -1,0 +1,78 @@
+"""What a trial is worth: a figure of its raw scores on validation; lower is better."""
+
+from typing import Literal
+
+import numpy as np
+from torch import nn
+
+from ml.data.dataset import Dataset
+from ml.errors import DataError, LeakError
+from ml.evaluation import metrics
+from ml.evaluation.calibrate import fit, probabilities
+from ml.evaluation.scores import ValidationScores
+from ml.evaluation.thresholds import verdicts
+from ml.settings import Home
+from ml.settings.line import CostsConfig, ModelName
+from ml.training.device import device
+from ml.training.export import named_outputs, raw_scores
+from ml.training.fit import chunks
+from ml.training.pixels import load_pixels
+
+Objective = Literal["f2", "cost"]
+
+
+def score_validation(
+    home: Home, data: Dataset, model: ModelName, network: nn.Module, size: tuple[int, int],
+    threads: int,
+) -> ValidationScores:  # fmt: skip
+    """The raw scores of a fitted network on validation.
+
+    Raises DataError when validation lacks good or defective images.
+    """
+    samples = data.split("validation")
+    kinds = {sample.is_defect for sample in samples}
+    if len(kinds) < 2:
+        lacks = "defective" if kinds == {False} else "good"
+        msg = f"dataset {data.name}: validation has no {lacks} images; a search needs both kinds"
+        raise DataError(msg)
+    network = network.eval().to(device())
+    pixels = load_pixels(home, samples, size, masks=False, threads=threads)
+    raw = [raw_scores(model, named_outputs(model, network, images)) for images in chunks(pixels)]
+    empty = np.zeros((len(samples), 0), np.float32)
+    return ValidationScores(samples, {model: np.concatenate(raw)}, empty)
+
+
+def value(objective: Objective, validation: ValidationScores, costs: CostsConfig) -> float:
+    """1 - F2 at its best threshold, or the cost an image at the thresholds of the line's costs.
+
+    Raises LeakError when the scores are not of validation.
+    """
+    if not isinstance(validation, ValidationScores):
+        msg = f"a search may look at validation only, not at {type(validation).__name__}"
+        raise LeakError(msg)
+    return 1 - best_f2(validation) if objective == "f2" else cost(validation, costs)
+
+
+def shown(objective: Objective, value: float) -> float:
+    """The figure that a person knows of a value: F2, or the cost."""
+    return 1 - value if objective == "f2" else value
+
+
+def best_f2(validation: ValidationScores) -> float:
+    """F2 of the raw score at the threshold where it is highest."""
+    (raw,) = validation.raw.values()
+    defect = validation.is_defect
+    once = np.ones((1, len(raw)))
+    found = [metrics.f_beta(raw >= edge, defect, once, 2)[0] for edge in np.unique(raw)]
+    return float(max(found))
+
+
+def cost(validation: ValidationScores, costs: CostsConfig) -> float:
+    """Mean cost of an image when calibrated scores are judged by the line's costs."""
+    fitted = fit(validation, costs)
+    passed, failed = verdicts(probabilities(fitted, validation.raw), fitted.thresholds)
+    defect = validation.is_defect
+    paid = np.full(len(defect), costs.review)
+    paid[passed] = np.where(defect, costs.escape, 0.0)[passed]
+    paid[failed] = np.where(defect, 0.0, costs.overkill)[failed]
+    return float(paid.mean())

@@ -1,0 +1,95 @@
+"""Surgery on exported ONNX graphs that leaves what they compute as it is."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, numpy_helper
+
+
+def fold_padding(model: onnx.ModelProto) -> None:
+    """Replace paddings that are computed from the (fixed) size of the image by what they come to.
+
+    timm computes TensorFlow's SAME padding in the graph.
+    """
+    known = constants(model)
+    computed = [
+        node for node in model.graph.node if node.op_type == "Pad" and node.input[1] not in known
+    ]
+    if not computed:
+        return
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    names = [node.input[1] for node in computed]
+    infos = (onnx.helper.make_tensor_value_info(name, TensorProto.INT64, None) for name in names)
+    probe.graph.output.extend(infos)
+    session = open_model(probe, 1)
+    size = session.get_inputs()[0].shape[1:]
+    blank = np.zeros((1, *size), np.float32)
+    for node, pads in zip(computed, session.run(names, {"image": blank}), strict=True):
+        model.graph.initializer.append(numpy_helper.from_array(pads, f"{node.name}/fixed"))
+        node.input[1] = f"{node.name}/fixed"
+
+
+def drop_unused(model: onnx.ModelProto) -> None:
+    """Delete nodes and constants that no output needs."""
+    needed = {output.name for output in model.graph.output}
+    kept = []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            kept.append(node)
+    used = [one for one in model.graph.initializer if one.name in needed]
+    del model.graph.node[:]
+    del model.graph.initializer[:]
+    model.graph.node.extend(reversed(kept))
+    model.graph.initializer.extend(used)
+
+
+def optimised(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model after ONNX Runtime's basic optimisation, such as paddings fused into layers."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        options = onnxruntime.SessionOptions()
+        # Basic alone is the same on every processor.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(path)
+        open_model(model, 1, options)
+        return onnx.load(str(path))
+
+
+def shorten_names(model: onnx.ModelProto) -> None:
+    """Give nodes, inner tensors and constants names of few letters."""
+    kept = {one.name for one in (*model.graph.input, *model.graph.output)} | {""}
+    short: dict[str, str] = {}
+
+    def renamed(name: str) -> str:
+        # The quantiser appends numbers to names: without the mark, `t1` and `t10` would meet.
+        return name if name in kept else short.setdefault(name, f"t{len(short)}_")
+
+    for number, node in enumerate(model.graph.node):
+        node.name = f"n{number}"
+        node.input[:] = [renamed(name) for name in node.input]
+        node.output[:] = [renamed(name) for name in node.output]
+    for constant in model.graph.initializer:
+        constant.name = renamed(constant.name)
+    model.graph.ClearField("value_info")
+
+
+def constants(model: onnx.ModelProto) -> dict[str, TensorProto]:
+    """The constants by name."""
+    return {tensor.name: tensor for tensor in model.graph.initializer}
+
+
+def open_model(
+    model: onnx.ModelProto, threads: int, options: onnxruntime.SessionOptions | None = None
+) -> onnxruntime.InferenceSession:
+    """A session on a model in memory."""
+    options = options or onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )

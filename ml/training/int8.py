@@ -1,0 +1,214 @@
+"""Is a quantised model worth shipping? Measure its size, its quality and its speed; decide once.
+
+Calibration and the choice of layers look at training images, the decision at validation, and
+nothing at test. What was found lies beside the run, so that a repeated step decides the same.
+"""
+
+import platform
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ml import files
+from ml.data.dataset import Dataset, Sample
+from ml.inference.engine import Floats, open_session
+from ml.settings import Env, Home, LineConfig
+from ml.settings.line import ModelName
+from ml.training.export import MAX_PARITY, named_outputs, raw_scores
+from ml.training.fit import with_masks
+from ml.training.mixed import Candidate, LayerSearch
+from ml.training.pixels import load_pixels, to_tensor
+from ml.training.quantise import activation_ranges, layers, prepared
+from ml.training.run import INT8, INT8_ONNX, Run
+from ml.training.validation import validation_metrics
+
+# Points of validation AUROC (a segmenter's Dice also) that int8 may lose.
+MAX_LOSS = 0.2
+# A gain in speed below it is noise.
+_MIN_SPEED = 1.05
+
+_CALIBRATION_IMAGES = 64
+# Of these, the images on which layers and methods are compared.
+_COMPARED = 16
+_CHECKED = 8
+_TIMED_ROUNDS = 41
+_JUDGED = ("auroc", "dice")
+
+Metrics = dict[str, float | None]
+# Fields of the card; times.
+Figures = dict[str, Any]
+
+
+class OnnxNetwork(nn.Module):
+    """An ONNX file where a network is expected."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        super().__init__()
+        self._session = open_session(path, threads)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of the file for images `[N, 3, H, W]`, 0-255."""
+        batch = images.cpu().contiguous().numpy()
+        found = self._session.run(None, {"image": batch})
+        return tuple(torch.from_numpy(output) for output in found)
+
+
+def decide_int8(env: Env, home: Home, line: LineConfig, data: Dataset, run: Run) -> Figures:
+    """Whether int8 is shipped instead of a finished run's fp32 model; found again when decided.
+
+    Returns `card`, the fields of `ml.bundle.card.Int8Card`, and `speed`: median milliseconds of
+    one image in fp32 and int8, by turns on this machine, or null where nothing was measured.
+    Writes `model.int8.onnx` where it is shipped, then `int8.json`.
+    """
+    path = run.folder / INT8
+    if not path.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            found, content = _Trial(env, home, line, data, run, Path(folder)).decide()
+        if content is not None:
+            files.write_bytes(run.folder / INT8_ONNX, content)
+        files.write_json(path, found)
+    decided: Figures = files.read_json(path)
+    return decided
+
+
+def loss_in_points(fp32: Metrics, int8: Metrics) -> float | None:
+    """The largest loss of a judged metric, in points of a hundred; None where none is known."""
+    pairs = [(fp32.get(name), int8.get(name)) for name in _JUDGED]
+    lost = [100 * (a - b) for a, b in pairs if a is not None and b is not None]
+    return max(lost, default=None)
+
+
+def why_not(card: Figures, speed: Figures) -> str:
+    """Why fp32 is shipped, or nothing. Times stay out: they are in no bundle."""
+    if card["size_ratio"] <= 1:
+        return "int8 is no smaller"
+    if card["loss_points"] > MAX_LOSS:
+        return f"int8 loses {card['loss_points']:.1f} points on validation, above {MAX_LOSS:g}"
+    if card["batch_difference"] > MAX_PARITY:
+        return "int8 scores of a batch differ from those of single images"
+    if speed["fp32_ms"] < _MIN_SPEED * speed["int8_ms"]:
+        return "int8 was not faster on the machine that trained it"
+    return ""
+
+
+def paired_ms(first: Path, second: Path, image: Floats, threads: int) -> tuple[float, float]:
+    """Median milliseconds of one image `[1, 3, H, W]` in each of two models, run by turns."""
+    sessions = [open_session(path, threads) for path in (first, second)]
+    spent: list[list[float]] = [[], []]
+    for number in range(_TIMED_ROUNDS + 1):
+        for session, times in zip(sessions, spent, strict=True):
+            started = time.perf_counter()
+            session.run(None, {"image": image})
+            if number:  # the first call also plans the memory
+                times.append(time.perf_counter() - started)
+    one, other = (round(float(np.median(times)) * 1000, 2) for times in spent)
+    return one, other
+
+
+def calibration_samples(data: Dataset, seed: int) -> list[Sample]:
+    """Some training images, half of them defects where there are as many."""
+    train = data.split("train")
+    order = np.random.default_rng(seed).permutation(len(train))
+    defects = [int(index) for index in order if train[index].is_defect]
+    good = [int(index) for index in order if not train[index].is_defect]
+    half = _CALIBRATION_IMAGES // 2
+    chosen = [*defects[:half], *good][:_CALIBRATION_IMAGES]
+    return [train[index] for index in sorted(chosen)]
+
+
+class _Trial:
+    """One attempt; its parts share the images and the prepared model."""
+
+    def __init__(
+        self, env: Env, home: Home, line: LineConfig, data: Dataset, run: Run, folder: Path
+    ) -> None:
+        self._run, self._threads, self._path = run, env.threads, folder / "int8.onnx"
+        self._model: ModelName = run.result["model"]
+        size, masks = getattr(line, self._model).size, self._model == "segmenter"
+        held = (with_masks(data) if masks else data).split("validation")
+        some = calibration_samples(data, line.seed)
+        self._validation = load_pixels(home, held, size, masks=masks, threads=env.threads)
+        pixels = load_pixels(home, some, size, masks=False, threads=env.threads)
+        self._images: Floats = to_tensor(pixels.images).contiguous().numpy()
+        # Defects and good images by turns of the same stride.
+        self._compared = self._images[:: max(1, len(some) // _COMPARED)]
+        self._graph = prepared(run.onnx)
+        self._layers = layers(self._graph)
+
+    def decide(self) -> tuple[Figures, bytes | None]:
+        """What is written down, and the quantised model where it is shipped."""
+        fp32 = self._measure(self._run.onnx)
+        if loss_in_points(fp32, fp32) is None or not self._layers:
+            lacks = "no convolutions" if not self._layers else "too few kinds of validation images"
+            return {"card": {"shipped": False, "reason": lacks}, "speed": None}, None
+        best = self._best(fp32)
+        self._path.write_bytes(best.content)
+        card, speed = self._figures(best, fp32), self._speed()
+        reason = why_not(card, speed)
+        card |= {"shipped": not reason, "reason": reason}
+        return {"card": card, "speed": speed}, None if reason else best.content
+
+    def _best(self, fp32: Metrics) -> Candidate:
+        ranges = activation_ranges(self._graph, self._images, self._threads)
+        expected = self._scores(self._run.onnx, self._compared)
+
+        def harm(path: Path) -> float:
+            return float(np.abs(self._scores(path, self._compared) - expected).mean())
+
+        def loss(path: Path) -> float:
+            found = loss_in_points(fp32, self._measure(path))
+            return np.inf if found is None else found
+
+        return LayerSearch(self._graph, ranges, self._path, harm, loss).best(MAX_LOSS)
+
+    def _figures(self, best: Candidate, fp32: Metrics) -> Figures:
+        images = to_tensor(self._validation.images[:_CHECKED]).contiguous().numpy()
+        together = self._scores(self._path, images)
+        single = np.concatenate([self._scores(self._path, one[None]) for one in images])
+        return {
+            "calibration": best.method,
+            "calibration_images": len(self._images),
+            "layers": len(self._layers),
+            "fp32_layers": len(best.kept),
+            "size_ratio": round(self._run.onnx.stat().st_size / len(best.content), 2),
+            "loss_points": round(best.loss, 3),
+            "fp32": _rounded(fp32),
+            "int8": _rounded(self._measure(self._path)),
+            "score_difference": _few_digits(
+                np.abs(together - self._scores(self._run.onnx, images)).max()
+            ),
+            "batch_difference": _few_digits(np.abs(together - single).max()),
+        }
+
+    def _speed(self) -> Figures:
+        image = self._images[:1]
+        fp32, int8 = paired_ms(self._run.onnx, self._path, image, self._threads)
+        return {
+            "fp32_ms": fp32,
+            "int8_ms": int8,
+            "machine": platform.node(),
+            "threads": self._threads,
+        }
+
+    def _measure(self, path: Path) -> Metrics:
+        return validation_metrics(self._model, OnnxNetwork(path, self._threads), self._validation)
+
+    def _scores(self, path: Path, images: Floats) -> npt.NDArray[np.float64]:
+        network = OnnxNetwork(path, self._threads)
+        return raw_scores(
+            self._model, named_outputs(self._model, network, torch.from_numpy(images))
+        )
+
+
+def _rounded(metrics: Metrics) -> Metrics:
+    return {name: None if value is None else round(value, 4) for name, value in metrics.items()}
+
+
+def _few_digits(value: float) -> float:
+    return float(f"{value:.2g}")
