@@ -2,7 +2,7 @@
 
 import re
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -163,9 +163,11 @@ class AnomalyConfig(_Section):
     `patchcore` (Roth et al., CVPR 2022, arXiv:2106.08265) keeps a bank of good patches.
     `discriminator` (after SimpleNet, Liu et al., CVPR 2023, arXiv:2303.15725) learns to tell good
     patches from good patches with noise, and from the line's labelled defects where it has masks.
+    `student_teacher` (STFPM, Wang et al., BMVC 2021, arXiv:2103.04257) trains a second network to
+    repeat the backbone's features of good images; `strides` are then those of the paper, 4, 8, 16.
     """
 
-    method: Literal["patchcore", "discriminator"] = "patchcore"
+    method: Literal["patchcore", "discriminator", "student_teacher"] = "patchcore"
     size: Size = (224, 224)
     strides: tuple[_Count, ...] = Field((8, 16), min_length=1)
     light: Literal["as_is", "gain"] = Field(
@@ -176,6 +178,16 @@ class AnomalyConfig(_Section):
     bank: int = Field(2000, ge=16, description="patches that PatchCore keeps")
     steps: int = Field(600, ge=1, description="training steps of the discriminator")
     labelled: bool = Field(True, description="the discriminator sees labelled defects")
+    epochs: int = Field(20, ge=1, description="training epochs of the student")
+    batch: int = Field(8, ge=2, description="images in a training step of the student")
+    learning_rate: float = Field(0.4, gt=0, description="of the student")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _strides_of_the_paper(cls, section: Any) -> Any:
+        if isinstance(section, dict) and section.get("method") == "student_teacher":
+            return {"strides": (4, 8, 16), **section}
+        return section
 
 
 class CostsConfig(_Section):

@@ -1,4 +1,4 @@
-"""One training loop for the supervised models: checkpointed, resumable, best epoch kept.
+"""One training loop for the models that take epochs: checkpointed, resumable, best epoch kept.
 
 A run killed at any moment and resumed ends with the weights of an undisturbed run: all randomness
 of an epoch comes from (seed, epoch), the learning rate from the step, and a checkpoint holds the
@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from ml.errors import TrainingError
 from ml.progress import Progress
 
 _WARM_UP_SHARE = 0.1
-_WEIGHT_DECAY = 1e-2
+_ADAMW = partial(torch.optim.AdamW, weight_decay=1e-2)
 _GRADIENT_NORM = 5.0
 
 
@@ -36,6 +37,7 @@ class Task:
     steps_per_epoch: int
     loss: Callable[[Tensor, Tensor], Tensor]
     validate: Callable[[], float]
+    optimiser: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = _ADAMW
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,7 @@ def fit(
 
     The model trains where it lies. Raises TrainingError when the loss is not finite.
     """
-    optimiser = torch.optim.AdamW(
-        task.model.parameters(), lr=learning_rate, weight_decay=_WEIGHT_DECAY
-    )
+    optimiser = task.optimiser(task.model.parameters())
     state = _State.load(checkpoint, task, optimiser)
     # Loss and moments follow the parameters to their device; nothing else is kept there.
     device = next(task.model.parameters()).device

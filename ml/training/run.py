@@ -13,7 +13,7 @@ A run's folder holds `checkpoint.safetensors` while it trains and, when it is fi
 | `parity`, `parity_images` | largest raw score difference of torch and ONNX Runtime, on how many |
 | `backbone` | `name`, `weights` (`hub`, `file`, `none`), `weights_sha256`: the card's fields |
 | `warnings` | sentences that belong on the card |
-| `facts` | anomaly model: how many images and patches it was fitted on |
+| `facts` | `batch`; anomaly model: how many images and patches it was fitted on |
 """
 
 from dataclasses import dataclass

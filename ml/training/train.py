@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from ml.data.dataset import Dataset, load_dataset
 from ml.settings import Env, Home, LineConfig
 from ml.settings.line import ModelName
 from ml.training.anomaly import fit_anomaly
-from ml.training.enough import class_names, require_model
+from ml.training.enough import class_names, require_good, require_model
 from ml.training.export import OUTPUTS, check_parity, export_onnx
 from ml.training.fit import fit_classifier, fit_segmenter, with_masks
+from ml.training.loop import Fitted
 from ml.training.pixels import load_pixels, to_tensor
 from ml.training.run import (
     CHECKPOINT,
@@ -29,6 +31,7 @@ from ml.training.run import (
     run_name,
     weights_sha256,
 )
+from ml.training.student import fit_student
 from ml.training.tracking import track_run
 from ml.training.validation import validation_metrics
 
@@ -38,6 +41,12 @@ RANDOM_START = (
 )
 
 _PARITY_IMAGES = 8
+
+_FITS: dict[ModelName, Callable[..., tuple[nn.Module, Fitted]]] = {
+    "classifier": fit_classifier,
+    "segmenter": fit_segmenter,
+    "anomaly": fit_student,
+}
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,8 @@ def code_commit() -> str:
 def _fit(
     home: Home, line: LineConfig, data: Dataset, model: ModelName, folder: Path, threads: int
 ) -> tuple[nn.Module, dict[str, Any]]:
-    if model == "anomaly":
+    studies = model == "anomaly" and line.anomaly.method == "student_teacher"
+    if model == "anomaly" and not studies:
         network, facts = fit_anomaly(home, line, data, threads)
         return network, {
             "epochs": 0,
@@ -108,15 +118,18 @@ def _fit(
             "losses": [],
             "facts": facts,
         }
-    fit = fit_classifier if model == "classifier" else fit_segmenter
+    fit = _FITS[model]
     trained, fitted = fit(home, line, data, folder / CHECKPOINT, threads)
+    facts = {"batch": fitted.batch}
+    if studies:
+        facts["good_images"] = len(require_good(line, data))
     return trained, {
         "epochs": len(fitted.losses) - 1,
         "best_epoch": fitted.best_epoch,
         "loss": fitted.best_loss,
         "losses": fitted.losses,
         "resumed": fitted.resumed,
-        "facts": {"batch": fitted.batch},
+        "facts": facts,
     }
 
 
@@ -161,8 +174,8 @@ def _export(
 
 def _warnings(line: LineConfig, model: ModelName, facts: dict[str, int]) -> list[str]:
     found = [RANDOM_START] if line.backbone.weights == "none" else []
-    asked = getattr(getattr(line, model), "batch", None)
-    if asked is not None and facts["batch"] < asked:
+    asked = getattr(line, model).batch
+    if facts.get("batch", asked) < asked:
         found.append(
             f"The {model} was trained with batches of {facts['batch']} instead of {asked}: "
             "more did not fit into the memory."
