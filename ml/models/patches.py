@@ -27,7 +27,7 @@ class PatchFeatures(nn.Module):
         super().__init__()
         self.light = config.light
         self.normalise = Normalise(backbone)
-        self.pyramid = create_pyramid(backbone, seed, config.strides)
+        self.pyramid = create_pyramid(backbone, seed, config.strides, config.size)
         width = sum(self.pyramid.feature_info.channels())  # type: ignore[operator, union-attr]
         generator = torch.Generator().manual_seed(seed)
         projection = torch.randn(width, min(config.projection, width), generator=generator)

@@ -28,10 +28,11 @@ class StudentTeacher(nn.Module):
         self.light = config.light
         self.top_share = config.top_share
         self.normalise = Normalise(backbone)
-        self.teacher = create_pyramid(backbone, seed, config.strides).requires_grad_(False)
+        strides, size = config.strides, config.size
+        self.teacher = create_pyramid(backbone, seed, strides, size).requires_grad_(False)
         # Another seed: a teacher without weights would be the student's twin.
         untaught = backbone.model_copy(update={"weights": "none"})
-        self.student = create_pyramid(untaught, seed + 1, config.strides)
+        self.student = create_pyramid(untaught, seed + 1, strides, size)
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
