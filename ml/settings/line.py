@@ -170,8 +170,8 @@ class AnomalyConfig(_Section):
     method: Literal["patchcore", "discriminator", "student_teacher"] = "patchcore"
     size: Size = (224, 224)
     strides: tuple[_Count, ...] = Field((8, 16), min_length=1)
-    light: Literal["as_is", "gain"] = Field(
-        "as_is", description='"gain" brings every image to one mean grey level'
+    light: Literal["as_is", "gain", "local"] = Field(
+        "as_is", description='"gain": one mean grey level; "local": one contrast everywhere'
     )
     top_share: float = Field(0.01, gt=0, le=1, description="patches that make the image score")
     projection: int = Field(128, ge=8, description="width of a patch feature, at most")
