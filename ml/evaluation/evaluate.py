@@ -22,13 +22,14 @@ from ml.evaluation.pixels import MapEvidence
 from ml.evaluation.report import report_path, write_report
 from ml.evaluation.scores import TestScores, ValidationScores, score
 from ml.evaluation.summary import summarise
+from ml.evaluation.synthetic import synthetic_scores
 from ml.evaluation.thresholds import require_groups
 from ml.inference.engine import ModelSet
 from ml.settings import Env, Home, LineConfig
 from ml.training.run import Run, finished_runs
 
 # Changes when this code would make another bundle or report of the same runs.
-_RECIPE = 5
+_RECIPE = 6
 
 _LATENCY_CALLS = 9
 
@@ -64,7 +65,8 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     )
     validation = score(ValidationScores, home, models, _some(data, "validation"), env.threads)
     test = score(TestScores, home, models, _some(data, "test"), env.threads, maps)
-    fitted = fit(validation, line.costs, line.seed)
+    synthetic = synthetic_scores(home, models, validation, line.seed, env.threads)
+    fitted = fit(validation, line.costs, line.seed, synthetic)
     card = build_card(line, data, runs, fitted, summarise(test, maps, fitted, line.seed))
     reference = reference_rows(home, line.name, fitted, [validation, test])
     bundle = write_bundle(home, card, runs, reference)
