@@ -18,6 +18,12 @@ class Platt(_Section):
     intercept: float
 
 
+class BackboneCard(_Section):
+    name: str
+    weights: Literal["hub", "file", "none"]
+    weights_sha256: str | None
+
+
 class ModelCard(_Section):
     """One ONNX model of the bundle."""
 
@@ -27,6 +33,7 @@ class ModelCard(_Section):
     parity: float = Field(ge=0, description="largest |torch - ONNX| score difference seen")
     parity_images: int
     method: str = Field("", description="which kind of model, where there is a choice")
+    backbone: BackboneCard | None = Field(None, description="where it is not the card's")
     facts: dict[str, int] = Field(
         default_factory=dict, description="how many images, labelled defects and patches it saw"
     )
@@ -67,12 +74,6 @@ class Thresholds(_Section):
     review_cost: float
     ceiling: EscapeCeiling | None = None
     rates: dict[str, Metric] = Field(default_factory=dict)
-
-
-class BackboneCard(_Section):
-    name: str
-    weights: Literal["hub", "file", "none"]
-    weights_sha256: str | None
 
 
 class Card(_Section):

@@ -43,6 +43,7 @@ def build_card(
             parity=run.result["parity"],
             parity_images=run.result["parity_images"],
             method=line.anomaly.method if name == "anomaly" else "",
+            backbone=_other_backbone(run.result["backbone"], first["backbone"]),
             facts=run.result["facts"],
         )
         for name, run in runs.items()
@@ -63,6 +64,10 @@ def build_card(
         mm_per_pixel=line.source.mm_per_pixel,
         warnings=tuple(dict.fromkeys([*said, *fit.warnings, *summary.warnings])),
     )
+
+
+def _other_backbone(own: dict[str, Any], first: dict[str, Any]) -> BackboneCard | None:
+    return None if own == first else BackboneCard(**own)
 
 
 def class_names(runs: dict[str, Run]) -> tuple[str, ...]:

@@ -165,6 +165,7 @@ class AnomalyConfig(_Section):
     patches from good patches with noise, and from the line's labelled defects where it has masks.
     `student_teacher` (STFPM, Wang et al., BMVC 2021, arXiv:2103.04257) trains a second network to
     repeat the backbone's features of good images; `strides` are then those of the paper, 4, 8, 16.
+    `backbone` is one of its own, such as DINOv2; without it the line's.
     """
 
     method: Literal["patchcore", "discriminator", "student_teacher"] = "patchcore"
@@ -178,6 +179,7 @@ class AnomalyConfig(_Section):
     bank: int = Field(2000, ge=16, description="patches that PatchCore keeps")
     steps: int = Field(600, ge=1, description="training steps of the discriminator")
     labelled: bool = Field(True, description="the discriminator sees labelled defects")
+    backbone: BackboneConfig | None = None
     epochs: int = Field(20, ge=1, description="training epochs of the student")
     batch: int = Field(8, ge=2, description="images in a training step of the student")
     learning_rate: float = Field(0.4, gt=0, description="of the student")
@@ -263,6 +265,11 @@ class LineConfig(_Section):
     gate: GateConfig = GateConfig()
     night: NightConfig = NightConfig()
     monitor: MonitorConfig = MonitorConfig()
+
+    def backbone_of(self, model: ModelName) -> BackboneConfig:
+        """The backbone of a model: the anomaly model may have one of its own."""
+        own = self.anomaly.backbone if model == "anomaly" else None
+        return own or self.backbone
 
     @field_validator("models")
     @classmethod

@@ -45,7 +45,7 @@ def fit_anomaly(
     Raises TrainingError when there are too few good images.
     """
     good = require_good(line, dataset)
-    features = placed(PatchFeatures(line.backbone, line.anomaly, line.seed))
+    features = placed(PatchFeatures(line.backbone_of("anomaly"), line.anomaly, line.seed))
     with _embedder(features, line.anomaly.size, threads) as embed:
         reader = _Reader(home, line, embed, threads)
         if line.anomaly.method == "patchcore":

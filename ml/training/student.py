@@ -38,7 +38,7 @@ def fit_student(
     good = require_good(line, dataset)
     held_out = [one for one in dataset.split("validation") if not one.is_defect] or good
     held_out = held_out[:: -(-len(held_out) // _HELD_OUT)]
-    model = placed(StudentTeacher(line.backbone, config, line.seed))
+    model = placed(StudentTeacher(line.backbone_of("anomaly"), config, line.seed))
     held = sum(bytes_in_memory(len(some), config.size, masks=False) for some in (good, held_out))
     batch = fitting_batch(model, config, len(good), held)
     train, validation = (

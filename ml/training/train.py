@@ -67,7 +67,7 @@ def train(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelName
     """
     require_model(line, model)
     data = load_dataset(home, line.name, dataset)
-    name = run_name(line, dataset, model, weights_sha256(line.backbone))
+    name = run_name(line, dataset, model, weights_sha256(line.backbone_of(model)))
     finished = read_run(home, line.name, name)
     if finished is not None:
         (finished.folder / CHECKPOINT).unlink(missing_ok=True)
@@ -157,7 +157,7 @@ def _export(
     some = (data.split("validation") or data.split("train"))[:_PARITY_IMAGES]
     pixels = load_pixels(home, some, size, masks=False, threads=threads)
     parity = check_parity(model, network, folder / ONNX, to_tensor(pixels.images))
-    weights = line.backbone.weights
+    backbone = line.backbone_of(model)
     return {
         "classes": class_names(data.split("train")),
         "size": size,
@@ -165,15 +165,15 @@ def _export(
         "parity_images": len(some),
         "seed": line.seed,
         "backbone": {
-            "name": line.backbone.name,
-            "weights": weights if weights in ("hub", "none") else "file",
-            "weights_sha256": weights_sha256(line.backbone),
+            "name": backbone.name,
+            "weights": backbone.weights if backbone.weights in ("hub", "none") else "file",
+            "weights_sha256": weights_sha256(backbone),
         },
     }
 
 
 def _warnings(line: LineConfig, model: ModelName, facts: dict[str, int]) -> list[str]:
-    found = [RANDOM_START] if line.backbone.weights == "none" else []
+    found = [RANDOM_START] if line.backbone_of(model).weights == "none" else []
     asked = getattr(line, model).batch
     if facts.get("batch", asked) < asked:
         found.append(

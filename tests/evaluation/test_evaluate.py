@@ -18,6 +18,7 @@ from ml.evaluation.evaluate import evaluate
 from ml.evaluation.promote import gate, promote
 from ml.results import open_results
 from ml.settings import Home, LineConfig
+from ml.training.run import run_name
 
 
 def test_a_bundle_says_what_it_is_worth(tiny: Tiny) -> None:
@@ -113,6 +114,19 @@ def test_a_line_without_defects_gets_a_bundle_that_says_so(tmp_path: Path) -> No
     assert "Of 60 synthetic anomalies" in said
     assert any("no defects" in warning for warning in card.warnings)
     assert not gate(env, home, line, _only_bundle(home)).promote
+
+
+def test_a_backbone_that_the_anomaly_model_has_for_itself_is_on_the_card(tiny: Tiny) -> None:
+    name = run_name(tiny.line, tiny_line.DATASET, "anomaly", None)
+    path = tiny.home.training("tiny", name) / "result.json"
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps(result | {"backbone": result["backbone"] | {"name": "dino"}}))
+    made = evaluate(tiny.env, tiny.home, tiny.line, tiny_line.DATASET)
+    models = made.bundle.card.models
+    assert models["anomaly"].backbone is not None
+    assert models["anomaly"].backbone.name == "dino"
+    assert models["classifier"].backbone is None
+    assert "anomaly (dino, weights: none)" in made.report.read_text()
 
 
 def test_a_ceiling_on_escapes_is_on_the_card_with_its_evidence(tiny: Tiny) -> None:
