@@ -49,6 +49,12 @@ class Int8Card(_Section):
     batch_difference: float | None = Field(None, description="largest |batch - single| score seen")
 
 
+class BackboneCard(_Section):
+    name: str
+    weights: Literal["hub", "file", "none"]
+    weights_sha256: str | None
+
+
 class ModelCard(_Section):
     """One ONNX model of the bundle."""
 
@@ -65,6 +71,7 @@ class ModelCard(_Section):
     mask_rule: MaskRule | None = Field(
         None, description="of a segmenter: chosen on validation; None on old cards is 0.5"
     )
+    backbone: BackboneCard | None = Field(None, description="where it is not the card's")
     facts: dict[str, int] = Field(
         default_factory=dict, description="how many images, labelled defects and patches it saw"
     )
@@ -105,12 +112,6 @@ class Thresholds(_Section):
     review_cost: float
     ceiling: EscapeCeiling | None = None
     rates: dict[str, Metric] = Field(default_factory=dict)
-
-
-class BackboneCard(_Section):
-    name: str
-    weights: Literal["hub", "file", "none"]
-    weights_sha256: str | None
 
 
 class Card(_Section):

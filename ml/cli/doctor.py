@@ -128,11 +128,12 @@ def _lines() -> Iterator[Check]:
         except LoupeError as error:
             yield Check(f"line {name}", False, True, str(error))
             continue
-        weights = line.backbone.weights
-        if weights not in ("hub", "none") and not Path(weights).exists():
-            yield Check(f"line {name}", False, False, f"weights {weights} are not there")
+        weights = sorted({line.backbone_of(model).weights for model in line.models})
+        gone = [one for one in weights if one not in ("hub", "none") and not Path(one).exists()]
+        if gone:
+            yield Check(f"line {name}", False, False, f"weights {', '.join(gone)} are not there")
         else:
-            yield Check(f"line {name}", True, True, f"{line.title}; weights: {weights}")
+            yield Check(f"line {name}", True, True, f"{line.title}; weights: {', '.join(weights)}")
 
 
 def _programs() -> Iterator[Check]:

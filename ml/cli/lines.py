@@ -32,7 +32,8 @@ def check(name: str) -> None:
         from ml.data.source import open_source
         from ml.training.run import weights_sha256
 
-        weights_sha256(config.backbone)
+        for model in config.models:
+            weights_sha256(config.backbone_of(model))
         source = open_source(config.source.uri)
         images = describe(config.source.layout, {item.key for item in source.list()}, source.read)
         labelled = sum(bool(facts.label or facts.mask_key) for facts in images.values())

@@ -34,10 +34,16 @@ class Fit:
     warnings: tuple[str, ...]
 
 
-def fit(validation: ValidationScores, costs: CostsConfig, seed: int = 0) -> Fit:
+def fit(
+    validation: ValidationScores,
+    costs: CostsConfig,
+    seed: int = 0,
+    synthetic: dict[str, Numbers] | None = None,
+) -> Fit:
     """Calibrate each model, fuse them, and take the thresholds from the costs or the ceiling.
 
-    `seed` is that of the intervals of the rates at the thresholds.
+    `seed` is that of the intervals of the rates at the thresholds; `synthetic` are the raw scores
+    of synthetic anomalies, which stand in where validation has no defect, and only there.
     Raises LeakError when the scores are not of validation, DataError when it lacks good images or
     has too few defects for the line's ceiling on escapes.
     """
@@ -51,7 +57,8 @@ def fit(validation: ValidationScores, costs: CostsConfig, seed: int = 0) -> Fit:
     require_groups(validation.samples, costs)
     thresholds = chow(costs)
     if not defect.any():
-        return _with_rates(_fit_good_only(validation, thresholds), validation, seed)
+        fitted = _fit_good_only(validation.raw, thresholds, synthetic or {})
+        return _with_rates(fitted, validation, seed)
     fitted = _fit_models(validation.raw, defect, thresholds)
     if costs.max_escape_ppm is not None:
         unseen = held_out(fitted, validation)
@@ -147,22 +154,55 @@ def _fit_models(raw: dict[str, Numbers], defect: Flags, thresholds: Thresholds) 
     return Fit(calibration, dict(zip(raw, weights, strict=True)), intercept, thresholds, ())
 
 
-def _fit_good_only(validation: ValidationScores, thresholds: Thresholds) -> Fit:
+def _fit_good_only(
+    good: dict[str, Numbers], thresholds: Thresholds, synthetic: dict[str, Numbers]
+) -> Fit:
     """No defects to learn from: what lies above a quantile of the good scores is not passed."""
     margin = log(thresholds.pass_below / (1 - thresholds.pass_below))
     calibration = {}
-    for name, raw in validation.raw.items():
+    for name, raw in good.items():
         edge = float(np.quantile(raw, _GOOD_SHARE))
         spread = max(edge - float(np.median(raw)), 1e-3 * max(abs(edge), 1e-3))
         calibration[name] = Platt(
             slope=_round(1 / spread), intercept=_round(margin - edge / spread)
         )
     weights = dict.fromkeys(calibration, 1 / len(calibration))
-    warning = (
-        "Validation lacks defects: the thresholds are a quantile "
-        f"({_GOOD_SHARE:.0%}) of the good scores, and p_defect is not a probability."
+    fitted = Fit(calibration, weights, 0.0, thresholds, ())
+    if len(good) > 1:
+        weights = _weights_from(fitted, good, synthetic) if synthetic else weights
+        fitted = _at_the_quantile(replace(fitted, weights=weights), good, margin)
+    return replace(fitted, warnings=(_without_defects(fitted, synthetic),))
+
+
+def _weights_from(
+    fitted: Fit, good: dict[str, Numbers], synthetic: dict[str, Numbers]
+) -> dict[str, float]:
+    """Fusion weights that tell synthetic anomalies from good images; equal if none does."""
+    log_odds = np.stack(
+        [_log_odds(fitted, name, np.append(good[name], synthetic[name])) for name in good], axis=1
     )
-    return Fit(calibration, weights, 0.0, thresholds, (warning,))
+    count = len(next(iter(good.values())))
+    weights, _ = fit_fusion(log_odds, np.arange(len(log_odds)) >= count)
+    return dict(zip(good, weights, strict=True)) if any(weights) else fitted.weights
+
+
+def _at_the_quantile(fitted: Fit, good: dict[str, Numbers], margin: float) -> Fit:
+    """The fusion passes the same share of the good images as each model alone."""
+    total = np.sum([fitted.weights[name] * _log_odds(fitted, name, good[name]) for name in good], 0)
+    return replace(fitted, intercept=_round(margin - float(np.quantile(total, _GOOD_SHARE))))
+
+
+def _without_defects(fitted: Fit, synthetic: dict[str, Numbers]) -> str:
+    said = (
+        "Validation lacks defects: the thresholds are a quantile "
+        f"({_GOOD_SHARE:.0%}) of the good scores, p_defect is not a probability, and no real "
+        "defect was measured."
+    )
+    if not synthetic:
+        return said
+    held = probabilities(fitted, synthetic) > fitted.thresholds.pass_below
+    weights = " The fusion weights were fitted on them." if len(synthetic) > 1 else ""
+    return f"{said} Of {len(held)} synthetic anomalies {held.mean():.0%} do not pass.{weights}"
 
 
 def _logistic(

@@ -51,6 +51,7 @@ def build_card(
             int8=None if run.int8 is None else Int8Card(**run.int8["card"]),
             method=line.anomaly.method if name == "anomaly" else "",
             mask_rule=mask_rule if name == "segmenter" else None,
+            backbone=_other_backbone(run.result["backbone"], first["backbone"]),
             facts=run.result["facts"],
         )
         for name, run in runs.items()
@@ -71,6 +72,10 @@ def build_card(
         mm_per_pixel=line.source.mm_per_pixel,
         warnings=tuple(dict.fromkeys([*said, *fit.warnings, *summary.warnings])),
     )
+
+
+def _other_backbone(own: dict[str, Any], first: dict[str, Any]) -> BackboneCard | None:
+    return None if own == first else BackboneCard(**own)
 
 
 def class_names(runs: dict[str, Run]) -> tuple[str, ...]:

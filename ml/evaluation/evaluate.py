@@ -24,6 +24,7 @@ from ml.evaluation.pixels import MapEvidence
 from ml.evaluation.report import report_path, write_report
 from ml.evaluation.scores import TestScores, ValidationScores, score
 from ml.evaluation.summary import summarise
+from ml.evaluation.synthetic import synthetic_scores
 from ml.evaluation.thresholds import require_groups
 from ml.inference.engine import ModelSet
 from ml.settings import Env, Home, LineConfig
@@ -70,7 +71,8 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     maps = MapEvidence(home, sizes, head)
     models = _open(runs, env.threads, rule)
     test = score(TestScores, home, models, _some(data, "test"), env.threads, maps)
-    fitted = fit(validation, line.costs, line.seed)
+    synthetic = synthetic_scores(home, models, validation, line.seed, env.threads)
+    fitted = fit(validation, line.costs, line.seed, synthetic)
     fitted = replace(fitted, warnings=(*fitted.warnings, *warnings))
     summary = summarise(test, maps, fitted, line.seed)
     card = build_card(line, data, runs, fitted, summary, rule)

@@ -150,6 +150,8 @@ alt="{{ name }} of part {{ one.sample.part }}"></div>
 <table><tr><th>model<th class="number">input<th class="number">weight<th class="number">parity
 <th class="number">ms per image</tr>
 {% for name, model in card.models.items() %}<tr><td>{{ name }}
+{%- if model.backbone %} ({{ model.backbone.name }}, weights: {{ model.backbone.weights }})
+{%- endif %}
 <td class="number">{{ model.size[0] }} x {{ model.size[1] }}
 <td class="number">{{ "%.3f"|format(model.fusion_weight) }}
 <td class="number">{{ "%.1e"|format(model.parity) }} ({{ model.parity_images }} images)

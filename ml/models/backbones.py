@@ -1,5 +1,6 @@
 """timm backbones: any name; weights from the hub, from a safetensors file, or none."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ml.errors import TrainingError
 from ml.models import torch_ops  # noqa: F401 - must come before timm
+from ml.models.transformers import reductions, resizable, token_pyramid
 from ml.settings.line import BackboneConfig
 
 # isort: split
@@ -34,21 +36,51 @@ class Normalise(nn.Module):
 def create_backbone(config: BackboneConfig, seed: int) -> nn.Module:
     """A timm network without pooling and head: `forward_features` gives `[N, K, h, w]`.
 
-    Raises TrainingError when the name is unknown or the weights cannot be had.
+    Raises TrainingError when the name is unknown, the network gives no such map, or the weights
+    cannot be had.
     """
-    return cast(nn.Module, _create(config, seed, num_classes=0, global_pool=""))
-
-
-def create_pyramid(config: BackboneConfig, seed: int, strides: tuple[int, ...]) -> nn.Module:
-    """A timm network that returns its feature maps at `strides`, in that order."""
-    untrained = config.model_copy(update={"weights": "none"})
-    reductions = _create(untrained, seed, features_only=True).feature_info.reduction()
-    missing = set(strides) - set(reductions)
-    if missing:
-        msg = f"{config.name} has no features at stride {sorted(missing)}; it has {reductions}"
+    network = cast(nn.Module, _create(config, seed, num_classes=0, global_pool=""))
+    if resizable(network):
+        msg = (
+            f"backbone {config.name!r} is a transformer, which serves the anomaly model alone; "
+            "leave the classifier out of `models`, or take a convolutional network"
+        )
         raise TrainingError(msg)
-    indices = tuple(reductions.index(stride) for stride in strides)
-    return cast(nn.Module, _create(config, seed, features_only=True, out_indices=indices))
+    return network
+
+
+def create_pyramid(
+    config: BackboneConfig, seed: int, strides: tuple[int, ...], size: tuple[int, int]
+) -> nn.Module:
+    """A timm network that returns its feature maps at `strides`, in that order.
+
+    Blocks of a plain vision transformer all have the stride of its patches: naming that once takes
+    the last block, twice the last two. Such networks take images of `size` only.
+    Raises TrainingError when the network has no such strides or `size` does not suit it.
+    """
+    untrained = config.model_copy(update={"weights": "none"})
+    whole = _create(untrained, seed, num_classes=0)
+    if resizable(whole):
+        levels = _levels(config, reductions(whole), strides)
+        return token_pyramid(_create(config, seed, num_classes=0), config.name, size, levels)
+    found = _create(untrained, seed, features_only=True).feature_info.reduction()
+    levels = _levels(config, found, strides)
+    return cast(nn.Module, _create(config, seed, features_only=True, out_indices=levels))
+
+
+def _levels(config: BackboneConfig, found: list[int], strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Indices of the levels at `strides`: of several at one stride the deepest."""
+    wanted, taken = Counter(strides), []
+    if missing := wanted - Counter(found):
+        msg = (
+            f"{config.name} has no features at stride {sorted(missing.elements())}; it has {found}"
+        )
+        raise TrainingError(msg)
+    for stride in strides:
+        places = [index for index, one in enumerate(found) if one == stride]
+        taken.append(places[-wanted[stride]])
+        wanted[stride] -= 1
+    return tuple(taken)
 
 
 def load_weights(model: nn.Module, config: BackboneConfig) -> None:
@@ -126,6 +158,9 @@ def clear_backbone_errors(config: BackboneConfig) -> Iterator[None]:
         raise TrainingError(msg) from error
     except (RuntimeError, KeyError) as error:
         msg = f"backbone {config.name!r}: {error}; `backbone.name` is any timm network"
+        raise TrainingError(msg) from error
+    except ValueError as error:
+        msg = f"backbone {config.name!r}: {error} A segmenter takes a convolutional network"
         raise TrainingError(msg) from error
     except OSError as error:
         msg = (

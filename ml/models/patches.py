@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ml.models.backbones import Normalise, create_pyramid
+from ml.models.contrast import local_contrast
 from ml.settings.line import AnomalyConfig, BackboneConfig
 
 OUTPUTS = ("score", "map", "embedding")
@@ -30,7 +31,7 @@ class PatchFeatures(nn.Module):
         self.light = config.light
         self.zeros_beyond = config.method == "patchcore"
         self.normalise = Normalise(backbone)
-        self.pyramid = create_pyramid(backbone, seed, config.strides)
+        self.pyramid = create_pyramid(backbone, seed, config.strides, config.size)
         width = sum(self.pyramid.feature_info.channels())  # type: ignore[operator, union-attr]
         generator = torch.Generator().manual_seed(seed)
         projection = torch.randn(width, min(config.projection, width), generator=generator)
@@ -54,10 +55,12 @@ class PatchFeatures(nn.Module):
         return torch.einsum("nchw,cd->ndhw", whole, self.projection), embedding
 
 
-def same_light(image: Tensor, light: Literal["as_is", "gain"]) -> Tensor:
-    """Images `[N, 3, H, W]`, 0-255, at one mean grey level, so that exposures compare."""
+def same_light(image: Tensor, light: Literal["as_is", "gain", "local"]) -> Tensor:
+    """Images `[N, 3, H, W]`, 0-255, in one light: of the whole image, or of each place of it."""
     if light == "as_is":
         return image
+    if light == "local":
+        return local_contrast(image)
     mean = image.mean(dim=(1, 2, 3), keepdim=True).clamp(min=_DARKEST)
     return (image * (_GREY / mean)).clamp(max=255)
 

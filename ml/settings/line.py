@@ -2,7 +2,7 @@
 
 import re
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -209,19 +209,33 @@ class AnomalyConfig(_Section):
     `patchcore` (Roth et al., CVPR 2022, arXiv:2106.08265) keeps a bank of good patches.
     `discriminator` (after SimpleNet, Liu et al., CVPR 2023, arXiv:2303.15725) learns to tell good
     patches from good patches with noise, and from the line's labelled defects where it has masks.
+    `student_teacher` (STFPM, Wang et al., BMVC 2021, arXiv:2103.04257) trains a second network to
+    repeat the backbone's features of good images; `strides` are then those of the paper, 4, 8, 16.
+    `backbone` is one of its own, such as DINOv2; without it the line's.
     """
 
-    method: Literal["patchcore", "discriminator"] = "patchcore"
+    method: Literal["patchcore", "discriminator", "student_teacher"] = "patchcore"
     size: Size = (224, 224)
     strides: tuple[_Count, ...] = Field((8, 16), min_length=1)
-    light: Literal["as_is", "gain"] = Field(
-        "as_is", description='"gain" brings every image to one mean grey level'
+    light: Literal["as_is", "gain", "local"] = Field(
+        "as_is", description='"gain": one mean grey level; "local": one contrast everywhere'
     )
     top_share: float = Field(0.01, gt=0, le=1, description="patches that make the image score")
     projection: int = Field(128, ge=8, description="width of a patch feature, at most")
     bank: int = Field(2000, ge=16, description="patches that PatchCore keeps")
     steps: int = Field(600, ge=1, description="training steps of the discriminator")
     labelled: bool = Field(True, description="the discriminator sees labelled defects")
+    backbone: BackboneConfig | None = None
+    epochs: int = Field(20, ge=1, description="training epochs of the student")
+    batch: int = Field(8, ge=2, description="images in a training step of the student")
+    learning_rate: float = Field(0.4, gt=0, description="of the student")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _strides_of_the_paper(cls, section: Any) -> Any:
+        if isinstance(section, dict) and section.get("method") == "student_teacher":
+            return {"strides": (4, 8, 16), **section}
+        return section
 
 
 class ExportConfig(_Section):
@@ -318,6 +332,11 @@ class LineConfig(_Section):
             )
             raise ValueError(msg)
         return self
+
+    def backbone_of(self, model: ModelName) -> BackboneConfig:
+        """The backbone of a model: the anomaly model may have one of its own."""
+        own = self.anomaly.backbone if model == "anomaly" else None
+        return own or self.backbone
 
     @field_validator("models")
     @classmethod

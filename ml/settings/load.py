@@ -5,11 +5,12 @@ Every wrong key or value is reported with the file, the key, what was found and 
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from ml.errors import SettingsError
-from ml.settings.line import LineConfig
+from ml.settings.line import BackboneConfig, LineConfig
 
 
 def load_line(path: Path) -> LineConfig:
@@ -46,13 +47,18 @@ def load_lines(folder: Path) -> dict[str, Path]:
 
 
 def _resolve_weights(line: LineConfig, path: Path) -> LineConfig:
-    weights = line.backbone.weights
-    if weights in ("hub", "none"):
-        return line
-    resolved = str((path.absolute().parent / weights).resolve())
-    return line.model_copy(
-        update={"backbone": line.backbone.model_copy(update={"weights": resolved})}
-    )
+    changed: dict[str, Any] = {"backbone": _resolved(line.backbone, path)}
+    if line.anomaly.backbone is not None:
+        own = {"backbone": _resolved(line.anomaly.backbone, path)}
+        changed["anomaly"] = line.anomaly.model_copy(update=own)
+    return line.model_copy(update=changed)
+
+
+def _resolved(backbone: BackboneConfig, path: Path) -> BackboneConfig:
+    if backbone.weights in ("hub", "none"):
+        return backbone
+    weights = (path.absolute().parent / backbone.weights).resolve()
+    return backbone.model_copy(update={"weights": str(weights)})
 
 
 def _explain(path: Path, error: ValidationError) -> str:

@@ -40,7 +40,7 @@ def fit_anomaly(
     Raises TrainingError when there are too few good images.
     """
     good = require_good(line, dataset)
-    features = placed(PatchFeatures(line.backbone, line.anomaly, line.seed))
+    features = placed(PatchFeatures(line.backbone_of("anomaly"), line.anomaly, line.seed))
     reader = _Reader(home, line, _embedder(features), threads)
     if line.anomaly.method == "patchcore":
         return _fit_patchcore(line, features, reader, good)

@@ -1,4 +1,4 @@
-"""One training loop for the supervised models: checkpointed, resumable, best epoch kept.
+"""One training loop for the models that take epochs: checkpointed, resumable, best epoch kept.
 
 A run killed at any moment and resumed ends with the weights of an undisturbed run: all randomness
 of an epoch comes from (seed, epoch), the learning rate from the step, and a checkpoint holds the
@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from ml.training.device import precision
 from ml.training.distributed import is_first, joined, of_first, require_shares, share
 
 _WARM_UP_SHARE = 0.1
-_WEIGHT_DECAY = 1e-2
+_ADAMW = partial(torch.optim.AdamW, weight_decay=1e-2)
 _GRADIENT_NORM = 5.0
 
 # Called with the validation losses so far, when the epoch's checkpoint is written.
@@ -47,6 +48,7 @@ class Task:
     loss: Callable[[Tensor, Tensor], Tensor]
     validate: Callable[[], float]
     shared: bool = False
+    optimiser: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = _ADAMW
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,7 @@ def fit(
     finite.
     """
     require_shares(task.batch, stage)
-    optimiser = torch.optim.AdamW(
-        task.model.parameters(), lr=learning_rate, weight_decay=_WEIGHT_DECAY
-    )
+    optimiser = task.optimiser(task.model.parameters())
     state = _State.load(checkpoint, task, optimiser)
     # Loss and moments follow the parameters to their device; nothing else is kept there.
     device = next(task.model.parameters()).device

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.errors import TrainingError
-from ml.settings.line import ClassifierConfig, SegmenterConfig
+from ml.settings.line import AnomalyConfig, ClassifierConfig, SegmenterConfig
 from ml.training.device import device
 from ml.training.pixels import steps_per_epoch
 
@@ -27,7 +27,10 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def fitting_batch(
-    model: nn.Module, settings: ClassifierConfig | SegmenterConfig, images: int, images_bytes: int
+    model: nn.Module,
+    settings: ClassifierConfig | SegmenterConfig | AnomalyConfig,
+    images: int,
+    images_bytes: int,
 ) -> int:
     """The largest of the batch asked for, half of it, a quarter, ... that fits into free memory.
 

@@ -15,7 +15,7 @@ A run's folder holds `checkpoint.safetensors` while it trains and, when it is fi
 | `backbone` | `name`, `weights` (`hub`, `file`, `none`), `weights_sha256`: the card's fields |
 | `weights_sha256` | of `model.safetensors` |
 | `warnings` | sentences that belong on the card |
-| `facts` | anomaly model: how many images and patches it was fitted on |
+| `facts` | `batch`; anomaly model: how many images and patches it was fitted on |
 """
 
 from dataclasses import dataclass, replace
@@ -63,10 +63,11 @@ class Run:
 
 def run_name(line: LineConfig, dataset: str, model: ModelName, weights_sha256: str | None) -> str:
     """Equal inputs have equal names: dataset, backbone and its weights, settings, seed, recipe."""
-    backbone = line.backbone.model_dump(mode="json") | {"weights": weights_sha256}
-    if line.backbone.weights in ("hub", "none"):
-        backbone["weights"] = line.backbone.weights
-    settings = getattr(line, model).model_dump(mode="json")
+    used = line.backbone_of(model)
+    backbone = used.model_dump(mode="json") | {"weights": weights_sha256}
+    if used.weights in ("hub", "none"):
+        backbone["weights"] = used.weights
+    settings = getattr(line, model).model_dump(mode="json", exclude={"backbone"})
     key = [_RECIPE, line.name, dataset, model, backbone, settings, line.seed]
     return f"{model}-{files.content_key(key)}"
 
@@ -101,11 +102,11 @@ def finished_runs(home: Home, line: LineConfig, dataset: str) -> dict[str, Run]:
 
     Raises TrainingError naming the models that are not trained yet.
     """
-    digest = weights_sha256(line.backbone)
-    found = {
-        model: _decided(line, read_run(home, line.name, run_name(line, dataset, model, digest)))
-        for model in line.models
-    }
+    found: dict[ModelName, Run | None] = {}
+    for model in line.models:
+        digest = weights_sha256(line.backbone_of(model))
+        run = read_run(home, line.name, run_name(line, dataset, model, digest))
+        found[model] = _decided(line, run)
     if missing := [model for model, run in found.items() if run is None]:
         msg = (
             f"line {line.name}, dataset {dataset}: not trained yet: {', '.join(missing)}; "

@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,10 +18,11 @@ from ml.models.backbones import create_backbone
 from ml.settings import Env, Home, LineConfig
 from ml.settings.line import BackboneConfig, ModelName
 from ml.training.anomaly import fit_anomaly
-from ml.training.enough import class_names, require_model
+from ml.training.enough import class_names, require_good, require_model
 from ml.training.export import OUTPUTS, check_parity, export_onnx
 from ml.training.fit import fit_classifier, fit_segmenter, with_masks, without_masks
 from ml.training.int8 import decide_int8
+from ml.training.loop import Fitted
 from ml.training.pixels import load_pixels, to_tensor
 from ml.training.run import (
     CHECKPOINT,
@@ -32,6 +34,7 @@ from ml.training.run import (
     run_name,
     weights_sha256,
 )
+from ml.training.student import fit_student
 from ml.training.tiles import load_inputs
 from ml.training.tracking import track_run
 from ml.training.validation import validation_metrics
@@ -42,6 +45,12 @@ RANDOM_START = (
 )
 
 _PARITY_IMAGES = 8
+
+_FITS: dict[ModelName, Callable[..., tuple[nn.Module, Fitted]]] = {
+    "classifier": fit_classifier,
+    "segmenter": fit_segmenter,
+    "anomaly": fit_student,
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ def train(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelName
     """
     require_model(line, model)
     data = load_dataset(home, line.name, dataset)
-    name = run_name(line, dataset, model, weights_sha256(line.backbone))
+    name = run_name(line, dataset, model, weights_sha256(line.backbone_of(model)))
     finished = read_run(home, line.name, name)
     started = time.monotonic()
     if finished is not None:
@@ -96,8 +105,8 @@ def assist(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelNam
     They take their shares of the steps and write nothing.
     """
     require_model(line, model)
-    name = run_name(line, dataset, model, weights_sha256(line.backbone))
-    if model == "anomaly" or read_run(home, line.name, name) is not None:
+    name = run_name(line, dataset, model, weights_sha256(line.backbone_of(model)))
+    if read_run(home, line.name, name) is not None or not _by_gradient(line, model):
         return
     torch.set_num_threads(env.threads)
     data = load_dataset(home, line.name, dataset)
@@ -134,7 +143,7 @@ def input_size(line: LineConfig, model: ModelName) -> tuple[int, int]:
 def _fit(
     home: Home, line: LineConfig, data: Dataset, model: ModelName, folder: Path, threads: int
 ) -> tuple[nn.Module, dict[str, Any]]:
-    if model == "anomaly":
+    if not _by_gradient(line, model):
         network, facts = fit_anomaly(home, line, data, threads)
         return network, {
             "epochs": 0,
@@ -143,16 +152,24 @@ def _fit(
             "losses": [],
             "facts": facts,
         }
-    fit = fit_classifier if model == "classifier" else fit_segmenter
+    fit = _FITS[model]
     trained, fitted = fit(home, line, data, folder / CHECKPOINT, threads)
+    facts = {"batch": fitted.batch}
+    if model == "anomaly":
+        facts["good_images"] = len(require_good(line, data))
     return trained, {
         "epochs": len(fitted.losses) - 1,
         "best_epoch": fitted.best_epoch,
         "loss": fitted.best_loss,
         "losses": fitted.losses,
         "resumed": fitted.resumed,
-        "facts": {"batch": fitted.batch},
+        "facts": facts,
     }
+
+
+def _by_gradient(line: LineConfig, model: ModelName) -> bool:
+    """Whether the training loop fits the model, in as many processes as there are."""
+    return model != "anomaly" or line.anomaly.method == "student_teacher"
 
 
 def _measure(
@@ -181,7 +198,7 @@ def _export(
     some = (data.split("validation") or data.split("train"))[:_PARITY_IMAGES]
     pixels = load_pixels(home, some, size, masks=False, threads=threads)
     parity = check_parity(model, network, folder / ONNX, to_tensor(pixels.images))
-    weights = line.backbone.weights
+    backbone = line.backbone_of(model)
     return {
         "classes": class_names(data.split("train")),
         "size": size,
@@ -190,9 +207,9 @@ def _export(
         "parity_images": len(some),
         "seed": line.seed,
         "backbone": {
-            "name": line.backbone.name,
-            "weights": weights if weights in ("hub", "none") else "file",
-            "weights_sha256": _start_sha256(line.backbone),
+            "name": backbone.name,
+            "weights": backbone.weights if backbone.weights in ("hub", "none") else "file",
+            "weights_sha256": _start_sha256(backbone),
         },
     }
 
@@ -205,9 +222,9 @@ def _start_sha256(backbone: BackboneConfig) -> str | None:
 
 
 def _warnings(line: LineConfig, model: ModelName, facts: dict[str, int]) -> list[str]:
-    found = [RANDOM_START] if line.backbone.weights == "none" else []
-    asked = getattr(getattr(line, model), "batch", None)
-    if asked is not None and facts["batch"] < asked:
+    found = [RANDOM_START] if line.backbone_of(model).weights == "none" else []
+    asked = getattr(line, model).batch
+    if facts.get("batch", asked) < asked:
         found.append(
             f"The {model} was trained with batches of {facts['batch']} instead of {asked}: "
             "more did not fit into the memory."

@@ -87,6 +87,27 @@ def test_without_defects_most_good_parts_pass_and_the_rest_is_not_passed() -> No
     assert "lacks defects" in fitted.warnings[0]
 
 
+def test_without_defects_synthetic_ones_say_which_model_sees_more() -> None:
+    random = np.random.default_rng(3)
+    good = {name: random.normal(0, 1, 200) for name in ("anomaly", "classifier")}
+    synthetic = {"anomaly": random.normal(4, 1, 50), "classifier": random.normal(0, 1, 50)}
+    scores = _scores({name: list(raw) for name, raw in good.items()}, [False] * 200)
+    fitted = fit(scores, COSTS, synthetic=synthetic)
+    assert fitted.weights["anomaly"] > 3 * fitted.weights["classifier"]
+    passed = probabilities(fitted, good) <= fitted.thresholds.pass_below
+    assert 0.94 < passed.mean() < 0.96
+    held = (probabilities(fitted, synthetic) > fitted.thresholds.pass_below).mean()
+    assert held > 0.9
+    assert f"Of 50 synthetic anomalies {held:.0%} do not pass" in fitted.warnings[0]
+    assert "weights were fitted on them" in fitted.warnings[0]
+
+
+def test_synthetic_anomalies_change_nothing_where_there_are_real_ones() -> None:
+    raw, defect = {"anomaly": [0.0, 1.0, 2.0, 3.0]}, [False, False, True, True]
+    synthetic = {"anomaly": np.array([9.0])}
+    assert fit(_scores(raw, defect), COSTS, synthetic=synthetic) == fit(_scores(raw, defect), COSTS)
+
+
 def test_a_model_that_knows_nothing_is_said() -> None:
     fitted = fit(_scores({"anomaly": [3.0, 2.0, 1.0, 0.0]}, [False, False, True, True]), COSTS)
     assert fitted.calibration["anomaly"].slope == 0

@@ -127,9 +127,24 @@ def test_a_line_without_defects_gets_a_bundle_that_says_so(tmp_path: Path) -> No
     card = evaluate(env, home, line, tiny_line.DATASET).bundle.card
     assert card.metrics["fused.auroc"].value is None
     assert card.metrics["fused.escape"].value is None
-    assert any("lacks defects" in warning for warning in card.warnings)
+    (said,) = [warning for warning in card.warnings if "lacks defects" in warning]
+    assert "no real defect was measured" in said
+    assert "Of 60 synthetic anomalies" in said
     assert any("no defects" in warning for warning in card.warnings)
     assert not gate(env, home, line, _only_bundle(home)).promote
+
+
+def test_a_backbone_that_the_anomaly_model_has_for_itself_is_on_the_card(tiny: Tiny) -> None:
+    name = run_name(tiny.line, tiny_line.DATASET, "anomaly", None)
+    path = tiny.home.training("tiny", name) / "result.json"
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps(result | {"backbone": result["backbone"] | {"name": "dino"}}))
+    made = evaluate(tiny.env, tiny.home, tiny.line, tiny_line.DATASET)
+    models = made.bundle.card.models
+    assert models["anomaly"].backbone is not None
+    assert models["anomaly"].backbone.name == "dino"
+    assert models["classifier"].backbone is None
+    assert "anomaly (dino, weights: none)" in made.report.read_text()
 
 
 def test_a_ceiling_on_escapes_is_on_the_card_with_its_evidence(tiny: Tiny) -> None:

@@ -39,7 +39,7 @@ def test_file_weights_reach_backbone_pyramid_and_encoder_alike(saved: Path) -> N
     whole.load_state_dict(expected)
     whole.eval()
     backbone = create_backbone(config(str(saved)), seed=1).eval()
-    pyramid = create_pyramid(config(str(saved)), seed=2, strides=(8, 32)).eval()
+    pyramid = create_pyramid(config(str(saved)), seed=2, strides=(8, 32), size=(64, 64)).eval()
     encoder = Segmenter(config(str(saved)), 32, seed=3).eval().unet.encoder
     with torch.inference_mode():
         last = whole.forward_features(image)
@@ -52,7 +52,9 @@ def test_weights_of_a_network_that_flattens_its_names_load_too(tmp_path: Path) -
     path = tmp_path / "convnext.safetensors"
     whole = timm.create_model("test_convnext").eval()
     save_file(whole.state_dict(), path)
-    pyramid = create_pyramid(config(str(path), "test_convnext"), seed=1, strides=(32,)).eval()
+    pyramid = create_pyramid(
+        config(str(path), "test_convnext"), seed=1, strides=(32,), size=(64, 64)
+    ).eval()
     backbone = create_backbone(config(str(path), "test_convnext"), seed=1).eval()
     image = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
@@ -127,7 +129,7 @@ def test_local_mobilenet_weights_load_whole_into_every_model() -> None:
     found = whole.load_state_dict(state, strict=False)
     assert not found.unexpected_keys
     assert all(key.endswith("num_batches_tracked") for key in found.missing_keys)
-    pyramid = create_pyramid(real, seed=1, strides=(8, 16)).eval()
+    pyramid = create_pyramid(real, seed=1, strides=(8, 16), size=(224, 224)).eval()
     encoder = Segmenter(real, 64, seed=1).eval().unet.encoder
     backbone = create_backbone(real, seed=1).eval()
     image = torch.rand(1, 3, 97, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
