@@ -211,14 +211,14 @@ def cross_validated(line: LineConfig, home: Home, dataset: Dataset) -> dict[str,
     return result
 
 
-def folds(samples: tuple[Sample, ...], seed: int) -> npt.NDArray[np.int64]:
+def folds(samples: tuple[Sample, ...], seed: int, count: int = FOLDS) -> npt.NDArray[np.int64]:
     """A fold for each sample: groups are dealt out, kind by kind."""
     kinds: dict[str, str] = {}
     for sample in samples:
         kinds[sample.group] = max(kinds.get(sample.group, ""), sample.defect_type)
     random = np.random.default_rng(seed)
     order = sorted(kinds, key=lambda group: (kinds[group], random.random()))
-    number = {group: index % FOLDS for index, group in enumerate(order)}
+    number = {group: index % count for index, group in enumerate(order)}
     return np.array([number[sample.group] for sample in samples])
 
 

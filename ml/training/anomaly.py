@@ -35,7 +35,7 @@ Embed = Callable[[npt.NDArray[np.uint8]], Tensor]
 def fit_anomaly(
     home: Home, line: LineConfig, dataset: Dataset, threads: int
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Fit the line's anomaly model and say what it was fitted on.
+    """Fit the PatchCore or discriminator of a line and say what it was fitted on.
 
     Raises TrainingError when there are too few good images.
     """
