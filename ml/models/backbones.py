@@ -133,13 +133,14 @@ def hold_stem(backbone: nn.Module, stride: int) -> list[nn.Module]:
     if stride not in ends:
         msg = f"`classifier.frozen_stride` is {stride}; the backbone has strides {sorted(ends)}"
         raise TrainingError(msg)
-    layers = [name for name, module in backbone.named_modules() if not any(module.children())]
-    last = max(
-        index for index, name in enumerate(layers) if f"{name}.".startswith(f"{ends[stride]}.")
-    )
-    held = [backbone.get_submodule(name) for name in layers[: last + 1]]
+    layers = list(backbone.named_modules())
+    end = f"{ends[stride]}."
+    last = max(index for index, (name, _) in enumerate(layers) if f"{name}.".startswith(end))
+    # Those with parameters of their own: timm's batch norm is no leaf, and a container is no layer.
+    held = [module for _, module in layers[: last + 1] if [*module.parameters(recurse=False)]]
     for module in held:
-        module.requires_grad_(False)
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(False)
     return held
 
 

@@ -29,6 +29,13 @@ def test_layers_up_to_the_stride_stay_and_the_others_learn() -> None:
         assert name in changed
 
 
+def test_timm_s_own_batch_norm_is_held_too() -> None:
+    config = BackboneConfig(name="mobilenetv2_035", weights="none")
+    backbone = Classifier(config, 2, seed=1, frozen_stride=8).backbone
+    learning = [name for name, one in backbone.named_parameters() if one.requires_grad]
+    assert learning[0].startswith(("blocks.2.2.bn3", "blocks.3"))
+
+
 def test_a_stride_that_the_network_does_not_have_is_named() -> None:
     with pytest.raises(TrainingError, match=r"frozen_stride` is 6; the backbone has .*8, 16"):
         Classifier(RANDOM, 2, seed=1, frozen_stride=6)
