@@ -110,7 +110,7 @@ def quantised(model: onnx.ModelProto, ranges: Ranges, chosen: Collection[str]) -
     )
     quantizer.quantize_model()
     found = quantizer.model.model
-    found.graph.ClearField("value_info")
+    shorten_names(found)
     return bytes(found.SerializeToString(deterministic=True))
 
 
