@@ -1,5 +1,5 @@
 """`python -m ml.cli` is `loupe`."""
 
-from ml.cli.main import main
+from ml.cli.main import run
 
-main()
+run()

@@ -1,7 +1,11 @@
 """The `loupe` command: finds each command's module only when it is called."""
 
+import atexit
 import importlib
 import logging
+import os
+import sys
+from typing import NoReturn
 
 import click
 
@@ -52,3 +56,20 @@ def main() -> None:
     """Loupe keeps the inspection models of a factory healthy."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("ml").setLevel(logging.INFO)
+
+
+def run() -> NoReturn:
+    """The `loupe` process: `main`, and an end that native libraries cannot spoil.
+
+    Threads of the libraries below pandas and Delta Lake abort some processes in fifty while the
+    interpreter is torn down, long after the result is written. So it is not torn down.
+    """
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,6 +1,8 @@
 """The exit status says whether to try again: 2 is bad input, 75 may pass by itself."""
 
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -55,3 +57,16 @@ def test_an_mlflow_that_is_down_may_be_tried_again(capsys):
         raise StackError("MLflow does not answer")
     assert ended.value.code == 75
     assert capsys.readouterr().err == "loupe: MLflow does not answer\n"
+
+
+@pytest.mark.parametrize(("command", "status"), [("--help", 0), ("nonsense", 2)])
+def test_the_process_ends_with_its_status_after_its_exit_handlers(
+    command: str, status: int
+) -> None:
+    program = (
+        "import atexit, sys; from ml.cli.main import run; "
+        f"atexit.register(print, 'the end'); sys.argv = ['loupe', {command!r}]; run()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == status
+    assert done.stdout.endswith("the end\n")
