@@ -36,7 +36,7 @@ def bank() -> PatchCore:
     features = PatchFeatures(VIT, CONFIG, seed=1)
     with torch.inference_mode():
         patches = features(images(3))[0].permute(0, 2, 3, 1).flatten(0, 2)
-    return PatchCore(features, patches, top_share=0.1)
+    return PatchCore(features, patches.clone(), top_share=0.1)
 
 
 def test_the_last_normed_tokens_come_as_a_map_of_the_patch_grid(tmp_path: Path) -> None:
