@@ -83,8 +83,8 @@ def test_segmentation_loss_prefers_the_true_mask() -> None:
 def test_a_missed_defect_costs_about_the_same_however_small_it_is(side: int) -> None:
     masks = torch.zeros(1, 1, 64, 64)
     masks[..., :side, :side] = 1
-    missed = segmentation_loss(torch.full_like(masks, -8), masks) - segmentation_loss(
-        masks * 16 - 8, masks
+    missed = segmentation_loss(torch.full_like(masks, -12), masks) - segmentation_loss(
+        masks * 24 - 12, masks
     )
     assert 0.4 < float(missed) < 2
 
