@@ -4,19 +4,13 @@ With that head, Grad-CAM (Selvaraju et al., ICCV 2017) is a weighted sum of the 
 which is therefore exported: an explanation needs no backward pass.
 """
 
-from typing import Literal
-
 from torch import Tensor, nn
 
 from ml.models.backbones import Normalise, create_backbone, hold_batch_norm, hold_stem
-from ml.settings.line import BackboneConfig
+from ml.models.light import same_light
+from ml.settings.line import BackboneConfig, Light
 
 OUTPUTS = ("logits", "features", "embedding")
-
-Light = Literal["as_is", "even"]
-
-# The mean and the deviation, in grey levels, that "even" brings every image to.
-_GREY, _DEVIATION = 128.0, 50.0
 
 
 class Classifier(nn.Module):
@@ -44,7 +38,7 @@ class Classifier(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, last feature map `[N, K, h, w]`, embedding `[N, K]`."""
-        image = self.normalise(same_contrast(image, self.light))
+        image = self.normalise(same_light(image, self.light))
         features = self.backbone.forward_features(image)  # type: ignore[operator]
         embedding = features.mean(dim=(2, 3))
         return self.head(embedding), features, embedding
@@ -56,13 +50,3 @@ class Classifier(nn.Module):
         for module in self._stem:
             hold_batch_norm(module)
         return self
-
-
-def same_contrast(image: Tensor, light: Light) -> Tensor:
-    """Images `[N, 3, H, W]`, 0-255, with one mean and one deviation, so that exposures compare."""
-    if light == "as_is":
-        return image
-    centred = image - image.mean(dim=(1, 2, 3), keepdim=True)
-    deviation = centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-    # An image without any contrast stays grey.
-    return centred / (deviation + 1) * _DEVIATION + _GREY

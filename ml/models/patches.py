@@ -1,20 +1,14 @@
 """Features of an image's patches from a frozen backbone: what the anomaly models see."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ml.models.backbones import Normalise, create_pyramid
-from ml.models.contrast import local_contrast
+from ml.models.light import same_light
 from ml.settings.line import AnomalyConfig, BackboneConfig
 
 OUTPUTS = ("score", "map", "embedding")
-
-# The grey level that "gain" brings every image to.
-_GREY = 110.0
-_DARKEST = 8.0
 
 
 class PatchFeatures(nn.Module):
@@ -53,16 +47,6 @@ class PatchFeatures(nn.Module):
             dim=1,
         )
         return torch.einsum("nchw,cd->ndhw", whole, self.projection), embedding
-
-
-def same_light(image: Tensor, light: Literal["as_is", "gain", "local"]) -> Tensor:
-    """Images `[N, 3, H, W]`, 0-255, in one light: of the whole image, or of each place of it."""
-    if light == "as_is":
-        return image
-    if light == "local":
-        return local_contrast(image)
-    mean = image.mean(dim=(1, 2, 3), keepdim=True).clamp(min=_DARKEST)
-    return (image * (_GREY / mean)).clamp(max=255)
 
 
 def mean_of_neighbours(maps: Tensor, *, zeros_beyond: bool) -> Tensor:

@@ -1,7 +1,5 @@
 """U-Net (Ronneberger et al., MICCAI 2015) whose encoder is the line's backbone."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,7 +11,8 @@ from ml.models.backbones import (
     load_weights,
     padding,
 )
-from ml.settings.line import BackboneConfig
+from ml.models.light import same_light
+from ml.settings.line import BackboneConfig, Light
 
 # isort: split
 import segmentation_models_pytorch as smp
@@ -24,12 +23,6 @@ OUTPUTS = ("logits",)
 _LEVELS = 5
 _MULTIPLE = 2**_LEVELS
 
-# Mean and spread in grey levels that "even" brings every image to, and the least spread that is
-# stretched: noise of an empty image is not.
-_GREY = 127.0
-_SPREAD = 40.0
-_FLATTEST = 8.0
-
 
 class Segmenter(nn.Module):
     """`[N, 3, H, W]`, RGB 0-255, to logits `[N, 1, H, W]`: defect where above 0."""
@@ -39,11 +32,11 @@ class Segmenter(nn.Module):
         config: BackboneConfig,
         decoder: int,
         seed: int,
-        light: Literal["as_is", "even"] = "as_is",
+        light: Light = "as_is",
     ) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        self._even = light == "even"
+        self._light = light
         self.normalise = Normalise(config)
         with clear_backbone_errors(config):
             self.unet = smp.Unet(
@@ -60,9 +53,9 @@ class Segmenter(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[2:]
         spare = (0, -width % _MULTIPLE, 0, -height % _MULTIPLE)
-        if self._even:
-            image = even_light(image)
-        padded = functional.pad(self.normalise(image), spare, mode="replicate")
+        padded = functional.pad(
+            self.normalise(same_light(image, self._light)), spare, mode="replicate"
+        )
         logits: Tensor = self.unet(padded)
         return logits[:, :, :height, :width]
 
@@ -71,11 +64,3 @@ class Segmenter(nn.Module):
         if self._hold:
             hold_batch_norm(self.unet.encoder)
         return self
-
-
-def even_light(image: Tensor) -> Tensor:
-    """Images `[N, 3, H, W]`, 0-255, at one mean and one spread, so that exposures compare."""
-    mean = image.mean(dim=(1, 2, 3), keepdim=True)
-    spread = (image - mean).square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-    even = (image - mean) / spread.clamp(min=_FLATTEST) * _SPREAD + _GREY
-    return even.clamp(min=0, max=255)

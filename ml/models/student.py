@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ml.models.backbones import Normalise, create_pyramid
-from ml.models.patches import mean_of_top, same_light
+from ml.models.light import same_light
+from ml.models.patches import mean_of_top
 from ml.settings.line import AnomalyConfig, BackboneConfig
 
 # Half a squared distance of unit vectors below this is rounding.

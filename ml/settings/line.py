@@ -11,6 +11,8 @@ from ml.settings.schedule import Schedule
 _Count = Annotated[int, Field(ge=1)]
 Size = Annotated[tuple[_Count, _Count], Field(description="height, width in pixels")]
 ModelName = Literal["classifier", "segmenter", "anomaly"]
+# How a network evens out exposure before it looks (`ml/models/light.py`).
+Light = Literal["as_is", "gain", "even", "local"]
 
 # What a pattern or a manifest can say of an image.
 _FACTS = {"label", "group", "part", "lot", "camera", "captured_at"}
@@ -151,9 +153,7 @@ class ClassifierConfig(_Section):
     frozen_stride: int = Field(
         0, ge=0, description="layers up to this stride keep their pretrained weights"
     )
-    light: Literal["as_is", "even"] = Field(
-        "as_is", description='"even" brings every image to one mean and contrast'
-    )
+    light: Light = "as_is"
     conditions: Literal["steady", "varying"] = Field(
         "steady", description='"varying" trains on other contrast, slopes of light and blur too'
     )
@@ -180,9 +180,7 @@ class SegmenterConfig(_Section):
     batch: int = Field(8, ge=2)
     learning_rate: float = Field(5e-4, gt=0)
     decoder: int = Field(64, ge=32, description="channels of the deepest decoder block")
-    light: Literal["as_is", "even"] = Field(
-        "as_is", description='"even" brings every image to one mean and spread of grey levels'
-    )
+    light: Light = "as_is"
     max_false_regions: float = Field(
         0.01, ge=0, le=1, description="share of good validation images that may have a region"
     )
@@ -217,9 +215,7 @@ class AnomalyConfig(_Section):
     method: Literal["patchcore", "discriminator", "student_teacher"] = "patchcore"
     size: Size = (224, 224)
     strides: tuple[_Count, ...] = Field((8, 16), min_length=1)
-    light: Literal["as_is", "gain", "local"] = Field(
-        "as_is", description='"gain": one mean grey level; "local": one contrast everywhere'
-    )
+    light: Light = "as_is"
     top_share: float = Field(0.01, gt=0, le=1, description="patches that make the image score")
     projection: int = Field(128, ge=8, description="width of a patch feature, at most")
     bank: int = Field(2000, ge=16, description="patches that PatchCore keeps")

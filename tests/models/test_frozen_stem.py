@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ml.errors import TrainingError
-from ml.models.classifier import Classifier, same_contrast
+from ml.models.classifier import Classifier
 from ml.settings.line import BackboneConfig
 
 RANDOM = BackboneConfig(name="test_resnet", weights="none")
@@ -41,11 +41,9 @@ def test_a_stride_that_the_network_does_not_have_is_named() -> None:
         Classifier(RANDOM, 2, seed=1, frozen_stride=6)
 
 
-def test_even_light_sees_through_exposure_and_keeps_a_blank_image_grey() -> None:
+def test_even_light_sees_through_exposure() -> None:
     model = Classifier(RANDOM, 2, seed=1, light="even").eval()
     image = torch.rand(2, 3, 64, 64) * 100
     with torch.inference_mode():
         logits, brighter = model(image)[0], model(image * 1.5 + 40)[0]
     torch.testing.assert_close(logits, brighter, rtol=0.05, atol=0.02)
-    blank = same_contrast(torch.full((1, 3, 8, 8), 37.0), "even")
-    torch.testing.assert_close(blank, torch.full((1, 3, 8, 8), 128.0))

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ml.models.classifier import Classifier
-from ml.models.segmenter import Segmenter, even_light
+from ml.models.light import same_light
+from ml.models.segmenter import Segmenter
 from ml.settings.line import BackboneConfig
 
 TINY = BackboneConfig(name="test_resnet", weights="none")
@@ -56,8 +57,10 @@ def test_the_same_seed_gives_the_same_random_start() -> None:
 def test_even_light_makes_exposures_alike_and_keeps_an_empty_image_empty() -> None:
     image = torch.rand(1, 3, 32, 32) * 60 + 60
     dark, bright = image * 0.5, image * 1.3 + 10
-    torch.testing.assert_close(even_light(dark), even_light(bright), atol=1e-2, rtol=0)
-    assert float(even_light(torch.full((1, 3, 8, 8), 3.0)).std()) == 0
+    torch.testing.assert_close(
+        same_light(dark, "even"), same_light(bright, "even"), atol=1e-2, rtol=0
+    )
+    assert float(same_light(torch.full((1, 3, 8, 8), 3.0), "even").std()) == 0
     even = Segmenter(TINY, 32, seed=1, light="even").eval()
     with torch.inference_mode():
         torch.testing.assert_close(even(dark), even(bright), atol=1e-2, rtol=0)

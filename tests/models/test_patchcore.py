@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.errors import TrainingError
+from ml.models.light import same_light
 from ml.models.patchcore import PatchCore, greedy_coreset
-from ml.models.patches import PatchFeatures, mean_of_neighbours, mean_of_top, same_light
+from ml.models.patches import PatchFeatures, mean_of_neighbours, mean_of_top
 from ml.settings.line import AnomalyConfig, BackboneConfig
 
 TINY = BackboneConfig(name="test_resnet", weights="none")

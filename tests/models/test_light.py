@@ -1,4 +1,4 @@
-"""Local contrast: the same surface looks the same in any light, and nothing is made of nothing."""
+"""The same surface looks the same in any light, and nothing is made of nothing."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ml.inference.engine import open_session
-from ml.models.contrast import local_contrast
+from ml.models.light import same_light
 from ml.models.patches import PatchFeatures
 from ml.settings.line import AnomalyConfig, BackboneConfig
 from ml.training.export import export_onnx
@@ -20,17 +20,21 @@ def surfaces(count: int) -> Tensor:
     return 90 + 60 * torch.rand(count, 3, SIDE, SIDE, generator=generator)
 
 
+def local(image: Tensor) -> Tensor:
+    return same_light(image, "local")
+
+
 def test_gain_and_shadow_hardly_change_what_is_left() -> None:
     image = surfaces(2)[:, :1].expand(-1, 3, -1, -1)
     for shadow in (torch.tensor(0.7), torch.linspace(0.6, 1.0, SIDE).view(1, 1, 1, SIDE)):
         before = (image - image * shadow).abs().mean()
-        after = (local_contrast(image) - local_contrast(image * shadow)).abs().mean()
+        after = (local(image) - local(image * shadow)).abs().mean()
         assert after < before / 3
 
 
 def test_a_window_at_the_border_holds_only_what_is_inside() -> None:
     grey = surfaces(1)[:, :1].expand(1, 3, SIDE, SIDE)
-    found = local_contrast(grey)[0, 0]
+    found = local(grey)[0, 0]
     for row, column in ((0, 0), (0, 20), (24, 24), (47, 47)):
         rows = slice(max(0, row - 15), row + 16)
         window = grey[0, 0, rows, max(0, column - 15) : column + 16]
@@ -41,8 +45,8 @@ def test_a_window_at_the_border_holds_only_what_is_inside() -> None:
 
 def test_an_even_surface_stays_even() -> None:
     noise = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2))
-    assert float((local_contrast(100 + noise) - 110).abs().max()) < 5
-    assert torch.allclose(local_contrast(torch.zeros(1, 3, SIDE, SIDE)), torch.tensor(110.0))
+    assert float((local(100 + noise) - 110).abs().max()) < 5
+    assert torch.allclose(local(torch.zeros(1, 3, SIDE, SIDE)), torch.tensor(110.0))
 
 
 def test_it_lies_in_the_graph_and_a_batch_scores_as_single_images(tmp_path: Path) -> None:
