@@ -40,7 +40,7 @@ from ml.training.weak import fit_labeller, with_weak_masks
 
 _EVALUATION_BATCH = 16
 # The average reaches back about so many steps.
-_AVERAGED_STEPS = 100
+_AVERAGED_STEPS = 30
 # Batches that are made ready while the model computes.
 _AHEAD = 2
 
