@@ -9,7 +9,6 @@ validation. The table goes into RESULTS.md.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,13 +18,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from anomaly import PROJECT, RESULTS, prepare
 
-from ml.data.dataset import Dataset, load_dataset
-from ml.settings import Home, LineConfig, load_line
+from ml.data.dataset import Dataset
+from ml.settings import Home, LineConfig
 
-PROJECT = Path(__file__).parents[1]
-ROOT = PROJECT / ".loupe-bench" / "classification"
-RESULTS = PROJECT / "bench" / "RESULTS.md"
 LINES = ("casting",)
 CONTENDERS = {
     "ours": "Loupe's classifier",
@@ -38,31 +35,6 @@ START, END = "<!-- classification -->\n", "<!-- end -->\n"
 
 Numbers = npt.NDArray[Any]
 Found = dict[str, Any]
-
-
-def prepare(name: str) -> tuple[LineConfig, Home, Dataset]:
-    """The line ingested and split by the product's own steps, in a home of its own."""
-    line = load_line(PROJECT / "lines" / f"{name}.toml")
-    home = Home(ROOT / name)
-    record = home.root / "dataset.json"
-    if not record.exists():
-        batch = loupe(home, "ingest", "--line", name)["batch"]
-        loupe(home, "validate", "--line", name, "--batch", batch)
-        record.write_text(json.dumps(loupe(home, "snapshot", "--line", name)))
-    return line, home, load_dataset(home, name, json.loads(record.read_text())["dataset"])
-
-
-def loupe(home: Home, *command: str) -> Any:
-    """One step; its JSON result."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ml.cli", *command],
-        cwd=PROJECT,
-        env={**os.environ, "LOUPE_HOME": str(home.root)},
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def ours(line: LineConfig, home: Home, dataset: Dataset, _: float) -> Found:
