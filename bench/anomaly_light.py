@@ -27,7 +27,7 @@ from ml.evaluation.intervals import bootstrap_weights
 from ml.evaluation.metrics import auroc
 from ml.inference.engine import open_session
 from ml.models.discriminator import PatchHead, TrainingPatches, fit_patch_head
-from ml.models.patches import PatchFeatures, mean_of_top
+from ml.models.patches import anomaly_features, mean_of_top
 from ml.settings import Home, LineConfig
 from ml.training.export import export_onnx
 from ml.training.pixels import mask_tensor, stream_pixels, to_tensor
@@ -55,7 +55,7 @@ def embedded(
     """Patches `[h, w, D]` of each image in half precision, and what share of each is defect."""
     shown = "as_is" if light == "clahe" else light
     config = line.anomaly.model_copy(update={"light": shown})
-    features = PatchFeatures(line.backbone, config, line.seed)
+    features = anomaly_features(line.backbone, config, line.seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.onnx"
         export_onnx(features, ("patches", "embedding"), config.size, path)

@@ -39,7 +39,7 @@ Found = dict[str, Any]
 
 def ours(line: LineConfig, home: Home, dataset: Dataset, _: float) -> Found:
     """As `loupe train` fits it."""
-    from ml.training.fit import fit_classifier
+    from ml.training.classifier import fit_classifier
 
     with tempfile.TemporaryDirectory() as folder:
         model, fitted = fit_classifier(home, line, dataset, Path(folder) / "checkpoint", 1)
@@ -51,7 +51,7 @@ def probe(line: LineConfig, home: Home, dataset: Dataset, _: float) -> Found:
     import torch
 
     from ml.models.classifier import Classifier
-    from ml.training.fit import chunks
+    from ml.training.pixels import chunks
     from ml.training.probe import fit_head
 
     model = Classifier(line.backbone, 2, line.seed)
@@ -68,8 +68,7 @@ def plain(line: LineConfig, home: Home, dataset: Dataset, minutes: float) -> Fou
 
     from ml.models.classifier import Classifier
     from ml.training.device import placed
-    from ml.training.fit import chunks
-    from ml.training.pixels import to_tensor
+    from ml.training.pixels import chunks, to_tensor
 
     pixels, validation = (loaded(line, home, dataset, name) for name in ("train", "validation"))
     target, expected = (
@@ -119,7 +118,7 @@ def loaded(line: LineConfig, home: Home, dataset: Dataset, split: str) -> Any:
 def scored(model: Any, line: LineConfig, home: Home, dataset: Dataset) -> Found:
     """Minutes so far, and raw scores of validation and test as the night computes them."""
     from ml.training.export import named_outputs, raw_scores
-    from ml.training.fit import chunks
+    from ml.training.pixels import chunks
 
     minutes = time.process_time() / 60
     model = model.eval()

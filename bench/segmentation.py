@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from anomaly import PROJECT, RESULTS, prepare
+from torch import nn
 
 from ml.bundle.card import MaskRule
 from ml.data.dataset import Dataset
@@ -37,8 +38,9 @@ from ml.inference.engine import ModelSet
 from ml.models.segmenter import OUTPUTS, Segmenter
 from ml.settings import Home, LineConfig
 from ml.training.export import export_onnx
-from ml.training.fit import fit_segmenter, with_masks
+from ml.training.patch_segmenter import fit_patch_segmenter
 from ml.training.pixels import augment, load_pixels, steps_per_epoch
+from ml.training.segmenter import fit_segmenter, with_masks
 
 CONTENDERS = {
     "peer": "plain U-Net",
@@ -58,9 +60,13 @@ def resplit(dataset: Dataset, line: LineConfig, seed: int) -> Dataset:
     return Dataset(dataset.name, samples, {})
 
 
-def ours(line: LineConfig, home: Home, data: Dataset, minutes: float) -> tuple[Segmenter, float]:
-    """As `loupe train` does, with as many epochs as the minutes hold."""
+def ours(line: LineConfig, home: Home, data: Dataset, minutes: float) -> tuple[nn.Module, float]:
+    """As `loupe train` does; a U-Net with as many epochs as the minutes hold."""
     begun = time.process_time()
+    if line.segmenter.method == "patches":
+        found, facts = fit_patch_segmenter(home, line, data, 1)
+        print(facts, file=sys.stderr)
+        return found, time.process_time() - begun
     steps = steps_per_epoch(len(with_masks(data).split("train")), line.segmenter.batch)
     epochs = round(minutes * 60 / (AROUND * steps * seconds_per_step(line)))
     segmenter = line.segmenter.model_copy(update={"epochs": max(1, epochs)})
@@ -114,7 +120,7 @@ def peer(line: LineConfig, home: Home, data: Dataset, minutes: float) -> tuple[S
 
 
 def measure(
-    model: Segmenter, line: LineConfig, home: Home, data: Dataset, ruled: bool
+    model: nn.Module, line: LineConfig, home: Home, data: Dataset, ruled: bool
 ) -> dict[str, Any]:
     """The figures on test, as `loupe evaluate` makes them; `ruled` takes its mask rule."""
     size = line.segmenter.size

@@ -23,8 +23,8 @@ from torch.nn import functional
 
 from ml.models.classifier import Classifier
 from ml.settings import LineConfig
+from ml.training.classifier import classifier_batches
 from ml.training.device import placed
-from ml.training.fit import classifier_batches
 from ml.training.loop import Task, fit
 from ml.training.pixels import Pixels
 

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from ml.models.backbones import Normalise, create_pyramid
 from ml.models.light import same_light
-from ml.settings.line import AnomalyConfig, BackboneConfig
+from ml.settings.line import AnomalyConfig, BackboneConfig, SegmenterConfig
 
 OUTPUTS = ("score", "map", "embedding")
 
@@ -20,18 +20,22 @@ class PatchFeatures(nn.Module):
     from the neighbours inside alone.
     """
 
-    def __init__(self, backbone: BackboneConfig, config: AnomalyConfig, seed: int) -> None:
+    def __init__(
+        self,
+        backbone: BackboneConfig,
+        config: AnomalyConfig | SegmenterConfig,
+        seed: int,
+        *,
+        zeros_beyond: bool = False,
+        projection: int | None = None,
+    ) -> None:
         super().__init__()
         self.light = config.light
-        self.zeros_beyond = config.method == "patchcore"
+        self.zeros_beyond = zeros_beyond
         self.normalise = Normalise(backbone)
-        self.pyramid = create_pyramid(backbone, seed, config.strides, config.size)
+        self.pyramid = create_pyramid(backbone, seed, config.strides, config.input_size)
         width = sum(self.pyramid.feature_info.channels())  # type: ignore[operator, union-attr]
-        generator = torch.Generator().manual_seed(seed)
-        projection = torch.randn(width, min(config.projection, width), generator=generator)
-        if width <= config.projection:
-            projection = torch.eye(width)
-        self.register_buffer("projection", projection / projection.shape[1] ** 0.5)
+        self.register_buffer("projection", _projection(width, projection or width, seed))
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,6 +51,23 @@ class PatchFeatures(nn.Module):
             dim=1,
         )
         return torch.einsum("nchw,cd->ndhw", whole, self.projection), embedding
+
+
+def anomaly_features(backbone: BackboneConfig, config: AnomalyConfig, seed: int) -> PatchFeatures:
+    """The features that the anomaly model of a line sees."""
+    zeros_beyond = config.method == "patchcore"
+    return PatchFeatures(
+        backbone, config, seed, zeros_beyond=zeros_beyond, projection=config.projection
+    )
+
+
+def _projection(width: int, most: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    projection = torch.randn(width, min(most, width), generator=generator)
+    if width <= most:
+        projection = torch.eye(width)
+    scaled: Tensor = projection / projection.shape[1] ** 0.5
+    return scaled
 
 
 def mean_of_neighbours(maps: Tensor, *, zeros_beyond: bool) -> Tensor:

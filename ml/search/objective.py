@@ -15,8 +15,7 @@ from ml.settings import Home
 from ml.settings.line import CostsConfig, ModelName
 from ml.training.device import device
 from ml.training.export import named_outputs, raw_scores
-from ml.training.fit import chunks
-from ml.training.pixels import load_pixels
+from ml.training.pixels import chunks, load_pixels
 
 Objective = Literal["f2", "cost"]
 

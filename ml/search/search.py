@@ -18,9 +18,10 @@ from ml.search.objective import Objective, score_validation, value
 from ml.search.space import Searchable, changed, own_keys, rounded, suggest
 from ml.search.study import Study
 from ml.settings import Env, Home, LineConfig
+from ml.training.classifier import fit_classifier
 from ml.training.enough import require_model
-from ml.training.fit import fit_classifier, fit_segmenter
 from ml.training.run import run_name, weights_sha256
+from ml.training.segmenter import fit_segmenter
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,9 @@ def search(
     next. Raises TrainingError when no trial came to its end.
     """
     require_model(line, model)
+    if model == "segmenter" and line.segmenter.method == "patches":
+        msg = "`segmenter.method` is patches, which has no training settings worth a search"
+        raise TrainingError(msg)
     torch.set_num_threads(env.threads)
     task = Search(env, home, line, load_dataset(home, line.name, dataset), model, objective)
     study = Study(task.folder, trials, line.seed, own_keys(line, model))

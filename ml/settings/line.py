@@ -168,14 +168,19 @@ class ClassifierConfig(_Section):
 
 
 class SegmenterConfig(_Section):
-    """A U-Net whose encoder is the backbone.
+    """A U-Net whose encoder is the backbone, or a small network on the frozen backbone's patches.
 
-    Images are resized to `size`; with `tile` they are cut into overlapping tiles of that size
-    instead, at their own resolution.
+    `patches` learns in a minute what tells a patch of a labelled defect from good ones, and is the
+    better one where only some dozens of defects are labelled; the map is as fine as the first of
+    `strides`. Images are resized to `size`; with `tile` they are cut into overlapping tiles of that
+    size instead, at their own resolution.
     """
 
+    method: Literal["unet", "patches"] = "unet"
     size: Size = (224, 224)
     tile: Size | None = None
+    strides: tuple[_Count, ...] = Field((4, 8, 16), min_length=1, description="of `patches`")
+    steps: int = Field(1000, ge=1, description="training steps of `patches`")
     epochs: int = Field(8, ge=1)
     batch: int = Field(8, ge=2)
     learning_rate: float = Field(5e-4, gt=0)
@@ -225,6 +230,11 @@ class AnomalyConfig(_Section):
     epochs: int = Field(20, ge=1, description="training epochs of the student")
     batch: int = Field(8, ge=2, description="images in a training step of the student")
     learning_rate: float = Field(0.4, gt=0, description="of the student")
+
+    @property
+    def input_size(self) -> Size:
+        """Height and width of what the network sees at once."""
+        return self.size
 
     @model_validator(mode="before")
     @classmethod

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ml.data.dataset import Dataset, Sample
 from ml.models.discriminator import PatchDiscriminator, TrainingPatches, fit_patch_head
 from ml.models.patchcore import PatchCore, greedy_coreset
-from ml.models.patches import PatchFeatures
+from ml.models.patches import PatchFeatures, anomaly_features
 from ml.progress import Progress
 from ml.settings import Home, LineConfig
 from ml.training.device import device, placed
@@ -40,7 +40,7 @@ def fit_anomaly(
     Raises TrainingError when there are too few good images.
     """
     good = require_good(line, dataset)
-    features = placed(PatchFeatures(line.backbone_of("anomaly"), line.anomaly, line.seed))
+    features = placed(anomaly_features(line.backbone_of("anomaly"), line.anomaly, line.seed))
     reader = _Reader(home, line, _embedder(features), threads)
     if line.anomaly.method == "patchcore":
         return _fit_patchcore(line, features, reader, good)

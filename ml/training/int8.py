@@ -21,11 +21,11 @@ from ml.inference.engine import Floats, open_session
 from ml.settings import Env, Home, LineConfig
 from ml.settings.line import ModelName
 from ml.training.export import MAX_PARITY, named_outputs, raw_scores
-from ml.training.fit import with_masks
 from ml.training.mixed import Candidate, LayerSearch
 from ml.training.pixels import load_pixels, to_tensor
 from ml.training.quantise import activation_ranges, layers, prepared
 from ml.training.run import INT8, INT8_ONNX, Run
+from ml.training.segmenter import with_masks
 from ml.training.validation import validation_metrics
 
 # Points of validation AUROC (a segmenter's Dice also) that int8 may lose.

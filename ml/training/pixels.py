@@ -17,9 +17,12 @@ from ml.errors import DataError
 from ml.imaging import resize_rgb
 from ml.progress import track
 from ml.settings import Home
+from ml.training.device import device
 
 # Decoded images beyond this lie in an unnamed temporary file instead of in memory.
 _IN_MEMORY_BYTES = 4 << 30
+# Images that a model sees at once where it only evaluates.
+EVALUATION_BATCH = 16
 # Images that are decoded ahead.
 _AHEAD = 64
 
@@ -91,6 +94,12 @@ def to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
     """`[N, H, W, 3]` uint8 to float `[N, 3, H, W]`, 0-255, channels last in memory."""
     tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
     return tensor.contiguous(memory_format=torch.channels_last)
+
+
+def chunks(pixels: Pixels) -> Iterator[Tensor]:
+    """The images in order, as tensors of a few images on the device."""
+    for start in range(0, len(pixels.images), EVALUATION_BATCH):
+        yield to_tensor(pixels.images[start : start + EVALUATION_BATCH]).to(device())
 
 
 def mask_tensor(masks: npt.NDArray[np.uint8]) -> Tensor:

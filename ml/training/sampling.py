@@ -1,11 +1,24 @@
-"""Which images a classifier sees: as many good as defective ones, and every group alike."""
+"""Good and defective images alike, and every group alike: in batches and in a loss."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from ml.training.pixels import steps_per_epoch
+from ml.training.pixels import Pixels, steps_per_epoch
+
+
+def is_defect(pixels: Pixels) -> npt.NDArray[np.bool_]:
+    """Which of the images are defective: `[N]`."""
+    return np.array([sample.is_defect for sample in pixels.samples])
+
+
+def equal_say(is_defect: npt.NDArray[np.bool_]) -> Tensor:
+    """Weights `[N]` that sum to one and give good and defective images the same say."""
+    weights = np.where(is_defect, 1 / max(is_defect.sum(), 1), 1 / max((~is_defect).sum(), 1))
+    return torch.from_numpy(weights / weights.sum()).float()
 
 
 def group_balanced_batches(

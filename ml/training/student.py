@@ -13,9 +13,8 @@ from ml.models.student import StudentTeacher
 from ml.settings import Home, LineConfig
 from ml.training.device import placed
 from ml.training.enough import require_good
-from ml.training.fit import chunks
 from ml.training.loop import Fitted, Task, fit
-from ml.training.pixels import bytes_in_memory, load_pixels, steps_per_epoch, to_tensor
+from ml.training.pixels import bytes_in_memory, chunks, load_pixels, steps_per_epoch, to_tensor
 from ml.training.preflight import fitting_batch
 
 # As in the paper; the learning rate is a key of the line.

@@ -18,11 +18,12 @@ from ml.models.backbones import create_backbone
 from ml.settings import Env, Home, LineConfig
 from ml.settings.line import BackboneConfig, ModelName
 from ml.training.anomaly import fit_anomaly
+from ml.training.classifier import fit_classifier
 from ml.training.enough import class_names, require_good, require_model
 from ml.training.export import OUTPUTS, check_parity, export_onnx
-from ml.training.fit import fit_classifier, fit_segmenter, with_masks, without_masks
 from ml.training.int8 import decide_int8
 from ml.training.loop import Fitted
+from ml.training.patch_segmenter import fit_patch_segmenter
 from ml.training.pixels import load_pixels, to_tensor
 from ml.training.run import (
     CHECKPOINT,
@@ -34,6 +35,7 @@ from ml.training.run import (
     run_name,
     weights_sha256,
 )
+from ml.training.segmenter import fit_segmenter, with_masks, without_masks
 from ml.training.student import fit_student
 from ml.training.tiles import load_inputs
 from ml.training.tracking import track_run
@@ -144,7 +146,8 @@ def _fit(
     home: Home, line: LineConfig, data: Dataset, model: ModelName, folder: Path, threads: int
 ) -> tuple[nn.Module, dict[str, Any]]:
     if not _by_gradient(line, model):
-        network, facts = fit_anomaly(home, line, data, threads)
+        fit_patches = fit_anomaly if model == "anomaly" else fit_patch_segmenter
+        network, facts = fit_patches(home, line, data, threads)
         return network, {
             "epochs": 0,
             "best_epoch": None,
@@ -169,7 +172,8 @@ def _fit(
 
 def _by_gradient(line: LineConfig, model: ModelName) -> bool:
     """Whether the training loop fits the model, in as many processes as there are."""
-    return model != "anomaly" or line.anomaly.method == "student_teacher"
+    methods = {"segmenter": line.segmenter.method, "anomaly": line.anomaly.method}
+    return methods.get(model) not in ("patches", "patchcore", "discriminator")
 
 
 def _measure(

@@ -10,8 +10,7 @@ from torch import nn
 from ml.settings.line import ModelName
 from ml.training.device import device
 from ml.training.export import named_outputs, raw_scores
-from ml.training.fit import chunks
-from ml.training.pixels import Pixels
+from ml.training.pixels import Pixels, chunks
 
 
 def validation_metrics(

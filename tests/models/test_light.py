@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ml.inference.engine import open_session
 from ml.models.light import same_light
-from ml.models.patches import PatchFeatures
+from ml.models.patches import anomaly_features
 from ml.settings.line import AnomalyConfig, BackboneConfig
 from ml.training.export import export_onnx
 
@@ -51,7 +51,7 @@ def test_an_even_surface_stays_even() -> None:
 
 def test_it_lies_in_the_graph_and_a_batch_scores_as_single_images(tmp_path: Path) -> None:
     config = AnomalyConfig(size=(SIDE, SIDE), strides=(8,), light="local")
-    features = PatchFeatures(BackboneConfig(name="test_resnet", weights="none"), config, seed=1)
+    features = anomaly_features(BackboneConfig(name="test_resnet", weights="none"), config, seed=1)
     export_onnx(features, ("patches", "embedding"), (SIDE, SIDE), tmp_path / "features.onnx")
     session = open_session(tmp_path / "features.onnx")
     images = surfaces(3)

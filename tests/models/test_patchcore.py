@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ml.errors import TrainingError
 from ml.models.light import same_light
 from ml.models.patchcore import PatchCore, greedy_coreset
-from ml.models.patches import PatchFeatures, mean_of_neighbours, mean_of_top
+from ml.models.patches import anomaly_features, mean_of_neighbours, mean_of_top
 from ml.settings.line import AnomalyConfig, BackboneConfig
 
 TINY = BackboneConfig(name="test_resnet", weights="none")
@@ -71,7 +71,7 @@ def test_start_point_follows_the_seed() -> None:
 
 @pytest.mark.parametrize("bank_size", [3, 1001, 2300])
 def test_map_is_the_exact_nearest_neighbour_distance_across_chunks(bank_size: int) -> None:
-    features = PatchFeatures(TINY, CONFIG, seed=1)
+    features = anomaly_features(TINY, CONFIG, seed=1)
     image = torch.rand(2, 3, 48, 48) * 255
     with torch.inference_mode():
         patches = features(image)[0]
@@ -87,7 +87,7 @@ def test_map_is_the_exact_nearest_neighbour_distance_across_chunks(bank_size: in
 
 
 def test_an_image_of_the_bank_scores_zero() -> None:
-    features = PatchFeatures(TINY, CONFIG, seed=1)
+    features = anomaly_features(TINY, CONFIG, seed=1)
     image = torch.rand(1, 3, 48, 48) * 255
     with torch.inference_mode():
         patches = features(image)[0]
@@ -100,13 +100,13 @@ def test_an_image_of_the_bank_scores_zero() -> None:
 def test_a_stride_that_the_backbone_lacks_is_named() -> None:
     config = AnomalyConfig(size=(48, 48), strides=(64,), bank=16)
     with pytest.raises(TrainingError, match=r"stride \[64\]"):
-        PatchFeatures(TINY, config, seed=1)
+        anomaly_features(TINY, config, seed=1)
 
 
 @pytest.mark.parametrize(("method", "border"), [("patchcore", 6 / 9), ("discriminator", 1.0)])
 def test_the_border_of_a_flat_image(method: str, border: float) -> None:
     """PatchCore counts zeros beyond the image, the discriminator only what is there."""
-    features = PatchFeatures(TINY, CONFIG.model_copy(update={"method": method}), seed=1)
+    features = anomaly_features(TINY, CONFIG.model_copy(update={"method": method}), seed=1)
     features.pyramid = Planes(features.pyramid.feature_info.channels())
     patches, _ = features(torch.full((1, 3, 48, 48), 128.0))
     torch.testing.assert_close(patches[..., 0, 5], border * patches[..., 5, 5])

@@ -12,7 +12,7 @@ from ml.errors import TrainingError
 from ml.inference.engine import open_session
 from ml.models.backbones import create_backbone, create_pyramid
 from ml.models.patchcore import PatchCore
-from ml.models.patches import OUTPUTS, PatchFeatures
+from ml.models.patches import OUTPUTS, anomaly_features
 from ml.models.segmenter import Segmenter
 from ml.settings.line import AnomalyConfig, BackboneConfig
 from ml.training.export import export_onnx, named_outputs
@@ -33,7 +33,7 @@ def images(count: int) -> Tensor:
 
 @pytest.fixture(scope="module")
 def bank() -> PatchCore:
-    features = PatchFeatures(VIT, CONFIG, seed=1)
+    features = anomaly_features(VIT, CONFIG, seed=1)
     with torch.inference_mode():
         patches = features(images(3))[0].permute(0, 2, 3, 1).flatten(0, 2)
     return PatchCore(features, patches.clone(), top_share=0.1)

@@ -1,0 +1,100 @@
+"""Fit the segmenter that judges patches: features once, then a small head on a bounded number."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ml.data.dataset import Dataset, Sample
+from ml.models.discriminator import TrainingPatches, fit_patch_head
+from ml.models.patch_segmenter import PatchSegmenter
+from ml.models.patches import PatchFeatures
+from ml.progress import Progress
+from ml.settings import Home, LineConfig
+from ml.training.device import device, placed
+from ml.training.pixels import Pixels, mask_tensor, to_tensor
+from ml.training.segmenter import load_masked, require_masks
+
+# Patches kept, whatever the number of images: they bound the memory.
+_GOOD, _CLEAN, _DEFECT = 150_000, 50_000, 100_000
+# A patch is defective when this share of it is, and clean when nothing of it is.
+_DEFECT_SHARE = 0.5
+# Of a defect that fills no patch, those it covers nearly as much as the one it covers most.
+_NEARLY = 0.9
+_BATCH = 4
+
+
+def fit_patch_segmenter(
+    home: Home, line: LineConfig, dataset: Dataset, threads: int
+) -> tuple[PatchSegmenter, dict[str, Any]]:
+    """Fit the head on patches of good images and of masked defects; say what it was fitted on.
+
+    Every defect type has the same say, of a type every group. Raises TrainingError when good
+    images, or defects with a mask, are missing or too rare.
+    """
+    masked = require_masks(line, dataset)
+    pixels, _ = load_masked(home, line, masked, threads)
+    features = placed(PatchFeatures(line.backbone, line.segmenter, line.seed))
+    patches = _kept(features, pixels, line.seed)
+    head = fit_patch_head(patches, line.segmenter.steps, line.seed)
+    defects = sum(sample.is_defect for sample in pixels.samples)
+    facts = {
+        "good_images": len(pixels.samples) - defects,
+        "labelled_defects": defects,
+        "good_patches": len(patches.good),
+        "defect_patches": len(patches.defect),
+    }
+    return PatchSegmenter(features.cpu(), head.cpu()), facts
+
+
+def _kept(features: PatchFeatures, pixels: Pixels, seed: int) -> TrainingPatches:
+    """A bounded number of patches, as many from each image of a kind."""
+    random = np.random.default_rng(seed)
+    defects = sum(sample.is_defect for sample in pixels.samples)
+    most = {"good": _GOOD // max(len(pixels.samples) - defects, 1)}
+    most |= {"clean": _CLEAN // max(defects, 1), "defect": _DEFECT // max(defects, 1)}
+    kept: dict[str, list[Tensor]] = {"good": [], "clean": [], "defect": []}
+    owners: list[Sample] = []
+
+    def keep(kind: str, patches: Tensor) -> int:
+        chosen = random.permutation(len(patches))[: max(most[kind], 1)]
+        kept[kind].append(patches[torch.from_numpy(chosen)])
+        return len(chosen)
+
+    for sample, patches, share in _embedded(features, pixels):
+        if not sample.is_defect:
+            keep("good", patches)
+            continue
+        edge = min(_DEFECT_SHARE, _NEARLY * float(share.max()))
+        keep("clean", patches[share == 0])
+        owners += [sample] * keep("defect", patches[(share > 0) & (share >= edge)])
+    found = {kind: torch.cat(patches).to(device()) for kind, patches in kept.items()}
+    return TrainingPatches(**found, weight=_equal_say(owners).to(device()))
+
+
+def _embedded(features: PatchFeatures, pixels: Pixels) -> Iterator[tuple[Sample, Tensor, Tensor]]:
+    """Of each image its patches `[P, D]` and the share of each that is defect `[P]`."""
+    assert pixels.masks is not None
+    features = features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with Progress("embed patches", len(pixels.samples)) as progress:
+        for start in range(0, len(pixels.samples), _BATCH):
+            part = slice(start, start + _BATCH)
+            with torch.inference_mode():
+                found = features(to_tensor(pixels.images[part]).to(device()))[0].cpu()
+            shares = functional.adaptive_avg_pool2d(
+                mask_tensor(pixels.masks[part]), found.shape[2:]
+            )
+            for sample, one, share in zip(pixels.samples[part], found, shares, strict=True):
+                yield sample, one.flatten(1).T, share.flatten()
+            progress.step(len(found))
+
+
+def _equal_say(owners: Sequence[Sample]) -> Tensor:
+    """How often each defect patch is drawn: types alike, in a type its groups."""
+    pairs = [(sample.defect_type, sample.group) for sample in owners]
+    patches, groups = Counter(pairs), Counter(kind for kind, _ in set(pairs))
+    return torch.tensor([1 / (groups[kind] * patches[kind, group]) for kind, group in pairs])
