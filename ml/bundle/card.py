@@ -22,11 +22,12 @@ class MaskRule(_Section):
     """Which pixels of a segmenter's map are defect: Canny's hysteresis (PAMI 1986).
 
     A region is made of connected pixels (8 neighbours) above `extent`, and counts when one of them
-    is above `seed`. Both are probabilities.
+    is above `seed`, or when it is larger than `area`: a wide defect need not be certain anywhere.
     """
 
-    extent: float = Field(0.5, gt=0, lt=1)
-    seed: float = Field(0.5, gt=0, lt=1)
+    extent: float = Field(0.5, gt=0, lt=1, description="probability")
+    seed: float = Field(0.5, gt=0, lt=1, description="probability")
+    area: float = Field(1.0, gt=0, le=1, description="share of the image; 1 is never")
 
 
 class Int8Card(_Section):

@@ -12,23 +12,27 @@ from ml.evaluation.scores import Flags, Numbers
 from ml.inference.engine import Floats, Scored
 from ml.settings import Home
 
-# Log-odds that are tried.
+# Log-odds and shares of the image that are tried.
 _EXTENTS = np.arange(-3.0, 2.1, 0.5)
 _SEEDS = np.arange(-3.0, 12.1, 0.5)
+_AREAS = np.array([1.0, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01])
 _DIGITS = 6
 
 
 class MaskRuleChoice:
     """Gathers what each rule would draw while validation is scored; then takes the best.
 
-    The seed is the lowest at which no more than `most_false` of the good images have a region; the
-    extent is the one of the highest Dice, per image, averaged over the defect types.
+    Of each extent and area, the seed is the lowest at which no more than `most_false` of the good
+    images have a region; extent and area are those of the highest Dice, per image, averaged over
+    the defect types.
     """
 
     def __init__(self, home: Home, most_false: float) -> None:
         self._home = home
         self._most_false = most_false
+        # Of each good image: the largest probability, and the largest region at each extent.
         self._peaks: list[float] = []
+        self._areas: list[Numbers] = []
         self._dice: dict[str, list[Numbers]] = defaultdict(list)
 
     def see(self, sample: Sample, scored: Scored) -> None:
@@ -36,48 +40,72 @@ class MaskRuleChoice:
         if sample.split != "validation":
             msg = f"image {sample.sha256} is of {sample.split}; a mask rule is of validation only"
             raise LeakError(msg)
-        assert scored.defect_map is not None
+        found = scored.defect_map
+        assert found is not None
         if not sample.is_defect:
-            self._peaks.append(float(scored.defect_map.max()))
+            self._peaks.append(float(found.max()))
+            self._areas.append(np.array([largest_region(found, one) for one in _odds(_EXTENTS)]))
             return
         if not sample.mask:
             return
-        height, width = scored.defect_map.shape
+        height, width = found.shape
         mask = resize_mask(read_mask(self._home, sample.mask), (height, width))
         if mask.any():
-            rows = [dice_by_seed(scored.defect_map, mask, extent) for extent in _odds(_EXTENTS)]
-            self._dice[sample.defect_type].append(np.array(rows))
+            dice = [dice_by_rule(found, mask, extent) for extent in _odds(_EXTENTS)]
+            self._dice[sample.defect_type].append(np.array(dice))
 
     def choose(self) -> tuple[MaskRule, list[str]]:
         """The rule, and what the card must warn of."""
         if not self._peaks or not self._dice:
             # Nothing says where defects end.
             return MaskRule(), []
-        false = [float((np.array(self._peaks) > seed).mean()) for seed in _odds(_SEEDS)]
-        allowed = [place for place, rate in enumerate(false) if rate <= self._most_false]
-        seed = allowed[0] if allowed else len(_SEEDS) - 1
-        dice = np.mean([np.mean(images, axis=0) for images in self._dice.values()], axis=0)
-        extent = int(np.argmax(np.where(_SEEDS[seed] >= _EXTENTS, dice[:, seed], -1)))
+        false = self._false_rates()
         warnings = []
-        if not allowed:
+        if (false > self._most_false).all():
             warnings.append(
-                f"The segmenter marks {false[seed]:.1%} of the good validation images whatever the "
+                f"The segmenter marks {false.min():.1%} of the good validation images whatever the "
                 f"threshold; at most {self._most_false:.1%} are wanted."
             )
-        rule = (
-            round(float(_odds(log_odds)), _DIGITS) for log_odds in (_EXTENTS[extent], _SEEDS[seed])
-        )
-        return MaskRule(extent=next(rule), seed=next(rule)), warnings
+        allowed = false <= max(self._most_false, false.min())
+        lowest = allowed & (np.cumsum(allowed, axis=2) == 1)
+        lowest &= _EXTENTS[:, None, None] <= _SEEDS
+        dice = np.mean([np.mean(images, axis=0) for images in self._dice.values()], axis=0)
+        best = np.unravel_index(np.argmax(np.where(lowest, dice, -1)), dice.shape)
+        extent, area, seed = (int(place) for place in best)
+        return MaskRule(
+            extent=round(float(_odds(_EXTENTS)[extent]), _DIGITS),
+            seed=round(float(_odds(_SEEDS)[seed]), _DIGITS),
+            area=float(_AREAS[area]),
+        ), warnings
+
+    def _false_rates(self) -> Numbers:
+        """Share of the good images that have a region, by extent, area and seed: `[E, A, S]`."""
+        peaks, areas = np.array(self._peaks), np.array(self._areas)
+        sure = peaks[:, None] > _odds(_SEEDS)
+        rates = [
+            [(sure | (largest > area)[:, None]).mean(axis=0) for area in _AREAS]
+            for largest in areas.T
+        ]
+        return np.array(rates)
 
 
-def dice_by_seed(defect_map: Floats, truth: Flags, extent: float) -> Numbers:
-    """Dice of the masks that regions above `extent` make under each of the seeds tried: `[S]`."""
+def largest_region(defect_map: Floats, extent: float) -> float:
+    """The largest region above `extent`, as a share of the image."""
+    count, _, facts, _ = cv2.connectedComponentsWithStats(
+        (defect_map > extent).astype(np.uint8), connectivity=8
+    )
+    return float(facts[1:, cv2.CC_STAT_AREA].max()) / defect_map.size if count > 1 else 0.0
+
+
+def dice_by_rule(defect_map: Floats, truth: Flags, extent: float) -> Numbers:
+    """Dice of the masks that regions above `extent` make, by area and seed: `[A, S]`."""
     count, labels = cv2.connectedComponents((defect_map > extent).astype(np.uint8), connectivity=8)
     peaks = np.zeros(count, np.float32)
     np.maximum.at(peaks, labels, defect_map)
     found, hits = (np.bincount(labels[among], minlength=count) for among in (labels > 0, truth))
-    kept = (peaks[1:, None] > _odds(_SEEDS)).astype(np.float64)
-    drawn, right = found[1:] @ kept, hits[1:] @ kept
+    wide = found[1:, None] > _AREAS * defect_map.size
+    kept = (wide[:, :, None] | (peaks[1:, None, None] > _odds(_SEEDS))).astype(np.float64)
+    drawn, right = (np.tensordot(of[1:], kept, axes=1) for of in (found, hits))
     return np.asarray(2 * right / (drawn + truth.sum()))
 
 

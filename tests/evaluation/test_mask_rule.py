@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from ml.bundle.card import MaskRule
 from ml.data.dataset import Sample
 from ml.errors import LeakError
-from ml.evaluation.mask_rule import _SEEDS, MaskRuleChoice, dice_by_seed
+from ml.evaluation.mask_rule import _AREAS, _SEEDS, MaskRuleChoice, dice_by_rule
 from ml.inference.engine import Scored
 from ml.inference.masks import draw_mask
 from ml.settings import Home
@@ -27,20 +28,19 @@ GOOD = Sample(
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 1000), extent=st.floats(0.1, 0.8))
-def test_dice_of_every_seed_is_that_of_the_mask_it_draws(seed: int, extent: float) -> None:
+def test_dice_of_every_rule_is_that_of_the_mask_it_draws(seed: int, extent: float) -> None:
     random = np.random.default_rng(seed)
     heat = cv2.GaussianBlur(random.random((24, 24)).astype(np.float32), (0, 0), 1.5)
     heat = (heat - heat.min()) / (heat.max() - heat.min()) * np.float32(0.99)
     truth = np.zeros((24, 24), bool)
     truth[4:12, 6:14] = True
     expected = []
-    for log_odds in _SEEDS:
-        rule = MaskRule(extent=extent, seed=max(1 / (1 + np.exp(-log_odds)), 1e-9))
-        if rule.seed <= extent:
-            rule = MaskRule(extent=extent, seed=extent)
-        drawn = draw_mask(heat, rule)
+    for area, log_odds in product(_AREAS, _SEEDS):
+        drawn = draw_mask(
+            heat, MaskRule(extent=extent, seed=1 / (1 + np.exp(-log_odds)), area=area)
+        )
         expected.append(2 * (drawn & truth).sum() / (drawn.sum() + truth.sum()))
-    np.testing.assert_allclose(dice_by_seed(heat, truth, extent), expected)
+    np.testing.assert_allclose(dice_by_rule(heat, truth, extent).ravel(), expected)
 
 
 def test_a_region_counts_whole_when_it_reaches_the_seed_and_not_at_all_else() -> None:
@@ -50,6 +50,31 @@ def test_a_region_counts_whole_when_it_reaches_the_seed_and_not_at_all_else() ->
     drawn = draw_mask(heat, MaskRule(extent=0.5, seed=0.9))
     assert (drawn[1:4, 1:4].all(), drawn.sum()) == (True, 9)
     assert draw_mask(heat, MaskRule()).sum() == 18
+
+
+def test_a_region_larger_than_the_area_counts_without_a_seed() -> None:
+    heat = np.zeros((10, 10), np.float32)
+    heat[0:2, 0:2] = 0.6
+    heat[5:9, 5:9] = 0.6
+    drawn = draw_mask(heat, MaskRule(extent=0.5, seed=0.9, area=0.15))
+    assert (drawn[5:9, 5:9].all(), drawn.sum()) == (True, 16)
+
+
+def test_wide_defects_that_are_never_certain_are_kept_by_their_area(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    choice = MaskRuleChoice(home, most_false=0.0)
+    good = np.full((32, 32), 0.02, np.float32)
+    good[3:5, 3:5] = 0.98
+    choice.see(GOOD, Scored({}, NOTHING, defect_map=good))
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:28, 8:28] = 255
+    name = tiny_line.store(home, cv2.imencode(".png", mask)[1].tobytes())
+    defect = replace(GOOD, label="defect", defect_type="uneven", mask=name)
+    heat = np.where(mask > 0, 0.8, 0.02).astype(np.float32)
+    choice.see(defect, Scored({}, NOTHING, defect_map=heat))
+    rule, _ = choice.choose()
+    assert not draw_mask(good, rule).any()
+    assert (draw_mask(heat, rule) == (mask > 0)).all()
 
 
 def test_false_regions_are_held_down_and_defects_kept(tmp_path: Path) -> None:
@@ -75,11 +100,13 @@ def test_false_regions_are_held_down_and_defects_kept(tmp_path: Path) -> None:
 
 
 def test_a_hopeless_map_is_said_and_without_defects_the_rule_is_one_half(tmp_path: Path) -> None:
-    choice = MaskRuleChoice(Home(tmp_path), most_false=0.0)
-    choice.see(GOOD, Scored({}, NOTHING, defect_map=np.ones((8, 8), np.float32)))
+    home = Home(tmp_path)
+    choice = MaskRuleChoice(home, most_false=0.0)
+    everywhere = Scored({}, NOTHING, defect_map=np.ones((8, 8), np.float32))
+    choice.see(GOOD, everywhere)
     assert choice.choose() == (MaskRule(), [])
-    choice._dice["pit"] = [dice_by_seed(np.ones((8, 8), np.float32), np.ones((8, 8), bool), 0.5)]
-    choice._dice["pit"] = [np.tile(choice._dice["pit"][0], (11, 1))]
+    mask = tiny_line.store(home, cv2.imencode(".png", np.full((8, 8), 255, np.uint8))[1].tobytes())
+    choice.see(replace(GOOD, label="defect", defect_type="pit", mask=mask), everywhere)
     assert "good validation images" in choice.choose()[1][0]
 
 
