@@ -19,12 +19,16 @@ _SECONDS_BETWEEN_REPORTS = 2.0
 
 
 class Progress:
-    """Counts the work of one stage: `with Progress("decode", total) as p: p.step()`."""
+    """Counts the work of one stage: `with Progress("decode", total) as p: p.step()`.
 
-    def __init__(self, stage: str, total: int) -> None:
+    `done` of the work was done before, by a process that was interrupted.
+    """
+
+    def __init__(self, stage: str, total: int, done: int = 0) -> None:
         self.stage = stage
         self.total = total
-        self.done = 0
+        self.done = done
+        self._before = done
         self._started = time.monotonic()
         self._reported = 0.0
 
@@ -45,10 +49,10 @@ class Progress:
     @property
     def eta_s(self) -> float | None:
         """Seconds left at the speed so far; None before the first item is done."""
-        if not self.done:
+        if self.done == self._before:
             return None
         elapsed = time.monotonic() - self._started
-        return elapsed / self.done * max(self.total - self.done, 0)
+        return elapsed / (self.done - self._before) * max(self.total - self.done, 0)
 
     def _report(self) -> None:
         self._reported = time.monotonic()

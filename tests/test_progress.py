@@ -32,3 +32,12 @@ def test_progress_is_silent_where_another_process_reports(monkeypatch, capsys):
 
 def test_track_yields_every_item_once():
     assert list(progress.track(range(5), "count", 5)) == [0, 1, 2, 3, 4]
+
+
+def test_what_was_done_before_an_interruption_does_not_flatter_the_eta(monkeypatch):
+    clock = itertools.chain([0.0], itertools.repeat(10.0))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    stage = progress.Progress("train", total=100, done=50)
+    assert stage.eta_s is None
+    stage.step()
+    assert stage.eta_s == 490.0

@@ -8,7 +8,7 @@ weights, the optimiser's moments and the best weights so far (safetensors, no pi
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,41 +85,27 @@ def fit(
     require_shares(task.batch, stage)
     optimiser = task.optimiser(task.model.parameters())
     state = _State.load(checkpoint, task, optimiser)
-    # Loss and moments follow the parameters to their device; nothing else is kept there.
-    device = next(task.model.parameters()).device
     resumed = state.epoch > 0
     if not state.losses:
         # What the start is worth: pretrained features with a probed head may be the best epoch.
-        task.model.eval()
-        with torch.inference_mode():
-            state.note(0, _finite(task.validate(), stage, 0), task.model)
+        _validate(task, state, stage)
     total = epochs * task.steps_per_epoch
-    step_loss = joined(_StepLoss(task))
-    part = slice(None) if task.shared else share()
-    with Progress(stage, total) as progress:
-        progress.done = state.epoch * task.steps_per_epoch
+    step = joined(_StepLoss(task))
+    with Progress(stage, total, state.epoch * task.steps_per_epoch) as progress:
         for epoch in range(state.epoch, epochs):
             if patience is not None and state.epochs_no_better >= patience:
                 break
-            random = np.random.default_rng([seed, epoch])
             torch.manual_seed(seed + epoch)
             task.model.train()
-            for number, (inputs, target) in enumerate(task.batches(random)):
-                step = epoch * task.steps_per_epoch + number
+            for inputs, target in _shares(task, np.random.default_rng([seed, epoch])):
                 for group in optimiser.param_groups:
-                    group["lr"] = learning_rate * _schedule(step / total)
+                    group["lr"] = learning_rate * _schedule(progress.done / total)
                 optimiser.zero_grad()
-                loss = step_loss(
-                    inputs[part].to(device, non_blocking=True),
-                    target[part].to(device, non_blocking=True),
-                )
-                loss.backward()
+                step(inputs, target).backward()
                 nn.utils.clip_grad_norm_(task.model.parameters(), _GRADIENT_NORM)
                 optimiser.step()
                 progress.step()
-            task.model.eval()
-            with torch.inference_mode():
-                state.note(epoch + 1, _finite(task.validate(), stage, epoch + 1), task.model)
+            _validate(task, state, stage)
             if is_first():
                 state.save(checkpoint, task, optimiser)
             if after_epoch is not None:
@@ -127,6 +113,29 @@ def fit(
     task.model.load_state_dict(state.best)
     task.model.eval()
     return Fitted(state.best_epoch, state.best_loss, state.losses, task.batch, resumed)
+
+
+def _shares(task: Task, random: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """This process's shares of the batches, where the model lies."""
+    device = next(task.model.parameters()).device
+    part = slice(None) if task.shared else share()
+    for inputs, target in task.batches(random):
+        yield (
+            inputs[part].to(device, non_blocking=True),
+            target[part].to(device, non_blocking=True),
+        )
+
+
+def _validate(task: Task, state: "_State", stage: str) -> None:
+    """Note the loss after another epoch; the first time, before any."""
+    epoch = len(state.losses)
+    task.model.eval()
+    with torch.inference_mode():
+        loss = of_first(task.validate())
+    if not math.isfinite(loss):
+        msg = f"{stage}: the validation loss is {loss} after epoch {epoch}; lower learning_rate"
+        raise TrainingError(msg)
+    state.note(epoch, loss, task.model)
 
 
 class _StepLoss(nn.Module):
@@ -140,14 +149,6 @@ class _StepLoss(nn.Module):
     def forward(self, inputs: Tensor, target: Tensor) -> Tensor:
         with precision():
             return self._loss(inputs, target)
-
-
-def _finite(loss: float, stage: str, epoch: int) -> float:
-    loss = of_first(loss)
-    if not math.isfinite(loss):
-        msg = f"{stage}: the validation loss is {loss} after epoch {epoch}; lower learning_rate"
-        raise TrainingError(msg)
-    return loss
 
 
 def _schedule(share_done: float) -> float:
