@@ -1,26 +1,34 @@
-"""Fit the segmenter that judges patches: features once, then a small head on a bounded number."""
+"""Fit the segmenter that judges patches: a small head on a bounded number of them.
+
+It is fitted twice. What the first head takes for defects on good images is rare there, and a random
+draw has little of it; the second one learns from it too (bootstrapping, Sung and Poggio, PAMI
+1998).
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ml.data.dataset import Dataset, Sample
-from ml.models.discriminator import TrainingPatches, fit_patch_head
+from ml.models.discriminator import PatchHead, TrainingPatches, fit_patch_head
 from ml.models.patch_segmenter import PatchSegmenter
 from ml.models.patches import PatchFeatures
 from ml.progress import Progress
 from ml.settings import Home, LineConfig
 from ml.training.device import device, placed
 from ml.training.pixels import Pixels, mask_tensor, to_tensor
+from ml.training.sampling import is_defect
 from ml.training.segmenter import load_masked, require_masks
 
 # Patches kept, whatever the number of images: they bound the memory.
-_GOOD, _CLEAN, _DEFECT = 150_000, 50_000, 100_000
+_GOOD, _HARD, _CLEAN, _DEFECT = 150_000, 75_000, 50_000, 100_000
 # A patch is defective when this share of it is, and clean when nothing of it is.
 _DEFECT_SHARE = 0.5
 # Of a defect that fills no patch, those it covers nearly as much as the one it covers most.
@@ -40,6 +48,9 @@ def fit_patch_segmenter(
     pixels, _ = load_masked(home, line, masked, threads)
     features = placed(PatchFeatures(line.backbone, line.segmenter, line.seed))
     patches = _kept(features, pixels, line.seed)
+    head = fit_patch_head(patches, line.segmenter.steps, line.seed)
+    hard = _hardest(features, head, pixels).to(device())
+    patches = replace(patches, good=torch.cat([patches.good, hard]))
     head = fit_patch_head(patches, line.segmenter.steps, line.seed)
     defects = sum(sample.is_defect for sample in pixels.samples)
     facts = {
@@ -65,7 +76,7 @@ def _kept(features: PatchFeatures, pixels: Pixels, seed: int) -> TrainingPatches
         kept[kind].append(patches[torch.from_numpy(chosen)])
         return len(chosen)
 
-    for sample, patches, share in _embedded(features, pixels):
+    for sample, patches, share in _embedded(features, pixels, np.arange(len(pixels.samples))):
         if not sample.is_defect:
             keep("good", patches)
             continue
@@ -76,21 +87,34 @@ def _kept(features: PatchFeatures, pixels: Pixels, seed: int) -> TrainingPatches
     return TrainingPatches(**found, weight=_equal_say(owners).to(device()))
 
 
-def _embedded(features: PatchFeatures, pixels: Pixels) -> Iterator[tuple[Sample, Tensor, Tensor]]:
-    """Of each image its patches `[P, D]` and the share of each that is defect `[P]`."""
+@torch.inference_mode()
+def _hardest(features: PatchFeatures, head: PatchHead, pixels: Pixels) -> Tensor:
+    """The patches `[P, D]` of good images that look most like defects, as many from each."""
+    good = np.flatnonzero(~is_defect(pixels))
+    most = max(_HARD // len(good), 1)
+    found = []
+    for _, patches, _ in _embedded(features, pixels, good):
+        odds = head(patches.to(device())).cpu()
+        found.append(patches[odds.topk(min(most, len(odds))).indices])
+    return torch.cat(found)
+
+
+def _embedded(
+    features: PatchFeatures, pixels: Pixels, which: npt.NDArray[np.int64]
+) -> Iterator[tuple[Sample, Tensor, Tensor]]:
+    """Of each of these images its patches `[P, D]` and the share of each that is defect `[P]`."""
     assert pixels.masks is not None
     features = features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with Progress("embed patches", len(pixels.samples)) as progress:
-        for start in range(0, len(pixels.samples), _BATCH):
-            part = slice(start, start + _BATCH)
+    with Progress("embed patches", len(which)) as progress:
+        for start in range(0, len(which), _BATCH):
+            part = which[start : start + _BATCH]
             with torch.inference_mode():
                 found = features(to_tensor(pixels.images[part]).to(device()))[0].cpu()
-            shares = functional.adaptive_avg_pool2d(
-                mask_tensor(pixels.masks[part]), found.shape[2:]
-            )
-            for sample, one, share in zip(pixels.samples[part], found, shares, strict=True):
-                yield sample, one.flatten(1).T, share.flatten()
-            progress.step(len(found))
+            masks = mask_tensor(pixels.masks[part])
+            shares = functional.adaptive_avg_pool2d(masks, found.shape[2:])
+            for place, one, share in zip(part, found, shares, strict=True):
+                yield pixels.samples[place], one.flatten(1).T, share.flatten()
+            progress.step(len(part))
 
 
 def _equal_say(owners: Sequence[Sample]) -> Tensor:
