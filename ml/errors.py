@@ -4,7 +4,8 @@ LoupeError
 ├── SettingsError        a line file or an environment variable is wrong
 ├── DataError            images, labels or tables are not what a step needs
 │   ├── SourceError      the source folder or bucket cannot be listed or read
-│   │   └── SourceSilentError *  the bucket did not answer, or was too busy to
+│   │   ├── SourceSilentError *  the bucket did not answer, or was too busy to
+│   │   └── SourceChangedError *  an object is not as it was listed
 │   ├── ImageError       one image cannot be used; `reason` is a quarantine word
 │   ├── CountError       listed, accepted, quarantined and duplicate do not add up
 │   └── LeakError        a group or a (near-)duplicate crosses the split
@@ -43,6 +44,12 @@ class SourceError(DataError):
 
 class SourceSilentError(SourceError):
     """The bucket did not answer, or was too busy to."""
+
+    temporary = True
+
+
+class SourceChangedError(SourceError):
+    """An object is not as it was listed: it changed, or was removed. A new listing cures it."""
 
     temporary = True
 

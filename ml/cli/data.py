@@ -40,12 +40,13 @@ def ingest(context: Context, source: str | None, until: str | None) -> Result:
         until=_until(until),
         threads=context.env.threads,
     )
-    unchanged = batch.listed - batch.new
+    unchanged = batch.listed - batch.new - batch.held
     return {
         "batch": batch.name,
         "listed": batch.listed,
         "new": batch.new,
         "unchanged": unchanged,
+        "held": batch.held,
     }
 
 

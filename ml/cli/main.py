@@ -14,6 +14,7 @@ _COMMANDS = {
     "ingest": "data",
     "validate": "data",
     "snapshot": "data",
+    "quarantine": "quarantine",
     "leaks": "data",
     "demo-images": "data",
     "train": "train",

@@ -6,13 +6,15 @@ Every write is one commit and leaves the same rows when it is repeated.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ml import files
 from ml.errors import DataError
 from ml.settings import Home
 
@@ -90,6 +92,13 @@ PREDICTIONS = pa.schema(
 USABLE = ("accepted", "replaced")
 
 _COMMIT_TRIES = 8
+
+
+@contextmanager
+def locked(home: Home, line: str) -> Iterator[None]:
+    """Hold the catalog of a line while it is read and changed: one process at a time."""
+    with files.locked(home.table(line, "images").parent):
+        yield
 
 
 def upsert_images(home: Home, line: str, rows: pa.Table) -> None:
