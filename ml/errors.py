@@ -11,6 +11,7 @@ LoupeError
 │   └── LeakError        a group or a (near-)duplicate crosses the split
 ├── TrainingError        a model cannot be fitted on this data
 ├── BundleError          a bundle is missing, incomplete, altered or not signed by a trusted key
+├── BackupError          a backup cannot be written, or is not whole, or would overwrite a home
 ├── LedgerError          a ledger was altered, or lost a line
 ├── ResultsError *       the results store refused or lost a document
 └── StackError *         a service, such as MLflow or Airflow, did not start or answer
@@ -82,6 +83,10 @@ class BundleError(LoupeError):
 
     It must not be used for a verdict.
     """
+
+
+class BackupError(LoupeError):
+    """A backup cannot be written, is not whole, or would overwrite a home that is in use."""
 
 
 class LedgerError(LoupeError):

@@ -32,6 +32,8 @@ _COMMANDS = {
     "audit": "review",
     "bundle": "bundle",
     "key": "bundle",
+    "backup": "backup",
+    "restore": "backup",
     "line": "lines",
     "doctor": "doctor",
     "demo": "demo",
