@@ -27,6 +27,7 @@ _COMMANDS = {
     "predict": "night",
     "publish": "night",
     "reconcile": "night",
+    "late": "night",
     "drift": "monitor",
     "review": "review",
     "audit": "review",

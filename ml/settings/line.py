@@ -280,6 +280,9 @@ class NightConfig(_Section):
     """The nightly inspection."""
 
     schedule: Schedule | None = None
+    deadline_minutes: int | None = Field(
+        None, ge=1, description="after its run was queued; then an alert says what is missing"
+    )
     shard_images: int = Field(500, ge=1)
     batch: int = Field(16, ge=1)
 
