@@ -17,6 +17,8 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from ml.masking import masked
+
 PROGRESS = "loupe-progress "
 BAD_INPUT = 2
 _SECONDS_TO_STOP = 10
@@ -46,7 +48,7 @@ class LoupeStepOperator(BaseOperator):
         for name, value in self.options.items():
             if value not in (None, "", "None"):
                 command += [f"--{name}", str(value)]
-        self.log.info("%s", " ".join(command[2:]))
+        self.log.info("%s", masked(" ".join(command[2:])))
         self._child = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,

@@ -180,7 +180,13 @@ def _silent_or_wrong(error: Exception) -> type[SourceError]:
 
 
 def open_source(uri: str) -> Source:
-    """The source behind a folder path or an `s3://` address."""
+    """The source behind a folder path or an `s3://` address.
+
+    Raises SourceError when the address has credentials in it: they would end up in logs.
+    """
+    if "@" in uri.partition("://")[2].partition("/")[0]:
+        msg = f"{uri}: credentials do not belong in an address; use AWS_ACCESS_KEY_ID and the like"
+        raise SourceError(msg)
     if uri.startswith("s3://"):
         return BucketSource(uri)
     return FolderSource(Path(uri))
