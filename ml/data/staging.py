@@ -4,6 +4,7 @@ A killed step leaves no batch or a whole one. Nothing is accepted here; `validat
 """
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -99,6 +100,7 @@ def write_batch(
     schema = STAGED.with_metadata({"listed": str(len(rows)), "replay": str(int(replay))})
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
+    os.sync()  # the objects, before anything names them: once is faster than for each
     files.write_bytes(home.staging(line, name), sink.getvalue().to_pybytes())
 
 
@@ -183,6 +185,7 @@ def _mask(
 def _store(home: Home, content: bytes) -> str:
     digest = hashlib.sha256(content).hexdigest()
     path = home.object(digest)
-    if not path.exists():
-        files.write_bytes(path, content)
+    # A power cut before the batch was written may have left less of it.
+    if not path.exists() or path.stat().st_size != len(content):
+        files.write_bytes(path, content, sync=False)
     return digest
