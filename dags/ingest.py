@@ -26,7 +26,7 @@ for line in lines():
         },
     ) as dag:
         options = {"source": "{{ params.source }}", "until": "{{ params.until }}"}
-        listed = step("ingest", line, options=options)
+        listed = step("ingest", line, options=options, state_of=asset(line.name, "images"))
         checked = step(
             "validate",
             line,

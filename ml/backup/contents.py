@@ -12,7 +12,17 @@ from pathlib import Path
 # Newest knowledge first; what is not named here comes last. The ledger of promotions is never
 # behind the live file.
 _ORDER = (
-    *("results.db", "mlflow.db", "live", "ledger", "nights", "latency", "reports", "searches"),
+    *(
+        "watermarks",
+        "results.db",
+        "mlflow.db",
+        "live",
+        "ledger",
+        "nights",
+        "latency",
+        "reports",
+        "searches",
+    ),
     *("training", "mlruns", "datasets", "catalog", "staging", "bundles", "objects"),
 )
 # Airflow's own state and the logs belong to the running services, the key is kept apart.

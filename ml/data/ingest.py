@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from ml.data import catalog
 from ml.data.layout import Facts, describe
+from ml.data.listing import Watermark, scope_of, utc_now
 from ml.data.source import Listed, Source, open_source
 from ml.data.spread import deal_days
-from ml.data.staging import Work, stage
+from ml.data.staging import Staged, Work, stage
 from ml.errors import SourceError
 from ml.settings import Home, LineConfig
 
@@ -21,38 +22,57 @@ log = logging.getLogger(__name__)
 class Batch:
     """What one ingest staged. `name` is empty when there was nothing new.
 
-    `held` images were not as listed when they were read; a later ingest takes them.
+    `held` images were not as listed when they were read; a later ingest takes them. `mark` is the
+    watermark for the next ingest; None where the last one's stays.
     """
 
     name: str
     listed: int
     new: int
     held: int = 0
+    mark: Watermark | None = None
 
 
-def ingest(home: Home, line: LineConfig, *, source: str, until: str | None, threads: int) -> Batch:
+def ingest(
+    home: Home,
+    line: LineConfig,
+    *,
+    source: str,
+    until: str | None,
+    threads: int,
+    mark: Watermark | None = None,
+) -> Batch:
     """Stage every image of `source` that the catalog does not have in this version.
 
+    With a watermark only the days since are listed, where the layout has days (`listing.py`).
     Images captured after the day `until` are left for a later ingest. Raises SourceError when the
     source cannot be listed or holds no image of the line's layout, SourceSilentError when it
     stopped answering.
     """
     place = open_source(source)
-    work = [one for one in list_work(line, place, source) if until is None or one.day <= until]
+    scope = scope_of(line, source, mark, utc_now())
+    listed = list_work(line, place, source, scope.prefixes)
+    work = [one for one in listed if until is None or one.day <= until]
     new = _not_in_catalog(home, line.name, work)
-    if not new:
-        return Batch("", len(work), 0)
-    staged = stage(home, line, place, new, threads)
+    staged = stage(home, line, place, new, threads) if new else Staged("", 0, 0)
     if staged.held:
         log.warning("%d images were not as listed; a later ingest takes them", staged.held)
-    return Batch(staged.name, len(work), staged.images, staged.held)
+    # What was left must be listed again, also in the folder of a day that is over.
+    is_all = not staged.held and len(work) == len(listed)
+    return Batch(staged.name, len(work), staged.images, staged.held, scope.mark if is_all else None)
 
 
-def list_work(line: LineConfig, place: Source, name: str) -> list[Work]:
-    """Every image of a source, sorted by key; `name` is that of the source in errors."""
-    listed = {item.key: item for item in place.list()}
+def list_work(
+    line: LineConfig, place: Source, name: str, prefixes: list[str] | None = None
+) -> list[Work]:
+    """Every image of a source, or of some of its folders, sorted by key.
+
+    `name` is that of the source in errors: a source without an image is wrong, a folder need not
+    have any.
+    """
+    listed = {item.key: item for item in place.list(prefixes)}
     facts = describe(line.source.layout, listed, place.read)
-    if not facts:
+    if not facts and prefixes is None:
         msg = (
             f"{name}: no images of layout `{line.source.layout.kind}` among {len(listed)} "
             "objects; check `source.uri` and `source.layout`"

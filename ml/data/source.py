@@ -1,7 +1,7 @@
 """Where new images appear: a folder or an S3 bucket, behind one small interface."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,8 +32,11 @@ class Source(Protocol):
 
     parallel: int
 
-    def list(self) -> Iterator[Listed]:
-        """Every object; raises SourceError when the place cannot be listed."""
+    def list(self, prefixes: Sequence[str] | None = None) -> Iterator[Listed]:
+        """Every object, or those below some folders, which need not be there.
+
+        Raises SourceError when the place cannot be listed.
+        """
 
     def read(self, key: str) -> bytes:
         """The bytes of one object; raises SourceError when it cannot be read."""
@@ -54,11 +57,12 @@ class FolderSource:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def list(self) -> Iterator[Listed]:
+    def list(self, prefixes: Sequence[str] | None = None) -> Iterator[Listed]:
         if not self.root.is_dir():
             msg = f"source folder {self.root} does not exist; create it or correct `source.uri`"
             raise SourceError(msg)
-        for path in sorted(self.root.rglob("*")):
+        folders = [self.root] if prefixes is None else [self.root / one for one in prefixes]
+        for path in sorted(path for folder in folders for path in folder.rglob("*")):
             key = path.relative_to(self.root).as_posix()
             if path.is_file() and not any(part.startswith(".") for part in key.split("/")):
                 stat = path.stat()
@@ -112,20 +116,23 @@ class BucketSource:
         )
         self._once: Any = boto3.client("s3", config=once)
 
-    def list(self) -> Iterator[Listed]:
+    def list(self, prefixes: Sequence[str] | None = None) -> Iterator[Listed]:
         from botocore.exceptions import BotoCoreError, ClientError
 
         pages = self._client.get_paginator("list_objects_v2")
         try:
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix):
-                for item in page.get("Contents", []):
-                    key = item["Key"].removeprefix(self.prefix)
-                    if key and not key.endswith("/"):
-                        version = item["ETag"].strip('"')
-                        yield Listed(key, item["Size"], version, item["LastModified"])
+            for one in [""] if prefixes is None else prefixes:
+                for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + one):
+                    yield from self._listed(page)
         except (BotoCoreError, ClientError) as error:
             msg = f"{self.uri}: cannot be listed: {error}; check the bucket and the credentials"
             raise _silent_or_wrong(error)(msg) from error
+
+    def _listed(self, page: dict[str, Any]) -> Iterator[Listed]:
+        for item in page.get("Contents", []):
+            key = item["Key"].removeprefix(self.prefix)
+            if key and not key.endswith("/"):
+                yield Listed(key, item["Size"], item["ETag"].strip('"'), item["LastModified"])
 
     def read(self, key: str) -> bytes:
         from botocore.exceptions import BotoCoreError, ClientError

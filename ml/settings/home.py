@@ -39,6 +39,10 @@ class Home:
         """Measured but not yet accepted images of one ingest batch (Parquet)."""
         return self.root / "staging" / line / f"{batch}.parquet"
 
+    def watermark(self, line: str) -> Path:
+        """When the line's source was last listed in full, where Airflow does not keep that."""
+        return self.root / "watermarks" / f"{line}.json"
+
     def dataset(self, line: str, dataset: str) -> Path:
         """A dataset version (Parquet); its description lies beside it as `.json`."""
         return self.root / "datasets" / line / f"{dataset}.parquet"
