@@ -90,7 +90,7 @@ def drop(
     from ml.data.quarantine import drop as run
 
     choice = _chosen(day, reason, name)
-    rows = run(context.home, context.line.name, choice, by=by, because=because)
+    rows = run(context.home, context.line, choice, by=by, because=because)
     return {"line": context.line.name, "dropped": len(rows), "reasons": by_reason(rows)}
 
 

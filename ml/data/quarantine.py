@@ -16,7 +16,7 @@ from ml.data import catalog
 from ml.data.ingest import list_work
 from ml.data.source import open_source
 from ml.data.staging import measured, write_batch
-from ml.data.validate import Outcome, validate
+from ml.data.validate import Outcome, validate, write_docs
 from ml.errors import DataError
 from ml.settings import Home, LineConfig
 
@@ -77,7 +77,7 @@ def replay(home: Home, line: LineConfig, choice: Choice, *, source: str, threads
     return Replay(validate(home, line, batch), len(rows) - len(found))
 
 
-def drop(home: Home, line: str, choice: Choice, *, by: str, because: str) -> list[Row]:
+def drop(home: Home, line: LineConfig, choice: Choice, *, by: str, because: str) -> list[Row]:
     """Leave quarantined images out for good and return their rows, whose status is `dropped`.
 
     Raises DataError when nothing says which images, who or why. Killed, the same command goes on.
@@ -88,8 +88,8 @@ def drop(home: Home, line: str, choice: Choice, *, by: str, because: str) -> lis
     if not (by.strip() and because.strip()):
         msg = "a drop needs --by (who) and --because (why); both go into the ledger"
         raise DataError(msg)
-    with catalog.locked(home, line):
-        rows = quarantined(home, line, choice)
+    with catalog.locked(home, line.name):
+        rows = quarantined(home, line.name, choice)
         if not rows:
             return []
         named = [{name: row[name] for name in _IDENTITY} for row in rows]
@@ -101,9 +101,11 @@ def drop(home: Home, line: str, choice: Choice, *, by: str, because: str) -> lis
             "because": because,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        ledger.append(home.ledger(line, "quarantine"), entry)
+        ledger.append(home.ledger(line.name, "quarantine"), entry)
         dropped = [row | {"status": "dropped"} for row in rows]
-        catalog.upsert_images(home, line, pa.Table.from_pylist(dropped, schema=catalog.IMAGES))
+        table = pa.Table.from_pylist(dropped, schema=catalog.IMAGES)
+        catalog.upsert_images(home, line.name, table)
+        write_docs(home, line)
     return dropped
 
 

@@ -17,19 +17,10 @@ from ml import files
 from ml.data import catalog
 from ml.data.decide import COLUMNS, Decision, Past, decide, row_key, settled
 from ml.data.staging import is_replay, listed_count, read_staging
-from ml.data.validation_report import render_report
+from ml.data.suite import suite
+from ml.data.validation_report import render_docs, render_report
 from ml.errors import CountError, DataError
 from ml.settings import Home, LineConfig
-from ml.settings.line import ChecksConfig
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """One expectation of the suite; a row that fails it is quarantined for `reason`."""
-
-    reason: str
-    kind: str
-    arguments: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,31 +38,6 @@ class Outcome:
     @property
     def listed(self) -> int:
         return self.accepted + self.quarantined + self.duplicate
-
-
-def suite(checks: ChecksConfig) -> list[Expectation]:
-    """The expectations of a line, in the order in which they give the reason."""
-    between = "expect_column_values_to_be_between"
-    within = "expect_column_values_to_be_in_set"
-    expectations = [
-        Expectation("undecodable", within, {"column": "problem", "value_set": [""]}),
-        Expectation("too_small", between, {"column": "side", "min_value": checks.min_side}),
-        Expectation(
-            "brightness",
-            between,
-            {
-                "column": "brightness",
-                "min_value": checks.brightness[0],
-                "max_value": checks.brightness[1],
-            },
-        ),
-        Expectation("contrast", between, {"column": "contrast", "min_value": checks.min_contrast}),
-    ]
-    if checks.sizes:
-        names = [f"{height}x{width}" for height, width in checks.sizes]
-        wrong_size = Expectation("wrong_size", within, {"column": "size", "value_set": names})
-        expectations.insert(1, wrong_size)
-    return expectations
 
 
 def validate(home: Home, line: LineConfig, batch: str) -> Outcome:
@@ -105,7 +71,16 @@ def validate(home: Home, line: LineConfig, batch: str) -> Outcome:
         files.write_bytes(report, render_report(line, outcome, results, decided).encode())
         _commit(home, line.name, decision, images)
         _require_all(home, line.name, outcome, staged, listed_count(table))
+        write_docs(home, line)
     return outcome
+
+
+def write_docs(home: Home, line: LineConfig) -> Path:
+    """Write the line's validation page, from what its catalog has now; returns the page."""
+    rows = catalog.read_images(home, line.name, status=None).select(COLUMNS).to_pylist()
+    page = home.reports(line.name) / "validate" / "index.html"
+    files.write_bytes(page, render_docs(line, suite(line.checks), rows).encode())
+    return page
 
 
 def _run_suite(

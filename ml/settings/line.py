@@ -111,6 +111,11 @@ class SourceConfig(_Section):
     full_listing_hours: float = Field(
         24, gt=0, description="with `layout.days`, how often every object is listed"
     )
+    queue: str | None = Field(
+        None,
+        pattern=r"^https?://[^@]+$",
+        description="address of an SQS queue with the bucket's events: a message starts an ingest",
+    )
     spread: SpreadConfig | None = None
     mm_per_pixel: float | None = Field(None, gt=0, description="scale of the images as they come")
 

@@ -13,7 +13,8 @@ from ml.data import validate as validation
 from ml.data.dataset import load_dataset
 from ml.data.decide import Past, decide, row_key, settled
 from ml.data.snapshot import snapshot
-from ml.data.validate import Expectation, validate
+from ml.data.suite import Expectation
+from ml.data.validate import validate
 from ml.errors import CountError, DataError
 from tests.data.conftest import Plant
 

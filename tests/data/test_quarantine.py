@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import threading
 
 import cv2
@@ -82,10 +83,10 @@ def test_a_drop_keeps_the_row_and_who_and_why_and_is_done_once(plant, monkeypatc
     batch = plant.ingest().name
     validate(plant.home, plant.line, batch)
     with pytest.raises(DataError, match="say which images"):
-        drop(plant.home, "plant", EVERY, by="me", because="test")
+        drop(plant.home, plant.line, EVERY, by="me", because="test")
     torn = Choice(object="ok/torn.png")
     with pytest.raises(DataError, match="--because"):
-        drop(plant.home, "plant", torn, by="me", because=" ")
+        drop(plant.home, plant.line, torn, by="me", because=" ")
 
     def killed(*_):
         raise KeyboardInterrupt
@@ -93,15 +94,21 @@ def test_a_drop_keeps_the_row_and_who_and_why_and_is_done_once(plant, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(catalog, "upsert_images", killed)
         with pytest.raises(KeyboardInterrupt):
-            drop(plant.home, "plant", torn, by="me", because="camera was off")
+            drop(plant.home, plant.line, torn, by="me", because="camera was off")
     for expected in (1, 0):
-        assert len(drop(plant.home, "plant", torn, by="me", because="camera was off")) == expected
+        assert (
+            len(drop(plant.home, plant.line, torn, by="me", because="camera was off")) == expected
+        )
     (entry,) = ledger.entries(plant.home.ledger("plant", "quarantine"))
     assert (entry["by"], entry["because"]) == ("me", "camera was off")
     assert entry["images"][0]["object"] == "ok/torn.png"
     assert validate(plant.home, plant.line, batch).quarantined == 1
     assert plant.ingest().name == ""
     assert [r["status"] for r in _rows(plant) if r["object"] == "ok/torn.png"] == ["dropped"]
+    page = (plant.home.reports("plant") / "validate" / "index.html").read_text()
+    assert f'<a href="{batch}.html">' in page
+    assert re.search(r"<td>not_an_image<td>.*\n<td class=\"number\">1<", page)
+    assert re.findall(r'class="number">(\d+)', page)[-5:] == ["6", "0", "0", "0", "1"]
 
 
 def test_two_ingests_at_once_accept_every_content_once(plant):
