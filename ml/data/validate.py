@@ -54,18 +54,7 @@ def validate(home: Home, line: LineConfig, batch: str) -> Outcome:
     # What is decided hangs on what the catalog has: no other ingest may write it in between.
     with catalog.locked(home, line.name):
         images = catalog.read_images(home, line.name, status=None)
-        known = images.select(COLUMNS).to_pylist()
-        done = settled(known, staged, batch, is_replay=is_replay(table))
-        open_ = [number for number, row in enumerate(staged) if row_key(row) not in done]
-        labels = catalog.read_labels(home, line.name, source="layout")
-        decision = decide(
-            [staged[number] for number in open_],
-            {at: failed[number] for at, number in enumerate(open_) if number in failed},
-            Past.read(known, labels),
-            batch,
-        )
-        now = done | {row_key(row): row for row in decision.rows}
-        decided = [now[row_key(row)] for row in staged]
+        decision, decided = _decide(home, line.name, table, failed, images, batch)
         report = home.reports(line.name) / "validate" / f"{batch}.html"
         outcome = _count(decided, batch, report)
         files.write_bytes(report, render_report(line, outcome, results, decided).encode())
@@ -73,6 +62,24 @@ def validate(home: Home, line: LineConfig, batch: str) -> Outcome:
         _require_all(home, line.name, outcome, staged, listed_count(table))
         write_docs(home, line)
     return outcome
+
+
+def _decide(
+    home: Home, line: str, table: pa.Table, failed: dict[int, str], images: pa.Table, batch: str
+) -> tuple[Decision, list[dict[str, Any]]]:
+    """The decision over what is open of a staged batch, and the row of each of its images."""
+    staged = table.to_pylist()
+    known = images.select(COLUMNS).to_pylist()
+    done = settled(known, staged, batch, is_replay=is_replay(table))
+    numbers = [number for number, row in enumerate(staged) if row_key(row) not in done]
+    decision = decide(
+        [staged[number] for number in numbers],
+        {at: failed[number] for at, number in enumerate(numbers) if number in failed},
+        Past.read(known, catalog.read_labels(home, line, source="layout")),
+        batch,
+    )
+    now = done | {row_key(row): row for row in decision.rows}
+    return decision, [now[row_key(row)] for row in staged]
 
 
 def write_docs(home: Home, line: LineConfig) -> Path:

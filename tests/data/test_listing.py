@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
@@ -102,6 +102,7 @@ class Arrival:
 arrivals = st.builds(Arrival, st.floats(0, 100), st.integers(-1, 40))
 
 
+@settings(deadline=None)
 @given(st.lists(arrivals, max_size=12), st.lists(st.floats(0, 130), min_size=1, max_size=12))
 def test_nothing_is_lost_whatever_comes_when(objects, hours):
     mark, seen = None, set()
@@ -155,11 +156,11 @@ def test_a_bucket_is_asked_for_the_days_only(monkeypatch):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     client = boto3.client("s3")
-    client.create_bucket(Bucket="plant")
+    client.create_bucket(Bucket="days")
     for day in range(1, 29):
-        client.put_object(Bucket="plant", Key=f"line/2026/02/{day:02d}/ok/a.png", Body=b"x")
+        client.put_object(Bucket="days", Key=f"line/2026/02/{day:02d}/ok/a.png", Body=b"x")
     asked = []
-    place = open_source("s3://plant/line")
+    place = open_source("s3://days/line")
     assert isinstance(place, BucketSource)
     place._client.meta.events.register(
         "before-call.s3.ListObjectsV2", lambda params, **_: asked.append(params["url_path"])

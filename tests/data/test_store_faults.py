@@ -109,17 +109,17 @@ def bucket(moto, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setattr(reading, "_FIRST_PAUSE_S", 0.01)
     client = boto3.client("s3", endpoint_url=moto)
-    client.create_bucket(Bucket="plant")
+    client.create_bucket(Bucket="faults")
     yield client
-    for item in client.list_objects_v2(Bucket="plant").get("Contents", []):
-        client.delete_object(Bucket="plant", Key=item["Key"])
+    for item in client.list_objects_v2(Bucket="faults").get("Contents", []):
+        client.delete_object(Bucket="faults", Key=item["Key"])
 
 
 @pytest.fixture
 def proxy(moto, bucket, plant, monkeypatch):
     for path in plant.source.rglob("*.*"):
         key = path.relative_to(plant.source).as_posix()
-        bucket.put_object(Bucket="plant", Key=key, Body=path.read_bytes())
+        bucket.put_object(Bucket="faults", Key=key, Body=path.read_bytes())
     made = Proxy(moto)
     monkeypatch.setenv("AWS_ENDPOINT_URL", made.address)
     yield made
@@ -127,7 +127,7 @@ def proxy(moto, bucket, plant, monkeypatch):
 
 
 def _ingest(plant):
-    return ingest(plant.home, plant.line, source="s3://plant", until=None, threads=2)
+    return ingest(plant.home, plant.line, source="s3://faults", until=None, threads=2)
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "cut", "slow"])
@@ -135,7 +135,7 @@ def test_a_passing_fault_costs_a_second_try_and_no_image(plant, proxy, fault):
     proxy.fault = lambda key, times: fault if key.endswith("part1.png") and times == 1 else "none"
     batch = _ingest(plant)
     assert (batch.new, batch.held) == (6, 0)
-    assert proxy.asked["/plant/ok/part1.png"] == (1 if fault == "slow" else 2)
+    assert proxy.asked["/faults/ok/part1.png"] == (1 if fault == "slow" else 2)
 
 
 @pytest.mark.parametrize("fault", ["503", "cut"])
@@ -157,7 +157,7 @@ def test_a_stalled_body_is_given_up_and_asked_for_again(plant, proxy, monkeypatc
 
 
 def test_a_store_that_is_down_stops_the_ingest_for_a_retry(plant, proxy):
-    proxy.fault = lambda key, times: "503" if key != "/plant" else "none"
+    proxy.fault = lambda key, times: "503" if key != "/faults" else "none"
     with pytest.raises(SourceSilentError, match="503"):
         _ingest(plant)
     assert not list((plant.home.root / "staging").glob("*/*"))
@@ -169,9 +169,9 @@ def test_what_changes_or_goes_between_listing_and_reading_is_held(plant, proxy, 
     def change(key: str, times: int) -> str:
         if times == 1 and key.endswith("ok/part1.png"):
             body = (plant.source / "ok/part2.png").read_bytes()
-            bucket.put_object(Bucket="plant", Key="ok/part1.png", Body=body)
+            bucket.put_object(Bucket="faults", Key="ok/part1.png", Body=body)
         if times == 1 and key.endswith("ok/part3.png"):
-            bucket.delete_object(Bucket="plant", Key="ok/part3.png")
+            bucket.delete_object(Bucket="faults", Key="ok/part3.png")
         return "none"
 
     proxy.fault = change
@@ -184,7 +184,7 @@ def test_what_changes_or_goes_between_listing_and_reading_is_held(plant, proxy, 
 def test_an_upload_in_parts_is_seen_when_it_is_complete(plant, proxy, bucket):
     assert _ingest(plant).new == 6
     body = plant.picture("ok/large.png", 9).read_bytes()
-    name = {"Bucket": "plant", "Key": "ok/large.png"}
+    name = {"Bucket": "faults", "Key": "ok/large.png"}
     upload = bucket.create_multipart_upload(**name)["UploadId"]
     part = bucket.upload_part(**name, UploadId=upload, PartNumber=1, Body=body)
     assert _ingest(plant).listed == 6
@@ -219,7 +219,7 @@ def test_reads_at_once_are_bounded(plant, proxy, bucket):
     for seed in range(10, 40):
         plant.picture(f"ok/part{seed}.png", seed)
         body = (plant.source / f"ok/part{seed}.png").read_bytes()
-        bucket.put_object(Bucket="plant", Key=f"ok/part{seed}.png", Body=body)
+        bucket.put_object(Bucket="faults", Key=f"ok/part{seed}.png", Body=body)
     proxy.fault = lambda key, times: "slow"
     proxy.most_running = 0
     assert _ingest(plant).new == 36
