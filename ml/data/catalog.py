@@ -199,6 +199,15 @@ def read_predictions(home: Home, line: str, *, day: str | None = None) -> pa.Tab
     return table.sort_by(order)
 
 
+def count_predictions(home: Home, line: str, day: str) -> Counter[int]:
+    """How many predictions each shard of a day has; reads no other column."""
+    table = _open(home.table(line, "predictions"))
+    if table is None:
+        return Counter()
+    of_day = [("day", "=", day)]
+    return Counter(table.to_pyarrow_table(columns=["shard"], filters=of_day)["shard"].to_pylist())
+
+
 def version(home: Home, line: str, name: str) -> int:
     """The version of a table; -1 before its first commit."""
     table = _open(home.table(line, name))

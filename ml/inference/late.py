@@ -40,9 +40,8 @@ def _missing(home: Home, store: ResultStore, line: str, day: str) -> str:
     plan = find_plan(home, line, day)
     if plan is None:
         return "it has no plan yet (`shards`)"
-    rows = catalog.read_predictions(home, line, day=day)
-    done = len(rows["shard"].unique())
-    if done < len(plan.sizes):
-        counts = f"{rows.num_rows} of {plan.images} images"
-        return f"{done} of {len(plan.sizes)} shards are predicted ({counts})"
+    done = catalog.count_predictions(home, line, day)
+    if len(done) < len(plan.sizes):
+        counts = f"{done.total()} of {plan.images} images"
+        return f"{len(done)} of {len(plan.sizes)} shards are predicted ({counts})"
     return "it is not published" if night is None else "it is published, but not reconciled"
