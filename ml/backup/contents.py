@@ -29,6 +29,8 @@ _ORDER = (
 LEFT_OUT = ("airflow", "logs", "stack.json", "mlflow.lock", "restoring.json")
 SIGNING_KEY = "keys/signing.key"
 
+# Loupe's temporary files are hidden; those of Delta Lake end in a number.
+_HALF = re.compile(r"\.|.*#\d+$")
 _LOG = re.compile(r"(\d{20})\.(json|checkpoint.*\.parquet)")
 
 
@@ -53,7 +55,7 @@ def _catalog(root: Path, catalog: Path, tables: dict[str, int]) -> Iterator[Path
         version = max(versions, default=-1)
         tables[log.parent.relative_to(catalog).as_posix()] = version
         for path in _below(log):
-            match = _LOG.match(path.name)
+            match = _LOG.fullmatch(path.name)
             if match and int(match[1]) <= version:
                 yield path
     # Data files never change, and those of a version are there before it is.
@@ -63,9 +65,9 @@ def _catalog(root: Path, catalog: Path, tables: dict[str, int]) -> Iterator[Path
 
 
 def _below(path: Path) -> Iterator[Path]:
-    """The files below a path, or itself; hidden ones are half-written."""
+    """The files below a path, or itself, without half-written ones and what SQLite keeps beside."""
     if path.is_file():
-        if not path.name.startswith(".") and not path.name.endswith((".db-wal", ".db-shm")):
+        if not _HALF.match(path.name) and not path.name.endswith((".db-wal", ".db-shm")):
             yield path
     elif path.is_dir() and not path.name.startswith("."):
         for below in sorted(path.iterdir()):
