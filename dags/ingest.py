@@ -1,6 +1,6 @@
 """`<line>__ingest`: list new objects, hash, decode, measure, validate; emits `images`."""
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, AssetAny, AssetOrTimeSchedule, CronTriggerTimetable, Param
 from loupe_lines import DEFAULTS, START, asset, lines, result, step
 
 DOC = """
@@ -10,10 +10,24 @@ decide: accept, quarantine with a reason, or duplicate. Run it as often as you l
 catalog is not read again.
 """
 
+
+def _schedule(line):
+    if line.source.queue is None:
+        return line.ingest_schedule
+    # Imported for lines with a queue only: it loads the base of the triggers.
+    from loupe_queue import arrivals
+
+    arrived = arrivals(line.name, line.source.queue)
+    if line.ingest_schedule is None:
+        return [arrived]
+    timetable = CronTriggerTimetable(line.ingest_schedule, timezone="UTC")
+    return AssetOrTimeSchedule(timetable=timetable, assets=AssetAny(arrived))
+
+
 for line in lines():
     with DAG(
         f"{line.name}__ingest",
-        schedule=line.ingest_schedule,
+        schedule=_schedule(line),
         start_date=START,
         catchup=False,
         max_active_runs=1,
@@ -26,7 +40,7 @@ for line in lines():
         },
     ) as dag:
         options = {"source": "{{ params.source }}", "until": "{{ params.until }}"}
-        listed = step("ingest", line, options=options)
+        listed = step("ingest", line, options=options, state_of=asset(line.name, "images"))
         checked = step(
             "validate",
             line,

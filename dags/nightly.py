@@ -1,6 +1,7 @@
 """`<line>__nightly`: shards, predict, publish, reconcile; emits `predictions`."""
 
 from airflow.sdk import DAG, CronTriggerTimetable, Metadata, Param, task
+from loupe_late import deadline
 from loupe_lines import DEFAULTS, GPU, START, asset, lines, step
 from loupe_step import LoupeStepOperator
 
@@ -45,6 +46,7 @@ for line in lines():
         catchup=False,
         max_active_runs=1,
         default_args=DEFAULTS,
+        deadline=deadline(line.name, line.night.deadline_minutes),
         doc_md=DOC,
         tags=["loupe", line.name],
         params={

@@ -4,12 +4,14 @@ LoupeError
 ├── SettingsError        a line file or an environment variable is wrong
 ├── DataError            images, labels or tables are not what a step needs
 │   ├── SourceError      the source folder or bucket cannot be listed or read
-│   │   └── SourceSilentError *  the bucket did not answer, or was too busy to
+│   │   ├── SourceSilentError *  the bucket did not answer, or was too busy to
+│   │   └── SourceChangedError *  an object is not as it was listed
 │   ├── ImageError       one image cannot be used; `reason` is a quarantine word
 │   ├── CountError       listed, accepted, quarantined and duplicate do not add up
 │   └── LeakError        a group or a (near-)duplicate crosses the split
 ├── TrainingError        a model cannot be fitted on this data
 ├── BundleError          a bundle is missing, incomplete, altered or not signed by a trusted key
+├── BackupError          a backup cannot be written, or is not whole, or would overwrite a home
 ├── LedgerError          a ledger was altered, or lost a line
 ├── ResultsError *       the results store refused or lost a document
 └── StackError *         a service, such as MLflow or Airflow, did not start or answer
@@ -47,6 +49,12 @@ class SourceSilentError(SourceError):
     temporary = True
 
 
+class SourceChangedError(SourceError):
+    """An object is not as it was listed: it changed, or was removed. A new listing cures it."""
+
+    temporary = True
+
+
 class ImageError(DataError):
     """One image cannot be used.
 
@@ -75,6 +83,10 @@ class BundleError(LoupeError):
 
     It must not be used for a verdict.
     """
+
+
+class BackupError(LoupeError):
+    """A backup cannot be written, is not whole, or would overwrite a home that is in use."""
 
 
 class LedgerError(LoupeError):

@@ -16,15 +16,19 @@ from typing import Any
 _CHUNK_BYTES = 1 << 20
 
 
-def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write `content` to `path` atomically, creating the folders above it."""
+def write_bytes(path: Path, content: bytes, mode: int = 0o644, *, sync: bool = True) -> None:
+    """Write `content` to `path` atomically, creating the folders above it.
+
+    Without `sync` a power cut may take it; who writes many files calls `os.sync` once after them.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         # mkstemp makes files private; the web server may run as another user of the group.
         Path(temporary).chmod(mode)
         Path(temporary).replace(path)

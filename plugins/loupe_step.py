@@ -14,8 +14,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
+
+from ml.masking import masked
 
 PROGRESS = "loupe-progress "
 BAD_INPUT = 2
@@ -27,15 +29,25 @@ class LoupeStepOperator(BaseOperator):
 
     Options whose value renders empty are left out. Exit status 2 is bad input, which no retry
     cures, so the task fails at once; any other failure (75: a service did not answer) is retried.
+    The state of the asset `state_of` is handed to the step, and set to what it gives back.
     """
 
     template_fields: Sequence[str] = ("options",)
     ui_color = "#e8f1f8"
 
     def __init__(
-        self, *, step: str, line: str, options: dict[str, Any] | None = None, **kwargs: Any
+        self,
+        *,
+        step: str,
+        line: str,
+        options: dict[str, Any] | None = None,
+        state_of: Asset | None = None,
+        **kwargs: Any,
     ) -> None:
+        if state_of is not None:
+            kwargs["inlets"] = [state_of]  # else Airflow gives no access to its state
         super().__init__(**kwargs)
+        self.state_of = state_of
         self.step = step
         self.line = line
         self.options = options or {}
@@ -43,10 +55,14 @@ class LoupeStepOperator(BaseOperator):
 
     def execute(self, context: Any) -> Any:
         command = [sys.executable, "-m", "ml.cli", self.step, "--line", self.line]
-        for name, value in self.options.items():
+        options = dict(self.options)
+        state = None if self.state_of is None else context["asset_state_store"][self.state_of]
+        if state is not None:
+            options["state"] = json.dumps(state.get("listing", default={}))
+        for name, value in options.items():
             if value not in (None, "", "None"):
                 command += [f"--{name}", str(value)]
-        self.log.info("%s", " ".join(command[2:]))
+        self.log.info("%s", masked(" ".join(command[2:])))
         self._child = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -55,7 +71,10 @@ class LoupeStepOperator(BaseOperator):
             env=os.environ | {"LOUPE_PROGRESS": "json", "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
-        return self._result(self._child)
+        result = self._result(self._child)
+        if state is not None and result["state"]:
+            state.set("listing", result["state"])
+        return result
 
     def on_kill(self) -> None:
         """Stop the child and all its children: first kindly, then not."""

@@ -7,6 +7,7 @@ import sys
 import waitress
 
 from ml.errors import LoupeError
+from ml.masking import mask_output
 from serving.app import create_app
 
 _THREADS = 4
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     options = parser.parse_args()
+    mask_output()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         serve(options.host, options.port)

@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -70,6 +71,19 @@ def rotate(home: Home) -> tuple[str, str]:
     return key_id(old.public_key()), key_id(signing_key(home).public_key())
 
 
+def encrypted_signing_key(home: Home, passphrase: bytes) -> bytes:
+    """The signing key as encrypted PEM (PKCS 8), for a backup."""
+    key = _read_private(home.signing_key)
+    how = BestAvailableEncryption(passphrase)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how)
+
+
+def decrypted_signing_key(path: Path, passphrase: bytes) -> bytes:
+    """The PEM of an encrypted signing key in the clear; SettingsError when it does not open."""
+    key = _read_private(path, passphrase)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
 def trusted_keys(home: Home) -> dict[str, Ed25519PublicKey]:
     """The public keys that a bundle may be signed with, by id; none where there is no folder.
 
@@ -105,9 +119,9 @@ def _trust(home: Home, key: Ed25519PublicKey) -> None:
     files.write_bytes(home.trusted_keys / f"{key_id(key)}.pub", pem)
 
 
-def _read_private(path: Path) -> Ed25519PrivateKey:
+def _read_private(path: Path, passphrase: bytes | None = None) -> Ed25519PrivateKey:
     try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
+        key = load_pem_private_key(path.read_bytes(), password=passphrase)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         msg = f"{path}: the signing key cannot be read: {error}"
         raise SettingsError(msg) from error

@@ -29,23 +29,36 @@ def _until(day: str | None) -> str | None:
 @step
 @click.option("--source", help="folder or s3:// address; default: the line's own")
 @click.option("--until", help="leave images captured after this day for a later ingest")
-def ingest(context: Context, source: str | None, until: str | None) -> Result:
+@click.option("--state", help="watermark of the last ingest, as JSON; default: the home's")
+@click.option("--full", is_flag=True, help="list everything, whatever the watermark says")
+def ingest(
+    context: Context, source: str | None, until: str | None, state: str | None, full: bool
+) -> Result:
     """List new images, hash, decode and measure them."""
     from ml.data.ingest import ingest as run
+    from ml.data.listing import Watermark, read_mark, write_mark
 
+    line = context.line.name
+    mark = read_mark(context.home, line) if state is None else Watermark.from_json(state)
     batch = run(
         context.home,
         context.line,
         source=source or context.line.source.uri,
         until=_until(until),
         threads=context.env.threads,
+        mark=None if full else mark,
     )
-    unchanged = batch.listed - batch.new
+    if state is None and batch.mark is not None:
+        write_mark(context.home, line, batch.mark)
+    after = batch.mark or mark
+    unchanged = batch.listed - batch.new - batch.held
     return {
         "batch": batch.name,
         "listed": batch.listed,
         "new": batch.new,
         "unchanged": unchanged,
+        "held": batch.held,
+        "state": after.as_json() if after else {},
     }
 
 

@@ -5,15 +5,19 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from typing import NoReturn
 
 import click
+
+from ml.masking import mask_output
 
 # command → module of this package that defines it under the same name (dashes as underscores)
 _COMMANDS = {
     "ingest": "data",
     "validate": "data",
     "snapshot": "data",
+    "quarantine": "quarantine",
     "leaks": "data",
     "demo-images": "data",
     "train": "train",
@@ -26,11 +30,14 @@ _COMMANDS = {
     "predict": "night",
     "publish": "night",
     "reconcile": "night",
+    "late": "night",
     "drift": "monitor",
     "review": "review",
     "audit": "review",
     "bundle": "bundle",
     "key": "bundle",
+    "backup": "backup",
+    "restore": "backup",
     "line": "lines",
     "doctor": "doctor",
     "demo": "demo",
@@ -64,11 +71,15 @@ def run() -> NoReturn:
     Threads of the libraries below pandas and Delta Lake abort some processes in fifty while the
     interpreter is torn down, long after the result is written. So it is not torn down.
     """
+    mask_output()
     code = 0
     try:
         main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Exception:  # noqa: BLE001 - the last boundary: said on the masked stream
+        traceback.print_exc()
+        code = 1
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

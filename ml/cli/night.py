@@ -78,3 +78,15 @@ def reconcile(context: Context, day: str) -> Result:
         "equal": True,
         "late": done.late,
     }
+
+
+@step
+@day_option
+def late(context: Context, day: str) -> Result:
+    """Say what of a night is missing, and write an alert; for when its deadline is over."""
+    from ml.inference.late import report_late
+    from ml.results import open_results
+
+    store = open_results(context.env, context.home)
+    missing = report_late(context.home, store, context.line.name, day)
+    return {"day": day, "late": bool(missing), "missing": missing}

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ml.data.upgrade import ensure_current
 from ml.errors import LoupeError, SettingsError
 from ml.settings import Env, Home, LineConfig, load_line
 
@@ -42,6 +43,7 @@ def step(function: Callable[..., Result | None]) -> click.Command:
         with clear_errors():
             env = Env.read()
             context = Context(env, Home.of(env), load_line(line_file(env, line_name)))
+            ensure_current(context.home)
             result = function(context, **options)
         if result is not None:
             print(json.dumps(result, sort_keys=True))

@@ -6,13 +6,15 @@ Every write is one commit and leaves the same rows when it is repeated.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ml import files
 from ml.errors import DataError
 from ml.settings import Home
 
@@ -90,6 +92,13 @@ PREDICTIONS = pa.schema(
 USABLE = ("accepted", "replaced")
 
 _COMMIT_TRIES = 8
+
+
+@contextmanager
+def locked(home: Home, line: str) -> Iterator[None]:
+    """Hold the catalog of a line while it is read and changed: one process at a time."""
+    with files.locked(home.table(line, "images").parent):
+        yield
 
 
 def upsert_images(home: Home, line: str, rows: pa.Table) -> None:
@@ -188,6 +197,15 @@ def read_predictions(home: Home, line: str, *, day: str | None = None) -> pa.Tab
     table = _read(home.table(line, "predictions"), PREDICTIONS, filters)
     order = [("day", "ascending"), ("shard", "ascending"), ("object", "ascending")]
     return table.sort_by(order)
+
+
+def count_predictions(home: Home, line: str, day: str) -> Counter[int]:
+    """How many predictions each shard of a day has; reads no other column."""
+    table = _open(home.table(line, "predictions"))
+    if table is None:
+        return Counter()
+    of_day = [("day", "=", day)]
+    return Counter(table.to_pyarrow_table(columns=["shard"], filters=of_day)["shard"].to_pylist())
 
 
 def version(home: Home, line: str, name: str) -> int:

@@ -9,7 +9,7 @@ Row = dict[str, Any]
 log = logging.getLogger(__name__)
 
 # What is read of every row of the catalog.
-COLUMNS = ("object", "version", "sha256", "status", "reason")
+COLUMNS = ("object", "version", "sha256", "status", "reason", "day", "batch")
 
 _REPLACED = "a newer version of this object was accepted"
 _SAME_BYTES = "same bytes as an accepted image"
@@ -19,22 +19,16 @@ _SAME_BYTES = "same bytes as an accepted image"
 class Past:
     """What the catalog has already.
 
-    `rows` are the accepted and duplicate ones of other batches, `labels` those of the layout by
-    SHA-256. `decided` has status and reason of this batch by object and version, when this is a
-    second try.
+    `rows` are the accepted and duplicate ones, `labels` those of the layout by SHA-256.
     """
 
     rows: list[Row]
     labels: dict[str, Row]
-    decided: dict[tuple[str, str], tuple[str, str]]
 
     @classmethod
-    def read(cls, images: list[Row], labels: dict[str, Row], staged: list[Row]) -> "Past":
+    def read(cls, images: list[Row], labels: dict[str, Row]) -> "Past":
         """From all rows (`COLUMNS`) and labels of the catalog."""
-        mine = {row_key(row) for row in staged}
-        rows = [r for r in images if r["status"] in ("accepted", "duplicate")]
-        decided = {row_key(r): (r["status"], r["reason"]) for r in images if row_key(r) in mine}
-        return cls([row for row in rows if row_key(row) not in mine], labels, decided)
+        return cls([r for r in images if r["status"] in ("accepted", "duplicate")], labels)
 
 
 @dataclass(frozen=True)
@@ -44,6 +38,23 @@ class Decision:
     rows: list[Row]
     changed: list[Row]
     labels: list[Row]
+
+
+def settled(
+    images: list[Row], staged: list[Row], batch: str, *, is_replay: bool = False
+) -> dict[tuple[str, str], Row]:
+    """The rows that the catalog has of a staged batch, by object and version.
+
+    They were decided by this batch before, or by another ingest, and that stands. Only what was
+    quarantined by another batch is decided anew, in a replay.
+    """
+    mine = {row_key(row) for row in staged}
+    return {
+        row_key(row): row
+        for row in images
+        if row_key(row) in mine
+        and not (is_replay and row["status"] == "quarantined" and row["batch"] != batch)
+    }
 
 
 def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) -> Decision:
@@ -64,8 +75,6 @@ def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) ->
         status, reason = "accepted", ""
         if number in failed:
             status, reason = "quarantined", failed[number]
-        elif _is_replaced(past.decided.get(row_key(row))):
-            status, reason = past.decided[row_key(row)]
         elif sha256 not in accepted:
             accepted[sha256], kinds[sha256] = row, kind
         elif kind and kinds[sha256] and kind != kinds[sha256]:
@@ -85,10 +94,7 @@ def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) ->
 def _changed(staged: list[Row], failed: dict[int, str], past: Past) -> list[Row]:
     """Rows of other batches that a good new version replaces, and duplicates that follow them."""
     content = {
-        row["object"]: row["sha256"]
-        for number, row in enumerate(staged)
-        # A second try finds its rows in the catalog: it has replaced what it replaces.
-        if number not in failed and row_key(row) not in past.decided
+        row["object"]: row["sha256"] for number, row in enumerate(staged) if number not in failed
     }
     gone = [r for r in past.rows if content.get(r["object"], r["sha256"]) != r["sha256"]]
     status_of = {"accepted": "replaced", "duplicate": "duplicate"}
@@ -101,10 +107,6 @@ def _changed(staged: list[Row], failed: dict[int, str], past: Past) -> list[Row]
         if is_copy and row["sha256"] in free and row_key(row) not in left:
             followers.setdefault(row["sha256"], row | {"status": "accepted", "reason": ""})
     return [*marked, *followers.values()]
-
-
-def _is_replaced(decided: tuple[str, str] | None) -> bool:
-    return decided is not None and decided[1] == _REPLACED
 
 
 def _log_conflict(row: Row, kind: str, other: Row, known: str) -> None:

@@ -93,8 +93,23 @@ def _manifest(config: LayoutConfig, keys: set[str], read: Callable[[str], bytes]
 def _class_folders(
     config: LayoutConfig, key: str, keys: set[str], manifest: _Manifest
 ) -> Facts | None:
-    folder, _, rest = key.partition("/")
-    return _labelled(config, Facts(key), folder) if rest else None
+    if config.days is None:
+        folder, _, rest = key.partition("/")
+        return _labelled(config, Facts(key), folder) if rest else None
+    inside = _inside_day(config.days, key)
+    # What lies in a day's folder itself has no label.
+    return None if inside is None else _labelled(config, Facts(key), inside.rpartition("/")[0])
+
+
+def _inside_day(days: str, key: str) -> str | None:
+    """What follows the folder of a day in a key; None where the key has no such folder."""
+    depth = days.count("/")
+    folders = key.split("/")
+    try:
+        datetime.strptime("/".join(folders[:depth]) + "/", days)
+    except ValueError:
+        return None
+    return "/".join(folders[depth:])
 
 
 def _masks(config: LayoutConfig, key: str, keys: set[str], manifest: _Manifest) -> Facts | None:

@@ -1,12 +1,13 @@
 """Where new images appear: a folder or an S3 bucket, behind one small interface."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from ml.errors import SourceError, SourceSilentError
+from ml.errors import SourceChangedError, SourceError, SourceSilentError
 
 
 @dataclass(frozen=True)
@@ -19,32 +20,54 @@ class Listed:
     modified: datetime
 
 
-class Source(Protocol):
-    """A place to list and read objects from; keys use `/` and are relative to it."""
+# Seconds until a bucket that says nothing counts as silent.
+_PATIENCE_S = 20
 
-    def list(self) -> Iterator[Listed]:
-        """Every object; raises SourceError when the place cannot be listed."""
+
+class Source(Protocol):
+    """A place to list and read objects from; keys use `/` and are relative to it.
+
+    `parallel` reads at once pay at most.
+    """
+
+    parallel: int
+
+    def list(self, prefixes: Sequence[str] | None = None) -> Iterator[Listed]:
+        """Every object, or those below some folders, which need not be there.
+
+        Raises SourceError when the place cannot be listed.
+        """
 
     def read(self, key: str) -> bytes:
         """The bytes of one object; raises SourceError when it cannot be read."""
+
+    def fetch(self, item: Listed) -> bytes:
+        """The bytes of an object as it was listed, whole.
+
+        Raises SourceChangedError when it is another by now or gone, SourceSilentError when it did
+        not come whole: a body cut short, no answer, too busy.
+        """
 
 
 class FolderSource:
     """A folder and all below it; hidden files and folders are left out."""
 
+    parallel = 4
+
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def list(self) -> Iterator[Listed]:
+    def list(self, prefixes: Sequence[str] | None = None) -> Iterator[Listed]:
         if not self.root.is_dir():
             msg = f"source folder {self.root} does not exist; create it or correct `source.uri`"
             raise SourceError(msg)
-        for path in sorted(self.root.rglob("*")):
+        folders = [self.root] if prefixes is None else [self.root / one for one in prefixes]
+        for path in sorted(path for folder in folders for path in folder.rglob("*")):
             key = path.relative_to(self.root).as_posix()
             if path.is_file() and not any(part.startswith(".") for part in key.split("/")):
                 stat = path.stat()
                 modified = datetime.fromtimestamp(stat.st_mtime, UTC)
-                yield Listed(key, stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}", modified)
+                yield Listed(key, stat.st_size, _version(stat), modified)
 
     def read(self, key: str) -> bytes:
         try:
@@ -53,32 +76,63 @@ class FolderSource:
             msg = f"{self.root / key}: cannot be read: {error}"
             raise SourceError(msg) from error
 
+    def fetch(self, item: Listed) -> bytes:
+        path = self.root / item.key
+        try:
+            with path.open("rb") as file:
+                content = file.read()
+                found = _version(os.fstat(file.fileno()))
+        except FileNotFoundError as error:
+            msg = f"{path}: gone since it was listed"
+            raise SourceChangedError(msg) from error
+        except OSError as error:
+            msg = f"{path}: cannot be read: {error}"
+            raise SourceError(msg) from error
+        if found != item.version or len(content) != item.bytes:
+            msg = f"{path}: changed since it was listed"
+            raise SourceChangedError(msg)
+        return content
+
 
 class BucketSource:
     """`s3://bucket/prefix`; the endpoint comes from AWS_ENDPOINT_URL where it is set."""
 
+    parallel = 16
+
     def __init__(self, uri: str) -> None:
         import boto3  # slow to import, and a folder source does not need it
+        from botocore.config import Config
 
         self.uri = uri
         self.bucket, _, prefix = uri.removeprefix("s3://").partition("/")
         self.prefix = f"{prefix.rstrip('/')}/" if prefix else ""
         self._client: Any = boto3.client("s3")
+        # Who fetches many objects (`reading.py`) must see each refusal, to go on with fewer.
+        once = Config(
+            retries={"total_max_attempts": 1},
+            read_timeout=_PATIENCE_S,
+            connect_timeout=_PATIENCE_S,
+            max_pool_connections=self.parallel,
+        )
+        self._once: Any = boto3.client("s3", config=once)
 
-    def list(self) -> Iterator[Listed]:
+    def list(self, prefixes: Sequence[str] | None = None) -> Iterator[Listed]:
         from botocore.exceptions import BotoCoreError, ClientError
 
         pages = self._client.get_paginator("list_objects_v2")
         try:
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix):
-                for item in page.get("Contents", []):
-                    key = item["Key"].removeprefix(self.prefix)
-                    if key and not key.endswith("/"):
-                        version = item["ETag"].strip('"')
-                        yield Listed(key, item["Size"], version, item["LastModified"])
+            for one in [""] if prefixes is None else prefixes:
+                for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + one):
+                    yield from self._listed(page)
         except (BotoCoreError, ClientError) as error:
             msg = f"{self.uri}: cannot be listed: {error}; check the bucket and the credentials"
             raise _silent_or_wrong(error)(msg) from error
+
+    def _listed(self, page: dict[str, Any]) -> Iterator[Listed]:
+        for item in page.get("Contents", []):
+            key = item["Key"].removeprefix(self.prefix)
+            if key and not key.endswith("/"):
+                yield Listed(key, item["Size"], item["ETag"].strip('"'), item["LastModified"])
 
     def read(self, key: str) -> bytes:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -91,20 +145,55 @@ class BucketSource:
             raise _silent_or_wrong(error)(msg) from error
         return content
 
+    def fetch(self, item: Listed) -> bytes:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = self._once.get_object(Bucket=self.bucket, Key=self.prefix + item.key)
+            content: bytes = answer["Body"].read()
+        except self._once.exceptions.NoSuchKey as error:
+            msg = f"{self.uri}: object {item.key} is gone since it was listed"
+            raise SourceChangedError(msg) from error
+        except (BotoCoreError, ClientError) as error:
+            msg = f"{self.uri}: object {item.key} cannot be read: {error}"
+            raise _silent_or_wrong(error)(msg) from error
+        if answer["ETag"].strip('"') != item.version:
+            msg = f"{self.uri}: object {item.key} changed since it was listed"
+            raise SourceChangedError(msg)
+        if len(content) != item.bytes:
+            msg = f"{self.uri}: object {item.key} came with {len(content)} of {item.bytes} bytes"
+            raise SourceSilentError(msg)
+        return content
+
+
+def _version(stat: os.stat_result) -> str:
+    return f"{stat.st_size}-{stat.st_mtime_ns}"
+
 
 def _silent_or_wrong(error: Exception) -> type[SourceError]:
     """Whether the bucket may answer a retry, or never gives what was asked for."""
-    from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+    from botocore.exceptions import (
+        ClientError,
+        ConnectionError,
+        HTTPClientError,
+        IncompleteReadError,
+    )
 
     if isinstance(error, ClientError):
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         return SourceSilentError if status == 429 or status >= 500 else SourceError
-    silent = isinstance(error, (HTTPClientError, ConnectionError))
+    silent = isinstance(error, (HTTPClientError, ConnectionError, IncompleteReadError))
     return SourceSilentError if silent else SourceError
 
 
 def open_source(uri: str) -> Source:
-    """The source behind a folder path or an `s3://` address."""
+    """The source behind a folder path or an `s3://` address.
+
+    Raises SourceError when the address has credentials in it: they would end up in logs.
+    """
+    if "@" in uri.partition("://")[2].partition("/")[0]:
+        msg = f"{uri}: credentials do not belong in an address; use AWS_ACCESS_KEY_ID and the like"
+        raise SourceError(msg)
     if uri.startswith("s3://"):
         return BucketSource(uri)
     return FolderSource(Path(uri))

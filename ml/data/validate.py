@@ -1,6 +1,7 @@
 """Second half of an ingest: Great Expectations over the batch, then accept, quarantine, duplicate.
 
 Labels are committed before images: an image counts as ingested only when all of it is there.
+What was decided stands, however often a batch is validated; only a replay decides anew.
 """
 
 import os
@@ -14,21 +15,12 @@ import pyarrow.compute as pc
 
 from ml import files
 from ml.data import catalog
-from ml.data.decide import COLUMNS, Decision, Past, decide, row_key
-from ml.data.ingest import read_staging
-from ml.data.validation_report import render_report
+from ml.data.decide import COLUMNS, Decision, Past, decide, row_key, settled
+from ml.data.staging import is_replay, listed_count, read_staging
+from ml.data.suite import suite
+from ml.data.validation_report import render_docs, render_report
 from ml.errors import CountError, DataError
 from ml.settings import Home, LineConfig
-from ml.settings.line import ChecksConfig
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """One expectation of the suite; a row that fails it is quarantined for `reason`."""
-
-    reason: str
-    kind: str
-    arguments: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,31 +40,6 @@ class Outcome:
         return self.accepted + self.quarantined + self.duplicate
 
 
-def suite(checks: ChecksConfig) -> list[Expectation]:
-    """The expectations of a line, in the order in which they give the reason."""
-    between = "expect_column_values_to_be_between"
-    within = "expect_column_values_to_be_in_set"
-    expectations = [
-        Expectation("undecodable", within, {"column": "problem", "value_set": [""]}),
-        Expectation("too_small", between, {"column": "side", "min_value": checks.min_side}),
-        Expectation(
-            "brightness",
-            between,
-            {
-                "column": "brightness",
-                "min_value": checks.brightness[0],
-                "max_value": checks.brightness[1],
-            },
-        ),
-        Expectation("contrast", between, {"column": "contrast", "min_value": checks.min_contrast}),
-    ]
-    if checks.sizes:
-        names = [f"{height}x{width}" for height, width in checks.sizes]
-        wrong_size = Expectation("wrong_size", within, {"column": "size", "value_set": names})
-        expectations.insert(1, wrong_size)
-    return expectations
-
-
 def validate(home: Home, line: LineConfig, batch: str) -> Outcome:
     """Decide over every image of a staged batch and commit it. An empty batch name does nothing.
 
@@ -84,17 +51,43 @@ def validate(home: Home, line: LineConfig, batch: str) -> Outcome:
     table = read_staging(home, line.name, batch)
     staged = table.to_pylist()
     failed, results = _run_suite(line, staged)
-    images = catalog.read_images(home, line.name, status=None)
-    labels = catalog.read_labels(home, line.name, source="layout")
-    past = Past.read(images.select(COLUMNS).to_pylist(), labels, staged)
-    decision = decide(staged, failed, past, batch)
-    outcome = _count(decision.rows, batch, home.reports(line.name) / "validate" / f"{batch}.html")
-    assert outcome.report is not None
-    page = render_report(line, outcome, results, decision.rows)
-    files.write_bytes(outcome.report, page.encode())
-    _commit(home, line.name, decision, images)
-    _require_all(home, line.name, outcome, listed=int(table.schema.metadata[b"listed"]))
+    # What is decided hangs on what the catalog has: no other ingest may write it in between.
+    with catalog.locked(home, line.name):
+        images = catalog.read_images(home, line.name, status=None)
+        decision, decided = _decide(home, line.name, table, failed, images, batch)
+        report = home.reports(line.name) / "validate" / f"{batch}.html"
+        outcome = _count(decided, batch, report)
+        files.write_bytes(report, render_report(line, outcome, results, decided).encode())
+        _commit(home, line.name, decision, images)
+        _require_all(home, line.name, outcome, staged, listed_count(table))
+        write_docs(home, line)
     return outcome
+
+
+def _decide(
+    home: Home, line: str, table: pa.Table, failed: dict[int, str], images: pa.Table, batch: str
+) -> tuple[Decision, list[dict[str, Any]]]:
+    """The decision over what is open of a staged batch, and the row of each of its images."""
+    staged = table.to_pylist()
+    known = images.select(COLUMNS).to_pylist()
+    done = settled(known, staged, batch, is_replay=is_replay(table))
+    numbers = [number for number, row in enumerate(staged) if row_key(row) not in done]
+    decision = decide(
+        [staged[number] for number in numbers],
+        {at: failed[number] for at, number in enumerate(numbers) if number in failed},
+        Past.read(known, catalog.read_labels(home, line, source="layout")),
+        batch,
+    )
+    now = done | {row_key(row): row for row in decision.rows}
+    return decision, [now[row_key(row)] for row in staged]
+
+
+def write_docs(home: Home, line: LineConfig) -> Path:
+    """Write the line's validation page, from what its catalog has now; returns the page."""
+    rows = catalog.read_images(home, line.name, status=None).select(COLUMNS).to_pylist()
+    page = home.reports(line.name) / "validate" / "index.html"
+    files.write_bytes(page, render_docs(line, suite(line.checks), rows).encode())
+    return page
 
 
 def _run_suite(
@@ -152,7 +145,7 @@ def _count(rows: list[dict[str, Any]], batch: str, report: Path) -> Outcome:
     return Outcome(
         batch,
         counts["accepted"] + counts["replaced"],
-        counts["quarantined"],
+        counts["quarantined"] + counts["dropped"],
         counts["duplicate"],
         dict(sorted(Counter(r["reason"] for r in rows if r["status"] == "quarantined").items())),
         sorted({row["day"] for row in rows if row["status"] == "accepted"}),
@@ -170,12 +163,21 @@ def _commit(home: Home, line: str, decision: Decision, images: pa.Table) -> None
     catalog.upsert_images(home, line, pa.Table.from_pylist(rows, schema=catalog.IMAGES))
 
 
-def _require_all(home: Home, line: str, outcome: Outcome, listed: int) -> None:
+def _require_all(
+    home: Home, line: str, outcome: Outcome, staged: list[dict[str, Any]], listed: int
+) -> None:
     """Compare what the ingest listed with what the catalog has now."""
-    images = catalog.read_images(home, line, status=None)
-    stored = Counter(images.filter(pc.equal(images["batch"], outcome.batch))["status"].to_pylist())
+    images = catalog.read_images(home, line, status=None).select(COLUMNS)
+    named = pa.array({row["object"] for row in staged}, pa.string())
+    mine = {row_key(row) for row in staged}
+    rows = images.filter(pc.is_in(images["object"], named)).to_pylist()
+    stored = Counter(row["status"] for row in rows if row_key(row) in mine)
     decided = (outcome.accepted, outcome.quarantined, outcome.duplicate)
-    found = (stored["accepted"] + stored["replaced"], stored["quarantined"], stored["duplicate"])
+    found = (
+        stored["accepted"] + stored["replaced"],
+        stored["quarantined"] + stored["dropped"],
+        stored["duplicate"],
+    )
     if found != decided or sum(found) != listed:
         msg = (
             f"batch {outcome.batch}: {listed} listed, but the catalog has {found[0]} accepted + "

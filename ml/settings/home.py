@@ -30,9 +30,18 @@ class Home:
         """A Delta table: `images`, `labels` or `predictions`."""
         return self.root / "catalog" / line / name
 
+    @property
+    def schema(self) -> Path:
+        """The version of the schema that the tables have."""
+        return self.root / "catalog" / "schema.json"
+
     def staging(self, line: str, batch: str) -> Path:
         """Measured but not yet accepted images of one ingest batch (Parquet)."""
         return self.root / "staging" / line / f"{batch}.parquet"
+
+    def watermark(self, line: str) -> Path:
+        """When the line's source was last listed in full, where Airflow does not keep that."""
+        return self.root / "watermarks" / f"{line}.json"
 
     def dataset(self, line: str, dataset: str) -> Path:
         """A dataset version (Parquet); its description lies beside it as `.json`."""
@@ -88,3 +97,8 @@ class Home:
     def results(self) -> Path:
         """The SQLite results store."""
         return self.root / "results.db"
+
+    @property
+    def restoring(self) -> Path:
+        """Says which backup is being restored; while it is there, no step may run."""
+        return self.root / "restoring.json"

@@ -1,7 +1,7 @@
 """One inspection line: the typed sections of a `lines/<line>.toml`; `load.py` reads the file."""
 
 import re
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -40,6 +40,22 @@ class LayoutConfig(_Section):
     pattern: str | None = None
     manifest: str | None = None
     columns: dict[str, str] = Field(default_factory=dict)
+    days: str | None = Field(
+        None, description="folder of a day, before all else, such as `%Y/%m/%d/`"
+    )
+
+    @field_validator("days")
+    @classmethod
+    def _names_each_day(cls, days: str | None) -> str | None:
+        two = {date(2026, 1, 23), date(2026, 1, 24)}
+        if days is not None and (
+            not days.endswith("/")
+            or days.startswith("/")
+            or {datetime.strptime(day.strftime(days), days).date() for day in two} != two
+        ):
+            msg = "expected a folder with year, month and day, such as `%Y/%m/%d/`"
+            raise ValueError(msg)
+        return days
 
     @field_validator("pattern")
     @classmethod
@@ -70,6 +86,10 @@ class LayoutConfig(_Section):
         if (self.kind == "manifest" or self.columns) and not self.manifest:
             msg = "`manifest` must name the CSV file when the layout or `columns` reads one"
             raise ValueError(msg)
+        # Masks and manifests lie outside the day's folder: they would not be listed with it.
+        if self.days and (self.kind != "class_folders" or self.manifest):
+            msg = '`days` needs `kind = "class_folders"` without a manifest'
+            raise ValueError(msg)
         return self
 
 
@@ -88,8 +108,23 @@ class SourceConfig(_Section):
 
     uri: str
     layout: LayoutConfig
+    full_listing_hours: float = Field(
+        24, gt=0, description="with `layout.days`, how often every object is listed"
+    )
+    queue: str | None = Field(
+        None,
+        pattern=r"^https?://[^@]+$",
+        description="address of an SQS queue with the bucket's events: a message starts an ingest",
+    )
     spread: SpreadConfig | None = None
     mm_per_pixel: float | None = Field(None, gt=0, description="scale of the images as they come")
+
+    @model_validator(mode="after")
+    def _days_are_real(self) -> "SourceConfig":
+        if self.spread and self.layout.days:
+            msg = "`spread` makes days up; leave it out where `layout.days` has them"
+            raise ValueError(msg)
+        return self
 
 
 class ChecksConfig(_Section):
@@ -290,6 +325,9 @@ class NightConfig(_Section):
     """The nightly inspection."""
 
     schedule: Schedule | None = None
+    deadline_minutes: int | None = Field(
+        None, ge=1, description="after its run was queued; then an alert says what is missing"
+    )
     shard_images: int = Field(500, ge=1)
     batch: int = Field(16, ge=1)
 

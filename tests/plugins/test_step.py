@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "plugins"))
 
+from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException
 from loupe_step import LoupeStepOperator, readable
 
@@ -40,6 +41,31 @@ def test_the_last_line_of_output_is_the_result_and_options_are_passed(operator, 
     found = operator(script, dataset="d1", empty="", none=None).execute({})
     assert found == ["train", "--line", "demo", "--dataset", "d1"]
     assert "fit: 1 of 4, 9 s left" in capsys.readouterr().out
+
+
+def test_the_state_of_an_asset_is_handed_over_and_kept(operator):
+    images = Asset(name="demo__images", uri="loupe://demo/images")
+    script = (
+        "import json, sys\n"
+        "state = json.loads(sys.argv[sys.argv.index('--state') + 1])\n"
+        "print(json.dumps({'state': {'full_at': state.get('full_at', 0) + 1}}))\n"
+    )
+    make = operator(script)
+    task = LoupeStepOperator(task_id="i", step="ingest", line="demo", state_of=images)
+    assert task.inlets == [images]
+    kept = {}
+
+    class Store:
+        def get(self, key, default):
+            return kept.get(key, default)
+
+        def set(self, key, value):
+            kept[key] = value
+
+    for number in (1, 2):
+        task.execute({"asset_state_store": {images: Store()}})
+        assert kept == {"listing": {"full_at": number}}
+    assert make.inlets == []
 
 
 def test_bad_input_fails_at_once_with_the_message(operator):

@@ -1,0 +1,114 @@
+"""The images that were not accepted: which and why, another try, and leaving them out for good.
+
+A drop is an entry of the line's ledger `quarantine`, with who and why; the row stays.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from ml import files
+from ml.audit import ledger
+from ml.data import catalog
+from ml.data.ingest import list_work
+from ml.data.source import open_source
+from ml.data.staging import measured, write_batch
+from ml.data.validate import Outcome, validate, write_docs
+from ml.errors import DataError
+from ml.settings import Home, LineConfig
+
+Row = dict[str, Any]
+
+# What the ledger says of a dropped image.
+_IDENTITY = ("object", "version", "sha256", "reason")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which quarantined images; what is not said does not count."""
+
+    day: str | None = None
+    reason: str | None = None
+    object: str | None = None
+
+    def has(self, row: Row) -> bool:
+        """Whether a row is one of these."""
+        wanted = {"day": self.day, "reason": self.reason, "object": self.object}
+        return all(value is None or row[name] == value for name, value in wanted.items())
+
+
+@dataclass(frozen=True)
+class Replay:
+    """`outcome` of those tried again, and how many the source has no longer in that version."""
+
+    outcome: Outcome
+    gone: int
+
+
+def quarantined(home: Home, line: str, choice: Choice) -> list[Row]:
+    """The quarantined rows of the catalog, sorted by object."""
+    rows = catalog.read_images(home, line, status=["quarantined"]).to_pylist()
+    return [row for row in rows if choice.has(row)]
+
+
+def replay(home: Home, line: LineConfig, choice: Choice, *, source: str, threads: int) -> Replay:
+    """Read quarantined images again and decide anew, by the line file as it is now.
+
+    An image that the source has in another version by now is left to the ordinary ingest: it must
+    not replace a newer one. Raises SourceError when the source cannot be read.
+    """
+    rows = quarantined(home, line.name, choice)
+    if not rows:
+        return Replay(Outcome("", 0, 0, 0, {}, [], None), 0)
+    place = open_source(source)
+    wanted = {(row["object"], row["version"]) for row in rows}
+    listed = list_work(line, place, source)
+    work = [one for one in listed if (one.item.key, one.item.version) in wanted]
+    found = [row for row in measured(home, line, place, work, threads) if row is not None]
+    batch = ""
+    if found:
+        # A mended mask or another limit makes another batch, and only that is decided anew.
+        told = [[str(value) for value in row.values()] for row in found]
+        batch = files.content_key([line.checks.model_dump(mode="json"), told])
+        write_batch(home, line.name, batch, found, replay=True)
+    return Replay(validate(home, line, batch), len(rows) - len(found))
+
+
+def drop(home: Home, line: LineConfig, choice: Choice, *, by: str, because: str) -> list[Row]:
+    """Leave quarantined images out for good and return their rows, whose status is `dropped`.
+
+    Raises DataError when nothing says which images, who or why. Killed, the same command goes on.
+    """
+    if choice == Choice():
+        msg = "say which images to drop: --object, --day or --reason"
+        raise DataError(msg)
+    if not (by.strip() and because.strip()):
+        msg = "a drop needs --by (who) and --because (why); both go into the ledger"
+        raise DataError(msg)
+    with catalog.locked(home, line.name):
+        rows = quarantined(home, line.name, choice)
+        if not rows:
+            return []
+        named = [{name: row[name] for name in _IDENTITY} for row in rows]
+        entry = {
+            "key": f"drop-{files.content_key(named)}",
+            "step": "drop",
+            "images": named,
+            "by": by,
+            "because": because,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        ledger.append(home.ledger(line.name, "quarantine"), entry)
+        dropped = [row | {"status": "dropped"} for row in rows]
+        table = pa.Table.from_pylist(dropped, schema=catalog.IMAGES)
+        catalog.upsert_images(home, line.name, table)
+        write_docs(home, line)
+    return dropped
+
+
+def by_reason(rows: list[Row]) -> dict[str, int]:
+    """How many rows each reason has."""
+    return dict(sorted(Counter(row["reason"] for row in rows).items()))

@@ -1,0 +1,120 @@
+"""Reading from a source ahead of the decoding, no faster than the source can give.
+
+Reads that are refused or slow halve the number of reads at once; a round of good ones adds one
+(additive increase, multiplicative decrease: Chiu and Jain, 1989).
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from ml.ahead import run_ahead
+from ml.data.source import Listed, Source
+from ml.errors import SourceChangedError, SourceSilentError
+
+log = logging.getLogger(__name__)
+
+# The contents of an image and what belongs to it; None where they were not as listed.
+Reading = list[bytes] | None
+
+_TRIES = 3
+_FIRST_PAUSE_S = 0.2
+# A single object that takes this long is a sign of a source that has too much to do.
+_SLOW_S = 5.0
+# So many objects in a row that do not come, each tried several times: the source is down.
+_MOST_SILENT = 5
+
+
+class Pace:
+    """How many reads may run at once: between one and `most`. Shared by all reading threads."""
+
+    def __init__(self, most: int) -> None:
+        self.most = self.allowed = most
+        self.is_stopped = False
+        self._running = self._good = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until one more read may run, and count it while it does."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._running < self.allowed)
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def slower(self) -> None:
+        """Halve the reads at once."""
+        with self._changed:
+            self._good = 0
+            if self.allowed > 1:
+                self.allowed //= 2
+                log.warning("the source is slow or refuses: %d reads at once", self.allowed)
+
+    def good(self) -> None:
+        """A read that came at once; as many of them as run at once allow one more."""
+        with self._changed:
+            self._good += 1
+            if self._good >= self.allowed and self.allowed < self.most:
+                self._good = 0
+                self.allowed += 1
+                self._changed.notify_all()
+
+
+def read_all(source: Source, groups: Iterable[list[Listed]], pace: Pace) -> Iterator[Reading]:
+    """The contents of each group of objects, in order.
+
+    At most four groups for each read at once wait, so memory is bounded. A group is None where
+    one of its objects changed, is gone or never came whole. Raises SourceSilentError when several
+    in a row did not come: then the source is down, and every other would only wait as long.
+    """
+    silent, came = 0, False
+
+    def read(group: list[Listed]) -> Reading | SourceSilentError:
+        try:
+            return [_read(source, item, pace) for item in group]
+        except SourceChangedError as error:
+            log.warning("%s; held for a later ingest", error)
+        except SourceSilentError as error:
+            return error
+        return None
+
+    for found in run_ahead(read, groups, threads=pace.most, ahead=4 * pace.most):
+        if isinstance(found, SourceSilentError):
+            last, silent = found, silent + 1
+            if silent == _MOST_SILENT:
+                pace.is_stopped = True
+                raise found
+            log.warning("%s; held for a later ingest", found)
+            yield None
+        else:
+            silent, came = 0, True
+            yield found
+    if silent and not came:
+        raise last
+
+
+def _read(source: Source, item: Listed, pace: Pace) -> bytes:
+    for attempt in range(_TRIES):
+        try:
+            with pace.turn():
+                started = time.monotonic()
+                content = source.fetch(item)
+        except SourceSilentError:
+            pace.slower()
+            if attempt == _TRIES - 1 or pace.is_stopped:
+                raise
+            time.sleep(_FIRST_PAUSE_S * 2**attempt)
+        else:
+            if time.monotonic() - started > _SLOW_S:
+                pace.slower()
+            else:
+                pace.good()
+            return content
+    raise AssertionError

@@ -1,0 +1,191 @@
+"""One batch of an ingest: read, hash, decode and measure its images, and keep the rows as Parquet.
+
+A killed step leaves no batch or a whole one. Nothing is accepted here; `validate.py` decides.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ml import files
+from ml.ahead import run_ahead
+from ml.data import catalog
+from ml.data.layout import Facts
+from ml.data.measure import measure
+from ml.data.reading import Pace, Reading, read_all
+from ml.data.source import Listed, Source
+from ml.errors import DataError, ImageError
+from ml.imaging import decode_grey, decode_rgb
+from ml.progress import track
+from ml.settings import Home, LineConfig
+
+STAGED = pa.schema(
+    [field for field in catalog.IMAGES if field.name not in ("status", "reason", "batch")]
+    + [pa.field(name, pa.string()) for name in ("label", "defect_type", "mask", "problem")]
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """An image to stage; `mask` is its listed mask, None when it has none or that is missing."""
+
+    item: Listed
+    facts: Facts
+    day: str
+    mask: Listed | None
+
+    @property
+    def items(self) -> list[Listed]:
+        """The image and, where it has one, its mask."""
+        return [self.item] if self.mask is None else [self.item, self.mask]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A batch as it was staged; `held` images were not as listed and wait for a later ingest."""
+
+    name: str
+    images: int
+    held: int
+
+
+def stage(home: Home, line: LineConfig, source: Source, work: list[Work], threads: int) -> Staged:
+    """Read and measure every image of `work`, and write the batch.
+
+    An image that changed since it was listed, that is gone or that never came whole is left out:
+    a later ingest lists it again. Raises SourceSilentError when the source stopped answering.
+    """
+    name = batch_name(work)
+    if home.staging(line.name, name).exists():
+        return Staged(name, len(work), 0)
+    rows = measured(home, line, source, work, threads)
+    whole = [one for one, row in zip(work, rows, strict=True) if row is not None]
+    if whole:
+        name = batch_name(whole)
+        write_batch(home, line.name, name, [row for row in rows if row is not None])
+    return Staged(name if whole else "", len(whole), len(work) - len(whole))
+
+
+def measured(
+    home: Home, line: LineConfig, source: Source, work: list[Work], threads: int
+) -> list[dict[str, Any] | None]:
+    """The row of each image (`STAGED`), whose bytes are stored; None where it was not as listed."""
+    readings = read_all(source, [one.items for one in work], Pace(source.parallel))
+
+    def row(pair: tuple[Work, Reading]) -> dict[str, Any] | None:
+        one, contents = pair
+        return None if contents is None else _row(home, line, one, contents)
+
+    pairs = zip(work, readings, strict=True)
+    made = run_ahead(row, pairs, threads=threads, ahead=2 * threads)
+    return list(track(made, "ingest", len(work)))
+
+
+def batch_name(work: Iterable[Work]) -> str:
+    """The name of a batch of these images."""
+    return files.content_key([[one.item.key, one.item.version] for one in work])
+
+
+def write_batch(
+    home: Home, line: str, name: str, rows: list[dict[str, Any]], *, replay: bool = False
+) -> None:
+    """Write the staged rows (`STAGED`) of a batch; a replay has images quarantined before."""
+    schema = STAGED.with_metadata({"listed": str(len(rows)), "replay": str(int(replay))})
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
+    os.sync()  # the objects, before anything names them: once is faster than for each
+    files.write_bytes(home.staging(line, name), sink.getvalue().to_pybytes())
+
+
+def read_staging(home: Home, line: str, batch: str) -> pa.Table:
+    """The staged rows of a batch, and how many objects were listed for it as metadata `listed`.
+
+    Raises DataError when there is no batch of that name.
+    """
+    path = home.staging(line, batch)
+    if not path.exists():
+        msg = f"{path}: no such batch; run `loupe ingest --line {line}` first"
+        raise DataError(msg)
+    table = pq.read_table(path)
+    if b"listed" not in (table.schema.metadata or {}):
+        msg = (
+            f"{path}: staged by an earlier version; delete it and run `loupe ingest --line {line}`"
+        )
+        raise DataError(msg)
+    return table
+
+
+def listed_count(staged: pa.Table) -> int:
+    """How many objects were listed for a staged batch."""
+    return int(staged.schema.metadata[b"listed"])
+
+
+def is_replay(staged: pa.Table) -> bool:
+    """Whether a staged batch has images that were quarantined before."""
+    return bool(staged.schema.metadata.get(b"replay") == b"1")
+
+
+def _row(home: Home, line: LineConfig, work: Work, contents: list[bytes]) -> dict[str, Any]:
+    facts, content = work.facts, contents[0]
+    row: dict[str, Any] = dict.fromkeys(STAGED.names) | {
+        "object": work.item.key,
+        "version": work.item.version,
+        "sha256": _store(home, content),
+        "bytes": len(content),
+        "part": facts.part,
+        "lot": facts.lot,
+        "group": facts.group,
+        "camera": facts.camera,
+        "captured_at": facts.captured_at,
+        "day": work.day,
+        "label": facts.label,
+        "defect_type": facts.defect_type,
+        "mask": "",
+        "problem": "",
+    }
+    try:
+        image = decode_rgb(content, line.checks.max_pixels)
+        row |= measure(image)
+        if facts.mask_key and work.mask is None:
+            raise ImageError("mask_missing", f"{facts.mask_key}: not in the source")
+        if work.mask is not None:
+            row |= _mask(home, line, contents[1], facts, image.shape[:2])
+    except ImageError as error:
+        row["problem"] = error.reason
+    return row
+
+
+def _mask(
+    home: Home, line: LineConfig, content: bytes, facts: Facts, size: tuple[int, int]
+) -> dict[str, Any]:
+    try:
+        mask = decode_grey(content, max_pixels=size[0] * size[1])
+    except ImageError as error:
+        reason = "mask_size" if error.reason == "too_large" else "mask_unreadable"
+        raise ImageError(reason, f"{facts.mask_key}: {error}") from error
+    if mask.shape != size:
+        msg = f"{facts.mask_key}: {mask.shape} pixels, its image has {size}"
+        raise ImageError("mask_size", msg)
+    defect = mask > line.source.layout.mask_threshold
+    png = cv2.imencode(".png", defect.astype(np.uint8) * 255)[1].tobytes()
+    stored = _store(home, png) if defect.any() else ""
+    if facts.label:
+        return {"mask": stored}
+    label = "defect" if defect.any() else "ok"
+    return {"mask": stored, "label": label, "defect_type": "defect" if defect.any() else ""}
+
+
+def _store(home: Home, content: bytes) -> str:
+    digest = hashlib.sha256(content).hexdigest()
+    path = home.object(digest)
+    # A power cut before the batch was written may have left less of it.
+    if not path.exists() or path.stat().st_size != len(content):
+        files.write_bytes(path, content, sync=False)
+    return digest

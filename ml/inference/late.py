@@ -1,0 +1,47 @@
+"""What of a night is missing when its deadline is over, as an alert for people."""
+
+import logging
+
+from ml.data import catalog
+from ml.data.day import check_day
+from ml.inference.night import find_plan
+from ml.results import ResultStore
+from ml.settings import Home
+
+log = logging.getLogger(__name__)
+
+
+def report_late(home: Home, store: ResultStore, line: str, day: str) -> str:
+    """Write the `deadline` alert of a night that is not done; returns what is late, "" if nothing.
+
+    The alert stays when the night is done after all: it was late. Raises DataError when `day` is
+    not a day.
+    """
+    missing = _missing(home, store, line, check_day(day))
+    if missing:
+        log.error("line %s: the night of %s is late: %s", line, day, missing)
+        alert = {
+            "line": line,
+            "day": day,
+            "kind": "deadline",
+            "severity": "alarm",
+            "title": f"The night of {day} is late",
+            "detail": f"{missing}. Parts without a verdict are held.",
+            "action": "flag",
+        }
+        store.put("alerts", {f"{line}__{day}__deadline": alert})
+    return missing
+
+
+def _missing(home: Home, store: ResultStore, line: str, day: str) -> str:
+    night = store.get("nights", f"{line}__{day}")
+    if night is not None and night["reconciled"]:
+        return ""
+    plan = find_plan(home, line, day)
+    if plan is None:
+        return "it has no plan yet (`shards`)"
+    done = catalog.count_predictions(home, line, day)
+    if len(done) < len(plan.sizes):
+        counts = f"{done.total()} of {plan.images} images"
+        return f"{len(done)} of {len(plan.sizes)} shards are predicted ({counts})"
+    return "it is not published" if night is None else "it is published, but not reconciled"

@@ -1,0 +1,146 @@
+"""A planted secret is in no output and in no file, whatever fails."""
+
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from ml.masking import MASK, masked, secrets_of
+
+CANARY = "canary-7f3a9c51d2"
+LINE = """
+name = "plant"
+title = "Plant"
+[source]
+uri = "{}"
+layout.kind = "class_folders"
+[backbone]
+weights = "none"
+"""
+
+
+@pytest.fixture
+def run(project, tmp_path):
+    """Run a script in a process whose environment holds the canary in every place it can."""
+    (tmp_path / "lines").mkdir()
+    (tmp_path / "lines" / "plant.toml").write_text(LINE.format(tmp_path / "source"))
+
+    def run(script, **environ):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(project),
+                "LOUPE_HOME": str(tmp_path / "home"),
+                "LOUPE_LINES": str(tmp_path / "lines"),
+                "LOUPE_THREADS": "1",
+                "LOUPE_TOKEN": CANARY,
+                "AWS_ACCESS_KEY_ID": f"id-{CANARY}",
+                "AWS_SECRET_ACCESS_KEY": f"key-{CANARY}",
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "AWS_MAX_ATTEMPTS": "1",
+                "AWS_ENDPOINT_URL": f"http://user:{CANARY}@127.0.0.1:1",
+                "LOUPE_MLFLOW": f"http://user:{CANARY}@127.0.0.1:1",
+                **environ,
+            },
+        )
+        for path in (tmp_path / "home").rglob("*"):
+            assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path
+        output = done.stdout + done.stderr
+        assert CANARY not in output
+        return done.returncode, output
+
+    return run
+
+
+def _loupe(*words):
+    return f"import sys; sys.argv[1:] = {list(words)!r}; from ml.cli.main import run; run()"
+
+
+STEP = ("--line", "plant")
+ADDRESS = f"s3://user:{CANARY}@bucket/prefix"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("ingest", *STEP, "--source", ADDRESS), 2, f"s3://{MASK}@bucket/prefix: credentials"),
+        (("ingest", *STEP, "--source", "s3://bucket"), 75, "s3://bucket: cannot be listed"),
+        (("doctor",), 0, "LOUPE_HOME"),
+    ],
+    ids=["address with credentials", "silent S3", "doctor"],
+)
+def test_an_error_names_the_place_and_not_the_secret(run, words, status, said):
+    code, output = run(_loupe(*words))
+    assert code == status, output
+    assert said in output
+
+
+def test_a_wrong_results_address_is_named_without_its_credentials(run):
+    wrong = f"postgresql://user:{CANARY}@project"
+    code, output = run(_loupe("ingest", *STEP), LOUPE_RESULTS=wrong)
+    assert code == 2
+    assert f"LOUPE_RESULTS is 'postgresql://{MASK}@project'" in output
+
+
+def test_a_crash_shows_where_and_not_the_secret(run):
+    script = (
+        "import os, sys, ml.settings.env\n"
+        "def read(*_): raise RuntimeError('lost ' + os.environ['LOUPE_TOKEN'])\n"
+        "ml.settings.env.Env.read = read\n"
+    )
+    code, output = run(script + _loupe("ingest", *STEP))
+    assert code == 1
+    assert f"RuntimeError: lost {MASK}" in output
+    assert "Traceback" in output
+
+
+def test_no_step_writes_a_secret_into_the_home(run, tmp_path):
+    for seed in range(9):
+        noise = np.random.default_rng(seed).integers(40, 200, (48, 48, 3)).astype(np.uint8)
+        path = tmp_path / "source" / ("ok" if seed % 3 else "scratch") / f"part{seed}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), noise)
+    day = "2026-01-05"
+    script = f"""
+import json, sys, io, contextlib
+from ml.masking import mask_output
+mask_output()
+from ml.cli.main import main
+def loupe(*words):
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            main(list(words) , standalone_mode=False)
+    except SystemExit as end:
+        print("status", end.code)
+    print(out.getvalue())
+    return out.getvalue().splitlines()[-1:] or ["null"]
+batch = json.loads(loupe("ingest", "--line", "plant")[0])["batch"]
+loupe("validate", "--line", "plant", "--batch", batch)
+for step in ("shards", "publish", "reconcile", "late"):
+    loupe(step, "--line", "plant", "--day", {day!r})
+loupe("quarantine", "list", "--line", "plant")
+loupe("backup", {str(tmp_path / "backups")!r})
+"""
+    code, output = run(script)
+    assert code == 0, output
+    assert '"accepted": 9' in output
+    assert '"snapshot": "000001"' in output
+
+
+def test_masks_blot_out_secrets_and_leave_the_rest():
+    text = f"s3://k:{CANARY}@b/p?X-Amz-Signature={CANARY}&x=1 token={CANARY}, at git@host/a@b"
+    expected = f"s3://{MASK}@b/p?X-Amz-Signature={MASK}&x=1 token={MASK} at git@host/a@b"
+    assert masked(text) == expected
+    pem = f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----"
+    assert masked(f"key {pem} end") == f"key {MASK} end"
+    environ = {"LOUPE_TOKEN": CANARY, "AWS_SECRET_ACCESS_KEY": "test", "X_TOKEN": "/path/to/it"}
+    assert secrets_of(environ) == [CANARY]
+    assert secrets_of({"ANY": "postgresql://u:pass/word-1@h/db"}) == []
+    assert secrets_of({"ANY": "postgresql://u:password-1@h/db"}) == ["password-1"]

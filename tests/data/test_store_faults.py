@@ -1,0 +1,242 @@
+"""A bucket that fails, drags or cuts bodies short: nothing damaged is accepted, nothing is lost."""
+
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from ml.data import reading, source
+from ml.data.ingest import ingest
+from ml.data.reading import Pace
+from ml.data.validate import validate
+from ml.errors import SourceSilentError
+
+# What to do with the answer to a GET of an object, by its key and how often it was asked for.
+Fault = Callable[[str, int], str]
+
+
+class Proxy:
+    """Passes requests on to an S3 server, and spoils the answers that `fault` names."""
+
+    def __init__(self, target: str) -> None:
+        self.fault: Fault = lambda key, times: "none"
+        self.asked: Counter[str] = Counter()
+        self.running = self.most_running = 0
+        lock = threading.Lock()
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                with lock:
+                    key = self.path.partition("?")[0]
+                    proxy.asked[key] += 1
+                    proxy.running += 1
+                    proxy.most_running = max(proxy.most_running, proxy.running)
+                    fault = proxy.fault(key, proxy.asked[key])
+                try:
+                    self._answer(fault)
+                except (BrokenPipeError, ConnectionResetError):
+                    pass  # the client has lost its patience, as it should
+                finally:
+                    with lock:
+                        proxy.running -= 1
+
+            def _answer(self, fault: str) -> None:
+                self.close_connection = True
+                if fault.isdigit():
+                    self.send_response(int(fault))
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                request = urllib.request.Request(target + self.path, headers=dict(self.headers))
+                with urllib.request.urlopen(request) as answer:
+                    body = answer.read()
+                    self.send_response(answer.status)
+                    for name in ("ETag", "Last-Modified", "Content-Type"):
+                        if name in answer.headers:
+                            self.send_header(name, answer.headers[name])
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if fault == "cut":
+                    self.wfile.write(body[: len(body) // 2])
+                    return
+                if fault == "slow":
+                    self.wfile.write(body[:100])
+                    self.wfile.flush()
+                    time.sleep(0.3)
+                    body = body[100:]
+                if fault == "stall":
+                    time.sleep(1.5)
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def moto():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(moto, monkeypatch):
+    """A client of a bucket of its own that goes past the proxy."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr(reading, "_FIRST_PAUSE_S", 0.01)
+    client = boto3.client("s3", endpoint_url=moto)
+    client.create_bucket(Bucket="faults")
+    yield client
+    for item in client.list_objects_v2(Bucket="faults").get("Contents", []):
+        client.delete_object(Bucket="faults", Key=item["Key"])
+
+
+@pytest.fixture
+def proxy(moto, bucket, plant, monkeypatch):
+    for path in plant.source.rglob("*.*"):
+        key = path.relative_to(plant.source).as_posix()
+        bucket.put_object(Bucket="faults", Key=key, Body=path.read_bytes())
+    made = Proxy(moto)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", made.address)
+    yield made
+    made.stop()
+
+
+def _ingest(plant):
+    return ingest(plant.home, plant.line, source="s3://faults", until=None, threads=2)
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "cut", "slow"])
+def test_a_passing_fault_costs_a_second_try_and_no_image(plant, proxy, fault):
+    proxy.fault = lambda key, times: fault if key.endswith("part1.png") and times == 1 else "none"
+    batch = _ingest(plant)
+    assert (batch.new, batch.held) == (6, 0)
+    assert proxy.asked["/faults/ok/part1.png"] == (1 if fault == "slow" else 2)
+
+
+@pytest.mark.parametrize("fault", ["503", "cut"])
+def test_an_object_that_never_comes_whole_is_held_and_taken_later(plant, proxy, fault):
+    proxy.fault = lambda key, times: fault if key.endswith("part1.png") else "none"
+    batch = _ingest(plant)
+    assert (batch.listed, batch.new, batch.held) == (6, 5, 1)
+    assert validate(plant.home, plant.line, batch.name).accepted == 5
+    proxy.fault = lambda key, times: "none"
+    later = _ingest(plant)
+    assert (later.new, later.held) == (1, 0)
+    assert validate(plant.home, plant.line, later.name).accepted == 1
+
+
+def test_a_stalled_body_is_given_up_and_asked_for_again(plant, proxy, monkeypatch):
+    monkeypatch.setattr(source, "_PATIENCE_S", 0.5)
+    proxy.fault = lambda key, times: "stall" if key.endswith("part1.png") and times == 1 else "none"
+    assert _ingest(plant).new == 6
+
+
+def test_a_store_that_is_down_stops_the_ingest_for_a_retry(plant, proxy):
+    proxy.fault = lambda key, times: "503" if key != "/faults" else "none"
+    with pytest.raises(SourceSilentError, match="503"):
+        _ingest(plant)
+    assert not list((plant.home.root / "staging").glob("*/*"))
+    proxy.fault = lambda key, times: "none"
+    assert _ingest(plant).new == 6
+
+
+def test_what_changes_or_goes_between_listing_and_reading_is_held(plant, proxy, bucket):
+    def change(key: str, times: int) -> str:
+        if times == 1 and key.endswith("ok/part1.png"):
+            body = (plant.source / "ok/part2.png").read_bytes()
+            bucket.put_object(Bucket="faults", Key="ok/part1.png", Body=body)
+        if times == 1 and key.endswith("ok/part3.png"):
+            bucket.delete_object(Bucket="faults", Key="ok/part3.png")
+        return "none"
+
+    proxy.fault = change
+    batch = _ingest(plant)
+    assert (batch.new, batch.held) == (4, 2)
+    later = _ingest(plant)
+    assert (later.listed, later.held) == (5, 0)
+
+
+def test_an_upload_in_parts_is_seen_when_it_is_complete(plant, proxy, bucket):
+    assert _ingest(plant).new == 6
+    body = plant.picture("ok/large.png", 9).read_bytes()
+    name = {"Bucket": "faults", "Key": "ok/large.png"}
+    upload = bucket.create_multipart_upload(**name)["UploadId"]
+    part = bucket.upload_part(**name, UploadId=upload, PartNumber=1, Body=body)
+    assert _ingest(plant).listed == 6
+    parts = {"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]}
+    bucket.complete_multipart_upload(**name, UploadId=upload, MultipartUpload=parts)
+    assert _ingest(plant).listed == 7
+
+
+def test_a_slow_store_is_read_with_fewer_reads_at_once_and_then_with_more():
+    pace = Pace(16)
+    for expected in (8, 4, 2, 1, 1):
+        pace.slower()
+        assert pace.allowed == expected
+    running = threading.Semaphore(0)
+    with pace.turn():
+        second = threading.Thread(target=lambda: _take(pace, running))
+        second.start()
+        assert not running.acquire(timeout=0.1)
+    assert running.acquire(timeout=5)
+    second.join()
+    for _ in range(3):
+        pace.good()
+    assert pace.allowed == 3
+
+
+def _take(pace: Pace, running: threading.Semaphore) -> None:
+    with pace.turn():
+        running.release()
+
+
+def test_reads_at_once_are_bounded(plant, proxy, bucket):
+    for seed in range(10, 40):
+        plant.picture(f"ok/part{seed}.png", seed)
+        body = (plant.source / f"ok/part{seed}.png").read_bytes()
+        bucket.put_object(Bucket="faults", Key=f"ok/part{seed}.png", Body=body)
+    proxy.fault = lambda key, times: "slow"
+    proxy.most_running = 0
+    assert _ingest(plant).new == 36
+    assert 4 < proxy.most_running <= source.BucketSource.parallel
+
+
+def test_a_file_that_is_still_being_written_is_held(plant, monkeypatch):
+    fetch = source.FolderSource.fetch
+
+    def grown(place, item):
+        if item.key == "ok/part1.png":
+            with (place.root / item.key).open("ab") as file:
+                file.write(b"more")
+        return fetch(place, item)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(source.FolderSource, "fetch", grown)
+        batch = plant.ingest()
+    assert (batch.new, batch.held) == (5, 1)
+    assert plant.ingest().new == 6  # nothing was validated yet
