@@ -55,6 +55,8 @@ strides = [16]
 bank = 500
 [gate]
 min_auroc = 0.0
+[night]
+shard_images = {shard_images}
 """
 
 
@@ -73,15 +75,11 @@ def main() -> None:
 def measured(images: int) -> str:
     """The table of images/s of each step, with the start of its process and without."""
     with tempfile.TemporaryDirectory() as folder:
-        environ = make_home(Path(folder), images)
+        environ = make_home(Path(folder), images, SHARD_IMAGES)
         empty = timed(environ, "line", "check")[0]
         ingest, batch = timed(environ, "ingest")
         validate, _ = timed(environ, "validate", "--batch", batch["batch"])
-        dataset = timed(environ, "snapshot", "--until", LEARNED)[1]["dataset"]
-        for model in ("classifier", "anomaly"):
-            timed(environ, "train", "--dataset", dataset, "--model", model)
-        bundle = timed(environ, "evaluate", "--dataset", dataset)[1]["bundle"]
-        timed(environ, "promote", "--bundle", bundle)
+        promote_first_bundle(environ)
         plan = timed(environ, "shards", "--day", DAY)[1]
         predict = sum(
             timed(environ, "predict", "--day", DAY, "--shard", str(shard["shard"]))[0]
@@ -107,7 +105,7 @@ def measured(images: int) -> str:
     return "\n".join([head, *rows, "", said])
 
 
-def make_home(folder: Path, images: int) -> dict[str, str]:
+def make_home(folder: Path, images: int, shard_images: int) -> dict[str, str]:
     """A line over generated pictures, a third defective; returns the environment of steps."""
     random = np.random.default_rng(1)
     for number in range(images):
@@ -119,7 +117,9 @@ def make_home(folder: Path, images: int) -> dict[str, str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), picture)
     (folder / "lines").mkdir()
-    (folder / "lines" / "sizing.toml").write_text(_LINE.format(source=folder / "source"))
+    (folder / "lines" / "sizing.toml").write_text(
+        _LINE.format(source=folder / "source", shard_images=shard_images)
+    )
     return {
         **os.environ,
         "LOUPE_HOME": str(folder / "home"),
@@ -128,6 +128,15 @@ def make_home(folder: Path, images: int) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")])),
     }
+
+
+def promote_first_bundle(environ: dict[str, str]) -> None:
+    """Train on the first day's images and make the bundle live."""
+    dataset = timed(environ, "snapshot", "--until", LEARNED)[1]["dataset"]
+    for model in ("classifier", "anomaly"):
+        timed(environ, "train", "--dataset", dataset, "--model", model)
+    bundle = timed(environ, "evaluate", "--dataset", dataset)[1]["bundle"]
+    timed(environ, "promote", "--bundle", bundle)
 
 
 def timed(environ: dict[str, str], step: str, *words: str) -> tuple[float, dict]:

@@ -60,7 +60,6 @@ class StackAddresses(Addresses):
 class Stack:
     """The running services of one home."""
 
-    env: Env
     addresses: StackAddresses
     services: Processes
 
@@ -135,7 +134,7 @@ def running_stack(env: Env, project: Path) -> Iterator[Stack]:
         airflow.ensure_pool("gpu", _WORKERS["gpu"])
         _write_pids(services)
         files.write_json(env.home / "stack.json", asdict(addresses))
-        yield Stack(env, addresses, services)
+        yield Stack(addresses, services)
     finally:
         _end(env, services.pids(), results if addresses.firestore else None, database)
 

@@ -71,13 +71,22 @@ class Job:
         self._when(runs, f"step {name} runs", 120)
         return found[0]
 
-    def kill(self, service: str, *, tree: bool) -> None:
-        """SIGKILL to a service; with `tree` also to all that it started, as when a machine dies."""
+    def kill(self, service: str, *, below: bool) -> None:
+        """SIGKILL to a service; with `below` also to all that it started: its machine dies."""
         process = psutil.Process(self.stack.pid(service))
-        victims = [process, *(process.children(recursive=True) if tree else [])]
+        self._kill(service, [process, *(process.children(recursive=True) if below else [])])
+
+    def kill_below(self, service: str) -> None:
+        """SIGKILL to all that a service started, as the system does when memory runs out."""
+        self._kill(
+            f"what {service} runs",
+            psutil.Process(self.stack.pid(service)).children(recursive=True),
+        )
+
+    def _kill(self, what: str, victims: list[psutil.Process]) -> None:
         for victim in victims:
             victim.send_signal(signal.SIGKILL)
-        self._say(f"SIGKILL to {service}" + (f" and {len(victims) - 1} below it" if tree else ""))
+        self._say(f"SIGKILL to {what}, {len(victims)} processes")
 
     def restart(self, service: str, how: signal.Signals) -> None:
         """End a service in order and wait until the stack has started it again."""
@@ -116,8 +125,8 @@ def homes(stack, folder):
 
     train = job.start("train", {"until": LEARNED})
     job.when_step_runs("train", stack.home.root / "training" / "tiny" / "*")
-    job.kill("worker-gpu", tree=True)
-    job.kill("scheduler", tree=False)
+    job.kill("worker-gpu", below=True)
+    job.kill("scheduler", below=False)
     # While nothing but time passes here.
     plain, undisturbed = _start_undisturbed(stack, folder)
     job.finish(*train)
@@ -125,13 +134,12 @@ def homes(stack, folder):
 
     night = job.start("nightly", {"day": DAY})
     job.when_step_runs("predict")
-    # Its tasks go on without it, and the next worker takes what is left.
-    job.kill("worker-gpu", tree=False)
+    job.kill_below("worker-gpu")
     job.when_step_runs("publish")
-    job.kill("worker-default", tree=True)
+    job.kill("worker-default", below=True)
     job.restart("postgres", signal.SIGINT)
     job.finish(*night)
-    assert job.tries(*night, "predict") == 1
+    assert job.tries(*night, "predict") == 2
     assert job.tries(*night, "publish") == 2
     assert undisturbed.wait(120) == 0, (folder / "undisturbed.log").read_text()
     return stack.home, plain
