@@ -125,8 +125,11 @@ def stack(project, folder):
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(90)
-        for left in running.processes():
-            left.kill()
+        left = running.processes()
+        names = [one.name() for one in left]
+        for one in left:
+            one.kill()
+    assert names == [], "a stack that was ended by Ctrl-C left processes behind"
 
 
 def _wait_until_ready(stack: Running) -> None:
