@@ -1,4 +1,4 @@
-# The two commands of the README are `make demo` and `make test`; all else serves them.
+# `make demo` and `make test` are all that a newcomer needs; `make stack` and `make up` are production.
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -9,11 +9,33 @@ SHELL := /bin/bash
 # torch comes first and by itself: the lock then accepts the build that is there.
 TORCH := torch==2.13.0 torchvision==0.28.0
 
-.PHONY: demo test setup dashboard lint python-test dashboard-test browser-test clean
+.PHONY: demo stack stack-down up down logs test setup dashboard lint python-test dashboard-test browser-test clean
 .DEFAULT_GOAL := demo
 
 demo: setup dashboard
 	@exec $(BIN)/loupe demo --line $(LINE) $(if $(DATA),--data $(DATA)) $(if $(ONCE),--once)
+
+# The production services as plain processes, until Ctrl-C or `make stack-down`.
+stack: setup dashboard
+	@exec $(BIN)/loupe stack
+
+stack-down: setup
+	@$(BIN)/loupe stack --down
+
+# The same services in containers; docker-compose.yaml says what GPU=1 and FIRESTORE=1 change.
+COMPOSE := docker compose --profile $(if $(GPU),gpu,cpu) $(if $(FIRESTORE),--profile firestore)
+
+up:
+	deploy/make_secrets.sh
+	$(if $(FIRESTORE),LOUPE_RESULTS=firestore:loupe-local) $(COMPOSE) up --build --detach
+
+down logs: COMPOSE = docker compose --profile cpu --profile gpu --profile firestore
+
+down:
+	$(COMPOSE) down
+
+logs:
+	$(COMPOSE) logs --follow --tail 100
 
 # What was skipped for want of a browser is said once more, where nobody overlooks it.
 test: lint python-test dashboard-test browser-test

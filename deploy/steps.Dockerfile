@@ -3,11 +3,10 @@ FROM python:3.11-slim
 RUN useradd --system --uid 10001 --home-dir /var/lib/loupe --create-home loupe
 ENV PYTHONUNBUFFERED=1 LOUPE_HOME=/var/lib/loupe LOUPE_LINES=/app/lines
 WORKDIR /app
-COPY requirements.lock deploy/requirements-production.txt ./
+COPY requirements.lock ./
 # torch first and by itself: the lock then accepts the build that is there.
 RUN pip install --no-cache-dir torch==2.13.0 torchvision==0.28.0 \
-    && pip install --no-cache-dir --constraint requirements.lock \
-        --requirement requirements.lock --requirement requirements-production.txt
+    && pip install --no-cache-dir --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY ml/ ml/
 COPY serving/ serving/

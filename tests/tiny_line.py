@@ -4,6 +4,7 @@ The models are written with onnx.helper, so that nothing is trained.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,35 @@ DAY_IMAGES = 60
 DATASET = "tinydataset"
 SIZE = (SIDE, SIDE)
 
+# A line whose models are really trained, in seconds.
+_TRAINING = """
+name = "tiny"
+title = "Tiny line"
+models = {models}
+[source]
+uri = "{source}"
+spread = {{ days = 5, start = 2026-01-05 }}
+[source.layout]
+kind = "class_folders"
+[backbone]
+name = "test_resnet"
+weights = "none"
+[classifier]
+size = [32, 32]
+epochs = 3
+[anomaly]
+size = [32, 32]
+strides = [8]
+bank = 64
+[gate]
+min_auroc = 0.0
+[night]
+shard_images = 8
+[monitor]
+min_images = 5
+retrain = false
+"""
+
 
 @dataclass(frozen=True)
 class Tiny:
@@ -43,6 +73,28 @@ class Tiny:
     def evaluate(self) -> Bundle:
         """The bundle of its dataset."""
         return evaluate(self.env, self.home, self.line, DATASET).bundle
+
+
+def write_training_line(
+    path: Path, source: str, models: tuple[str, ...] = ("classifier", "anomaly")
+) -> Path:
+    """A line file over the pictures of `write_squares`, a folder or a bucket."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_TRAINING.format(source=source, models=json.dumps(models)))
+    return path
+
+
+def write_squares(folder: Path) -> None:
+    """Sixty small pictures of noise in class folders, a third with a bright square."""
+    random = np.random.default_rng(1)
+    for number in range(60):
+        image = random.integers(60, 140, (SIDE, SIDE, 3)).astype(np.uint8)
+        defective = number % 3 == 0
+        if defective:
+            image[8:18, 8:18] = 250
+        path = folder / ("dent" if defective else "ok") / f"part{number:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
 
 
 def make_line(**changes: Any) -> LineConfig:

@@ -33,11 +33,11 @@ def demo(line_name: str, data: str | None, once: bool) -> None:
 
 
 def _run(line_name: str, data: str | None, once: bool) -> bool:
-    from ml.embedded.airflow import Airflow
     from ml.embedded.demo import Demo
     from ml.embedded.stack import running_stack
     from ml.embedded.summary import summary
     from ml.results import open_results
+    from ml.services.airflow import Airflow
     from ml.settings import Env, Home, load_line
 
     env = Env.read()

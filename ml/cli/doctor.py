@@ -50,6 +50,7 @@ def doctor(as_json: bool) -> None:
             *_python(),
             *_processor(),
             *_packages(),
+            *_mlflow(),
             *_home(),
             *_keys(),
             *_lines(),
@@ -94,6 +95,24 @@ def _packages() -> Iterator[Check]:
             yield Check(name, True, needed, f"{importlib.metadata.version(name)} ({why})")
         except importlib.metadata.PackageNotFoundError:
             yield Check(name, False, needed, f"not installed ({why}); run `make setup`")
+
+
+def _mlflow() -> Iterator[Check]:
+    """A version with known holes is refused; one that others can reach is warned of."""
+    try:
+        version = importlib.metadata.version("mlflow")
+    except importlib.metadata.PackageNotFoundError:
+        return
+    from ml.services.mlflow import SAFE, holes, reached_by
+
+    found = holes(version)
+    detail = f"{version} lets callers read or write files: {', '.join(found)}; install {SAFE}"
+    safe = f"{version}: no known path traversal"
+    yield Check("mlflow version", not found, True, detail if found else safe)
+    address = Env.read().mlflow
+    who = reached_by(address)
+    detail = f"{address} is open, without a password, to {who}; bind it to 127.0.0.1 or use auth"
+    yield Check("mlflow access", not who, False, detail if who else "closed to others")
 
 
 def _home() -> Iterator[Check]:

@@ -41,6 +41,7 @@ _COMMANDS = {
     "line": "lines",
     "doctor": "doctor",
     "demo": "demo",
+    "stack": "stack",
     "serve": "serve",
 }
 

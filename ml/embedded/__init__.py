@@ -1,5 +1,5 @@
-"""The whole of Loupe on one machine: services on loopback, and the demo that drives the DAGs.
+"""The demo on one machine: Airflow on SQLite with everything beside it, and its story.
 
-Imports everything below; Airflow and MLflow run as processes and are never imported.
+Imports everything below; the services themselves are processes of `ml/services/`.
 Start reading at `demo.py`, then `stack.py`.
 """

@@ -13,9 +13,9 @@ from typing import Any
 from ml.data import catalog
 from ml.data.spread import spread_days
 from ml.data.synthetic import demo_days, write_demo_images
-from ml.embedded.airflow import Airflow
 from ml.embedded.follow import follow
 from ml.errors import StackError
+from ml.services.airflow import Airflow
 from ml.settings import Home, LineConfig
 
 _SECONDS_TO_PARSE = 180

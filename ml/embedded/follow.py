@@ -4,8 +4,8 @@ import sys
 import time
 from typing import Any
 
-from ml.embedded.airflow import Airflow
 from ml.errors import StackError
+from ml.services.airflow import Airflow
 
 _SECONDS_BETWEEN_LOOKS = 2.0
 _SECONDS_WITHOUT_ANSWER = 120.0

@@ -3,8 +3,8 @@
 from collections import Counter
 
 from ml.data import catalog
-from ml.embedded.stack import Addresses
 from ml.results import Document, ResultStore
+from ml.services.environment import Addresses
 from ml.settings import Home, LineConfig
 
 _FIGURES = ("auroc", "escape", "overkill", "review_rate", "dice")

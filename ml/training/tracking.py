@@ -87,7 +87,9 @@ def _experiment(client: Any, env: Env, line: str) -> str:
     found = client.get_experiment_by_name(line)
     if found is not None:
         return str(found.experiment_id)
-    folder = (env.home / "mlruns" / line).as_uri()
+    # A server keeps artifacts where it was told to; without one they lie in the home.
+    served = env.mlflow.startswith(("http://", "https://"))
+    folder = None if served else (env.home / "mlruns" / line).as_uri()
     return str(client.create_experiment(line, artifact_location=folder))
 
 

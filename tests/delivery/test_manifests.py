@@ -75,7 +75,7 @@ def test_secrets_stay_out_of_git_and_of_images():
 def test_the_stack_has_all_its_parts(compose):
     assert set(compose["services"]) == {
         "postgres", "redis", "s3", "buckets", "firestore", "mlflow", "migrate", "api-server",
-        "scheduler", "dag-processor", "triggerer", "worker", "worker-gpu", "api",
+        "scheduler", "dag-processor", "triggerer", "worker", "worker-cpu", "worker-gpu", "api",
     }  # fmt: skip
 
 
@@ -112,10 +112,10 @@ def test_no_secret_stands_in_the_file(compose):
 
 def test_only_the_service_that_seals_bundles_has_the_signing_key(compose):
     signers = {n for n, s in compose["services"].items() if "bundle_signing_key" in yaml.dump(s)}
-    assert signers == {"worker-gpu"}
+    assert signers == {"worker-cpu", "worker-gpu"}
     steps = (ROOT / "dags" / "train.py").read_text()
     assert re.search(r'step\("evaluate", .*\*\*GPU\)', steps)
-    for name in ("api", "worker", "worker-gpu"):
+    for name in ("api", "worker", *signers):
         trusted = compose["services"][name]["environment"]["LOUPE_TRUSTED_KEYS"]
         assert trusted == "/run/secrets/bundle_public_keys"
 
@@ -172,6 +172,49 @@ def test_the_workers_take_the_queues_that_the_dags_use(compose):
     queues = {q for c in commands for q in re.findall(r"--queues (\w+)", c)}
     assert queues == {"default", "gpu"}
     assert any("pools set gpu" in command for command in commands)
+
+
+def test_one_worker_of_the_gpu_queue_has_the_gpus_and_one_needs_none(compose):
+    takers = {
+        name: service
+        for name, service in compose["services"].items()
+        if "gpu" in service.get("command", [])
+    }
+    assert {name: service["profiles"] for name, service in takers.items()} == {
+        "worker-cpu": ["cpu"],
+        "worker-gpu": ["gpu"],
+    }
+    devices = takers["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert devices == [{"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}]
+    assert "deploy" not in takers["worker-cpu"]
+
+
+def test_every_volume_is_named_and_used(compose):
+    mounted = {
+        volume.split(":")[0]
+        for service in compose["services"].values()
+        for volume in service.get("volumes", [])
+    }
+    assert mounted == set(compose["volumes"]) == {"home", "postgres", "redis", "s3"}
+
+
+def make(target, **variables):
+    settings = [f"{name}={value}" for name, value in variables.items()]
+    done = subprocess.run(
+        ["make", "--dry-run", target, *settings],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make: its targets are NOT checked")
+def test_make_starts_and_ends_the_containers_of_the_profile_asked_for():
+    assert "--profile cpu " in make("up")
+    assert "--profile gpu " in make("up", GPU=1)
+    assert "LOUPE_RESULTS=firestore:loupe-local docker" in make("up", FIRESTORE=1)
+    for target in ("down", "logs"):
+        text = make(target)
+        assert all(f"--profile {one} " in text for one in ("cpu", "gpu", "firestore"))
 
 
 def test_actions_are_pinned_and_the_workflow_runs_the_scripts():

@@ -11,13 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import psutil
 import pytest
+from tiny_line import write_squares, write_training_line
 
 from ml.data import catalog
-from ml.embedded.stack import MARK, end_processes
+from ml.services.processes import MARK, end_processes
 from ml.settings import Home
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
@@ -25,52 +24,13 @@ pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 # The gate's sentence about the time of an image: no two runs of a machine measure the same.
 _MEASURED = re.compile(r"[0-9.]+ ms an image")
 
-_LINE = """
-name = "tiny"
-title = "Tiny line"
-models = ["classifier", "anomaly"]
-[source]
-uri = "{source}"
-spread = {{ days = 5, start = 2026-01-05 }}
-[source.layout]
-kind = "class_folders"
-[backbone]
-name = "test_resnet"
-weights = "none"
-[classifier]
-size = [32, 32]
-epochs = 3
-[anomaly]
-size = [32, 32]
-strides = [8]
-bank = 64
-[gate]
-min_auroc = 0.0
-[night]
-shard_images = 8
-[monitor]
-min_images = 5
-retrain = false
-"""
-
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory):
     """A line file over sixty small pictures, a third with a bright square."""
     folder = tmp_path_factory.mktemp("tiny-line")
-    random = np.random.default_rng(1)
-    for number in range(60):
-        image = random.integers(60, 140, (32, 32, 3)).astype(np.uint8)
-        defective = number % 3 == 0
-        if defective:
-            image[8:18, 8:18] = 250
-        path = folder / "source" / ("dent" if defective else "ok") / f"part{number:02d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
-    path = folder / "lines" / "tiny.toml"
-    path.parent.mkdir()
-    path.write_text(_LINE.format(source=folder / "source"))
-    return path
+    write_squares(folder / "source")
+    return write_training_line(folder / "lines" / "tiny.toml", str(folder / "source"))
 
 
 class Run:

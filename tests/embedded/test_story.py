@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from ml.embedded import demo, follow
-from ml.embedded.airflow import Airflow
 from ml.embedded.demo import Demo
+from ml.services.airflow import Airflow
 from ml.settings import Home, load_line
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)

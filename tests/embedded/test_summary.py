@@ -4,9 +4,9 @@ import importlib.util
 
 import pytest
 
-from ml.embedded.stack import Addresses
 from ml.embedded.summary import summary
 from ml.results.sqlite import SQLiteStore
+from ml.services.environment import Addresses
 from ml.settings import Home, load_line
 
 NOTE = "too few images: 13 of 30"
