@@ -24,6 +24,7 @@ _COMMANDS = {
     "rollback": "evaluate",
     "shards": "night",
     "predict": "night",
+    "speed": "night",
     "publish": "night",
     "reconcile": "night",
     "drift": "monitor",

@@ -1,156 +1,254 @@
-"""Inspect one shard of a day: decode in threads, infer in batches, write the rows at once."""
+"""Inspect shards of a day in one pass: read → decode → preprocess → infer → decide → write.
 
-import json
+Each stage has workers of its own, and the queue before it is bounded (`ml.ahead`): memory does not
+grow with the night, and the slowest stage sets the pace.
+"""
+
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import isfinite
-from typing import Any
+from itertools import groupby
 
 import pyarrow as pa
 
-from ml.ahead import in_batches, run_ahead
+from ml.ahead import run_ahead
 from ml.bundle import load_bundle
 from ml.data import catalog
 from ml.errors import BundleError, ImageError
 from ml.imaging import decode_rgb
-from ml.inference.engine import Inspection, Inspector, Prepared
+from ml.inference.engine import Batch, Inspection, Inspector, Outputs, Prepared, gather
 from ml.inference.night import Plan, shard_rows
-from ml.inference.regions import find_regions
+from ml.inference.rows import Row, prediction
+from ml.inference.speed import Record, Stage, binding, describe, write_speed
 from ml.inference.verdict import Decision, hold
 from ml.progress import Progress
 from ml.settings import Home
 
 log = logging.getLogger(__name__)
 
-# Batches decoded ahead of the models: they never wait, and memory stays bounded.
+# Batches that wait before each stage: no stage waits for another's hiccup.
 _BATCHES_AHEAD = 3
-# Digits of what is stored: the rest is noise of the processor, and a repeated shard is equal.
-_DECIMALS = 5
+# Shards that wait to be written while the next one is inspected.
+_SHARDS_AHEAD = 1
+# Files read at once; on a network volume they wait more than they work.
+_READERS = 4
+_FAILED = "the models failed"
 
-Row = dict[str, Any]
 Opened = Prepared | Decision
-
-_COPIED = ("object", "sha256", "part", "lot", "camera", "captured_at")
 
 
 @dataclass(frozen=True)
-class Shard:
-    """What a shard came to."""
+class Predicted:
+    """What some shards of a night came to; `stages` and the rates are measured."""
 
     bundle: str
     counts: dict[str, int]
     images: int
     images_per_s: float
+    stages: dict[str, Record]
+
+    @property
+    def binds(self) -> str:
+        """The stage that the others waited for."""
+        return binding(self.stages)
 
 
-def predict_shard(home: Home, plan: Plan, shard: int, batch: int, threads: int) -> Shard:
-    """Inspect a shard and replace its rows in the predictions.
+@dataclass(frozen=True)
+class _Work:
+    """Images of one shard on their way: those that are not held go through the models at once."""
+
+    images: list[Row]
+    held: list[Decision | None]
+    batch: Batch | None = None
+    outputs: Outputs | None = None
+
+
+def predict_shards(
+    home: Home, plan: Plan, shards: Sequence[int], batch: int, threads: int
+) -> Predicted:
+    """Inspect shards and replace their rows in the predictions, each shard in one commit.
 
     Without a usable bundle every part is held for review; nothing is skipped, nothing passed.
     """
     started = time.monotonic()
-    images = shard_rows(home, plan, shard)
-    mm_per_pixel = None
-    try:
-        inspector = _open(home, plan.bundle, threads)
-    except BundleError as error:
-        log.error("every part of the shard is held: %s", error)
-        reason = "the bundle was refused" if plan.bundle else "no champion bundle"
-        found: Iterable[Inspection | Decision] = [hold(reason)] * len(images)
-    else:
-        mm_per_pixel = inspector.bundle.card.mm_per_pixel
-        found = _inspect_all(home, inspector, images, batch, threads)
-    pairs = zip(images, found, strict=True)
-    rows = [_row(plan, shard, image, outcome, mm_per_pixel) for image, outcome in pairs]
-    table = pa.Table.from_pylist(rows, schema=catalog.PREDICTIONS)
-    catalog.write_predictions(home, plan.line, plan.day, shard, table)
+    images = shard_rows(home, plan, shards)
+    pipeline = _Pipeline(home, plan, threads)
     counts = dict.fromkeys(("pass", "fail", "review"), 0)
-    for row in rows:
-        counts[row["verdict"]] += 1
+    with Progress("inspect", sum(plan.sizes[one] for one in shards)) as progress:
+        for found in pipeline.written(pipeline.rows(images, batch)):
+            counts = {name: count + found[name] for name, count in counts.items()}
+            progress.step(found.total())
+    total = sum(counts.values())
     seconds = max(time.monotonic() - started, 1e-6)
-    return Shard(plan.bundle, counts, len(rows), round(len(rows) / seconds, 1))
+    stages = {stage.name: stage.record() for stage in pipeline.stages}
+    log.info("%s", describe(stages))
+    if total:
+        record = {
+            "shards": list(shards),
+            "images": total,
+            "seconds": round(seconds, 3),
+            "batch": batch,
+            "provider": pipeline.provider,
+            "stages": stages,
+        }
+        write_speed(home, plan.line, plan.day, min(shards), record)
+    return Predicted(plan.bundle, counts, total, round(total / seconds, 1), stages)
 
 
-def _open(home: Home, name: str, threads: int) -> Inspector:
-    if not name:
-        msg = "the line has no champion; promote a bundle"
-        raise BundleError(msg)
-    return Inspector(load_bundle(home, name), threads)
+class _Pipeline:
+    """The stages between the images of a plan and their rows."""
 
-
-def _inspect_all(
-    home: Home, inspector: Inspector, images: list[Row], batch: int, threads: int
-) -> Iterator[Inspection | Decision]:
-    """An inspection of each image, or the decision to hold it; in order."""
-    with Progress("inspect", len(images)) as progress:
-        for opened in in_batches(_decoded(home, inspector, images, batch, threads), batch):
-            yield from _inspect(inspector, opened)
-            progress.step(len(opened))
-
-
-def _decoded(
-    home: Home, inspector: Inspector, images: list[Row], batch: int, threads: int
-) -> Iterator[Opened]:
-    def opened(image: Row) -> Opened:
+    def __init__(self, home: Home, plan: Plan, threads: int) -> None:
+        self._home = home
+        self._plan = plan
+        self._threads = threads
+        self._inspector: Inspector | None = None
+        self._reason = "no champion bundle"
+        self.stages: list[Stage] = []
         try:
-            return inspector.prepare(decode_rgb(home.object(image["sha256"]).read_bytes()))
-        except ImageError as error:
-            log.warning("%s: %s", image["object"], error)
-            return hold(error.reason)
+            if plan.bundle:
+                self._inspector = Inspector(load_bundle(home, plan.bundle), threads)
+            else:
+                log.error("every part is held: the line has no champion; promote a bundle")
+        except BundleError as error:
+            log.error("every part is held: %s", error)
+            self._reason = "the bundle was refused"
+
+    @property
+    def provider(self) -> str:
+        return "" if self._inspector is None else self._inspector.models.provider
+
+    def rows(self, images: Iterable[Row], batch: int) -> Iterator[Row]:
+        """The rows of the images, in order."""
+        if self._inspector is None:
+            held = hold(self._reason)
+            yield from (self._row(image, held, None) for image in images)
+            return
+        inspector, threads = self._inspector, self._threads
+        read, decode, preprocess, infer, decide = (
+            self._stage("read", _READERS),
+            self._stage("decode", threads),
+            self._stage("preprocess", threads),
+            self._stage("infer", 1),
+            self._stage("decide", threads),
+        )
+        ahead = _BATCHES_AHEAD * batch
+        contents = run_ahead(read.timed(self._read), images, threads=_READERS, ahead=ahead)
+        opened = run_ahead(
+            decode.timed(lambda one: _decode(inspector, *one)),
+            contents,
+            threads=threads,
+            ahead=ahead,
+        )
+        gathered = run_ahead(
+            preprocess.timed(_gather, len),
+            _full_batches(opened, batch),
+            threads=threads,
+            ahead=_BATCHES_AHEAD,
+        )
+        inferred = run_ahead(
+            infer.timed(lambda work: _infer(inspector, work), _inspected),
+            gathered,
+            threads=1,
+            ahead=_BATCHES_AHEAD,
+        )
+        decided = run_ahead(
+            decide.timed(lambda work: self._decide(inspector, work), lambda w: len(w.images)),
+            inferred,
+            threads=threads,
+            ahead=_BATCHES_AHEAD,
+        )
+        for rows in decided:
+            yield from rows
+
+    def written(self, rows: Iterable[Row]) -> Iterator[Counter[str]]:
+        """Commit the rows shard by shard; the verdicts of each."""
+        write = self._stage("write", 1)
+        shards = (list(group) for _, group in groupby(rows, key=lambda row: row["shard"]))
+        return run_ahead(write.timed(self._write, len), shards, threads=1, ahead=_SHARDS_AHEAD)
+
+    def _stage(self, name: str, workers: int) -> Stage:
+        self.stages.append(Stage(name, workers))
+        return self.stages[-1]
+
+    def _read(self, image: Row) -> tuple[Row, bytes | Decision]:
+        try:
+            return image, self._home.object(image["sha256"]).read_bytes()
         except OSError as error:
             log.error("%s: %s", image["object"], error)
-            return hold("the stored image cannot be read")
+            return image, hold("the stored image cannot be read")
 
-    return run_ahead(opened, images, threads=threads, ahead=_BATCHES_AHEAD * batch)
+    def _decide(self, inspector: Inspector, work: _Work) -> list[Row]:
+        scored = iter(inspector.models.read(work.outputs) if work.outputs else ())
+        scale = inspector.bundle.card.mm_per_pixel
+        return [
+            self._row(image, inspector.decided(next(scored)) if held is None else held, scale)
+            for image, held in zip(work.images, work.held, strict=True)
+        ]
+
+    def _row(self, image: Row, outcome: Inspection | Decision, scale: float | None) -> Row:
+        return prediction(self._plan.day, self._plan.bundle, image, outcome, scale)
+
+    def _write(self, rows: list[Row]) -> Counter[str]:
+        table = pa.Table.from_pylist(rows, schema=catalog.PREDICTIONS)
+        plan = self._plan
+        catalog.write_predictions(self._home, plan.line, plan.day, rows[0]["shard"], table)
+        return Counter(row["verdict"] for row in rows)
 
 
-def _inspect(inspector: Inspector, opened: list[Opened]) -> list[Inspection | Decision]:
-    good = [item for item in opened if not isinstance(item, Decision)]
+def _decode(inspector: Inspector, image: Row, content: bytes | Decision) -> tuple[Row, Opened]:
+    if isinstance(content, Decision):
+        return image, content
     try:
-        inspected: Iterator[Inspection | Decision] = iter(inspector.inspect_prepared(good))
-    except Exception:
-        # ONNX Runtime's errors share no base class. The parts are held, the night goes on.
-        log.exception("a batch of %d images could not be inspected", len(good))
-        inspected = iter([hold("the models failed")] * len(good))
-    return [item if isinstance(item, Decision) else next(inspected) for item in opened]
+        return image, inspector.models.prepare(decode_rgb(content))
+    except ImageError as error:
+        log.warning("%s: %s", image["object"], error)
+        return image, hold(error.reason)
 
 
-def _row(
-    plan: Plan,
-    shard: int,
-    image: Row,
-    outcome: Inspection | Decision,
-    mm_per_pixel: float | None,
-) -> Row:
-    row: Row = {"day": plan.day, "shard": shard, "bundle": plan.bundle}
-    row |= {name: image[name] for name in _COPIED}
-    if isinstance(outcome, Decision):
-        return row | {"verdict": outcome.verdict, "reason": outcome.reason, "defect_type": ""}
-    decision, scored = outcome.decision, outcome.scored
-    row |= {f"score_{name}": _plain(value) for name, value in scored.scores.items()}
-    row |= {f"p_{name}": _plain(value) for name, value in decision.calibrated.items()}
-    return row | {
-        "verdict": decision.verdict,
-        "reason": decision.reason,
-        "p_defect": _plain(decision.p_defect),
-        "defect_type": outcome.defect_type if decision.verdict != "pass" else "",
-        "area": _plain(scored.area),
-        "regions": _regions(image, outcome, mm_per_pixel),
-        "embedding": scored.embedding.tolist(),
-    }
+def _full_batches(
+    opened: Iterable[tuple[Row, Opened]], size: int
+) -> Iterator[list[tuple[Row, Opened]]]:
+    """Lists with `size` images that can be inspected; only the last one of a shard has fewer.
+
+    A batch never has images of two shards, so that a shard that is repeated alone meets the models
+    in the same batches, and gets the same numbers.
+    """
+    for _, shard in groupby(opened, key=lambda one: one[0]["shard"]):
+        batch: list[tuple[Row, Opened]] = []
+        good = 0
+        for image, content in shard:
+            batch.append((image, content))
+            good += not isinstance(content, Decision)
+            if good == size:
+                yield batch
+                batch, good = [], 0
+        if batch:
+            yield batch
 
 
-def _regions(image: Row, outcome: Inspection, mm_per_pixel: float | None) -> str | None:
-    """The regions of a part that is not passed, as JSON; None without a segmenter."""
-    mask, heat = outcome.scored.defect_mask, outcome.scored.defect_map
-    if mask is None or heat is None or outcome.decision.verdict == "pass":
-        return None
-    found = find_regions(mask, heat, (image["height"], image["width"]), mm_per_pixel)
-    return json.dumps([region.document() for region in found])
+def _gather(opened: list[tuple[Row, Opened]]) -> _Work:
+    good = [one for _, one in opened if not isinstance(one, Decision)]
+    held = [one if isinstance(one, Decision) else None for _, one in opened]
+    return _Work([image for image, _ in opened], held, gather(good) if good else None)
 
 
-def _plain(value: float | None) -> float | None:
-    """A number as it is stored; what is not finite is no score, and no document can hold it."""
-    return None if value is None or not isfinite(value) else round(value, _DECIMALS)
+def _infer(inspector: Inspector, work: _Work) -> _Work:
+    if work.batch is None:
+        return work
+    try:
+        return _Work(work.images, work.held, outputs=inspector.models.run(work.batch))
+    except Exception as error:
+        # ONNX Runtime's errors share no base class.
+        if "alloc" in str(error).lower():
+            # A retry with more memory may cure it: nobody should look at these parts for that.
+            raise MemoryError(str(error)) from error
+        # The parts are held, the night goes on.
+        log.exception("a batch of %d images could not be inspected", _inspected(work))
+        return _Work(work.images, [held or hold(_FAILED) for held in work.held])
+
+
+def _inspected(work: _Work) -> int:
+    return sum(held is None for held in work.held)

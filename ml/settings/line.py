@@ -280,7 +280,8 @@ class NightConfig(_Section):
     """The nightly inspection."""
 
     schedule: Schedule | None = None
-    shard_images: int = Field(500, ge=1)
+    shard_images: int = Field(500, ge=1, description="most images of a shard")
+    shard_megabytes: int = Field(1000, ge=1, description="most bytes of a shard's images, in MB")
     batch: int = Field(16, ge=1)
 
 
