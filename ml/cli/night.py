@@ -9,11 +9,12 @@ day_option = click.option("--day", required=True, help="YYYY-MM-DD")
 
 @step
 @day_option
-def shards(context: Context, day: str) -> Result:
+@click.option("--bundle", help="for a backfill: inspect with this bundle instead of the champion")
+def shards(context: Context, day: str, bundle: str | None) -> Result:
     """Deal the day's accepted images into shards and fix the night's bundle."""
     from ml.inference.night import plan_night
 
-    plan = plan_night(context.home, context.line, day)
+    plan = plan_night(context.home, context.line, day, bundle)
     return {
         "day": day,
         "bundle": plan.bundle,
@@ -71,7 +72,12 @@ def publish(context: Context, day: str) -> Result:
 
     store = open_results(context.env, context.home)
     done = run(context.home, store, context.line.name, day)
-    return {"day": day, "documents": done.documents, "flagged": done.flagged}
+    return {
+        "day": day,
+        "documents": done.documents,
+        "flagged": done.flagged,
+        "written": done.written,
+    }
 
 
 @step

@@ -182,10 +182,15 @@ def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str
     return {row["sha256"]: row for row in ranked}
 
 
-def read_predictions(home: Home, line: str, *, day: str | None = None) -> pa.Table:
-    """Predictions sorted by day, shard and object."""
+def read_predictions(
+    home: Home, line: str, *, day: str | None = None, embeddings: bool = True
+) -> pa.Table:
+    """Predictions sorted by day, shard and object; without `embeddings` far less to read."""
     filters = None if day is None else [("day", "=", day)]
-    table = _read(home.table(line, "predictions"), PREDICTIONS, filters)
+    schema = PREDICTIONS
+    if not embeddings:
+        schema = schema.remove(schema.get_field_index("embedding"))
+    table = _read(home.table(line, "predictions"), schema, filters)
     order = [("day", "ascending"), ("shard", "ascending"), ("object", "ascending")]
     return table.sort_by(order)
 
@@ -215,7 +220,9 @@ def _read(
     table = _open(path, version)
     if table is None:
         return schema.empty_table()
-    return _completed(table.to_pyarrow_table(filters=filters), schema)
+    here = {field.name for field in table.schema().fields}
+    columns = [name for name in schema.names if name in here]
+    return _completed(table.to_pyarrow_table(columns=columns, filters=filters), schema)
 
 
 def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -226,11 +233,11 @@ def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return rows.select(schema.names).cast(schema)
 
 
-def _create(path: Path, schema: pa.Schema, partition_by: list[str] | None = None) -> Any:
+def _create(path: Path, schema: pa.Schema, partition_by: list[str] | None = None) -> None:
     from deltalake import DeltaTable
 
     path.mkdir(parents=True, exist_ok=True)
-    return DeltaTable.create(str(path), schema, mode="ignore", partition_by=partition_by)
+    _commit(lambda: DeltaTable.create(str(path), schema, mode="ignore", partition_by=partition_by))
 
 
 def _upsert(path: Path, rows: pa.Table, keys: tuple[str, ...]) -> None:

@@ -106,7 +106,9 @@ class _Pipeline:
         self._threads = threads
         self._inspector: Inspector | None = None
         self._reason = "no champion bundle"
-        self.stages: list[Stage] = []
+        workers = {"read": _READERS, "decode": threads, "preprocess": threads, "infer": 1}
+        workers |= {"decide": threads, "write": 1}
+        self.stages = [Stage(name, count) for name, count in workers.items()]
         try:
             if plan.bundle:
                 self._inspector = Inspector(load_bundle(home, plan.bundle), threads)
@@ -127,13 +129,7 @@ class _Pipeline:
             yield from (self._row(image, held, None) for image in images)
             return
         inspector, threads = self._inspector, self._threads
-        read, decode, preprocess, infer, decide = (
-            self._stage("read", _READERS),
-            self._stage("decode", threads),
-            self._stage("preprocess", threads),
-            self._stage("infer", 1),
-            self._stage("decide", threads),
-        )
+        read, decode, preprocess, infer, decide, _ = self.stages
         ahead = _BATCHES_AHEAD * batch
         contents = run_ahead(read.timed(self._read), images, threads=_READERS, ahead=ahead)
         opened = run_ahead(
@@ -165,13 +161,9 @@ class _Pipeline:
 
     def written(self, rows: Iterable[Row]) -> Iterator[Counter[str]]:
         """Commit the rows shard by shard; the verdicts of each."""
-        write = self._stage("write", 1)
+        write = self.stages[-1]
         shards = (list(group) for _, group in groupby(rows, key=lambda row: row["shard"]))
         return run_ahead(write.timed(self._write, len), shards, threads=1, ahead=_SHARDS_AHEAD)
-
-    def _stage(self, name: str, workers: int) -> Stage:
-        self.stages.append(Stage(name, workers))
-        return self.stages[-1]
 
     def _read(self, image: Row) -> tuple[Row, bytes | Decision]:
         try:

@@ -47,11 +47,12 @@ class Plan:
         return sum(self.sizes)
 
 
-def plan_night(home: Home, line: LineConfig, day: str) -> Plan:
+def plan_night(home: Home, line: LineConfig, day: str, bundle: str | None = None) -> Plan:
     """Plan a night and write the plan; shards of a longer earlier plan are dropped.
 
-    A day that is planned again has the images that came since; where none did, the plan keeps its
-    version. Raises DataError when `day` is not a day.
+    The night inspects with the champion, or with `bundle`. A day that is planned again has the
+    images that came since; where none did, the plan keeps its version. Raises DataError when `day`
+    is not a day.
     """
     known = find_plan(home, line.name, day)
     version = catalog.version(home, line.name, "images")
@@ -61,9 +62,9 @@ def plan_night(home: Home, line: LineConfig, day: str) -> Plan:
             version = known.images_version
         else:
             log.warning("%s: %d images planned, now %d", day, known.images, images.num_rows)
-    champion = _champion(home, line.name)
+    bundle = bundle or _champion(home, line.name)
     sizes = deal(images["bytes"].to_pylist(), line.night.shard_images, line.night.shard_megabytes)
-    plan = Plan(line.name, day, champion, version, sizes)
+    plan = Plan(line.name, day, bundle, version, sizes)
     files.write_json(home.night(line.name, day), asdict(plan))
     catalog.drop_shards_from(home, line.name, day, len(plan.sizes))
     return plan
