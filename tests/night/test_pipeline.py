@@ -1,8 +1,10 @@
 """The night in one pass: full batches, bounded shards, the same rows however it is cut."""
 
+import shutil
 import time
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import tiny_line
 from hypothesis import given
@@ -11,12 +13,16 @@ from tiny_line import Tiny
 
 from ml import files
 from ml.data import catalog
+from ml.errors import CountError
 from ml.imaging import Pixels
 from ml.inference import batch
 from ml.inference.batch import predict_shards
 from ml.inference.engine import Batch, ModelSet, Outputs
 from ml.inference.night import deal, plan_night, read_plan
+from ml.inference.publish import publish
+from ml.inference.reconcile import reconcile
 from ml.inference.speed import night_speed
+from ml.results import ResultStore
 
 DAY = tiny_line.DAY
 IMAGES = tiny_line.DAY_IMAGES
@@ -77,6 +83,54 @@ def test_all_shards_in_one_process_give_the_rows_of_each_alone(live: Tiny) -> No
     for shard in (8, 0, 3):
         predict_shards(live.home, plan, [shard], 3, 1)
     assert _rows(live) == together
+
+
+def test_a_backfill_gives_what_the_night_would_have_given(live: Tiny, store: ResultStore) -> None:
+    def run(bundle: str | None) -> tuple[list[dict[str, Any]], list[Any], bytes]:
+        plan = plan_night(live.home, live.line, DAY, bundle)
+        predict_shards(live.home, plan, range(len(plan.sizes)), 3, 1)
+        publish(live.home, store, "tiny", DAY)
+        reconcile(live.home, store, "tiny", DAY)
+        documents = [store.find(name) for name in ("shards", "parts", "nights")]
+        return _rows(live), documents, live.home.ledger("tiny", DAY).read_bytes()
+
+    champion = plan_night(live.home, live.line, DAY).bundle
+    then = run(None)
+    for path in (live.home.night("tiny", DAY), live.home.ledger("tiny", DAY), live.home.results):
+        path.unlink()
+    shutil.rmtree(live.home.table("tiny", "predictions"))
+    # Since then another bundle was promoted, and images of a later day came.
+    files.write_json(live.home.live("tiny"), {"bundle": "another", "number": 2})
+    later = catalog.read_images(live.home, "tiny", day=DAY).to_pylist()[0]
+    later |= {"object": "later.png", "day": "2026-01-06"}
+    catalog.upsert_images(live.home, "tiny", pa.Table.from_pylist([later], catalog.IMAGES))
+    assert run(champion) == then
+
+
+def test_reconcile_names_the_shards_that_differ_and_what_to_run(
+    live: Tiny, store: ResultStore
+) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    predict_shards(live.home, plan, [0, 1, 2, 3, 4, 5, 7], 3, 1)
+    publish(live.home, store, "tiny", DAY)
+    store.delete("shards", [f"tiny__{DAY}__0003"])
+    with pytest.raises(CountError) as caught:
+        reconcile(live.home, store, "tiny", DAY)
+    said = str(caught.value)
+    assert "shard 6: 7 without a prediction: 042.png" in said
+    assert "shard 8: 4 without a prediction: 056.png, 057.png" in said
+    assert "shard 3: 7 predictions, its document: None" in said
+    steps = [line.removeprefix("  run: loupe ") for line in said.splitlines() if "run: " in line]
+    options = f"--line tiny --day {DAY}"
+    assert steps == [
+        f"predict {options} --shard 6",
+        f"predict {options} --shard 8",
+        f"publish {options}",
+        f"reconcile {options}",
+    ]
+    predict_shards(live.home, plan, [6, 8], 3, 1)
+    publish(live.home, store, "tiny", DAY)
+    assert reconcile(live.home, store, "tiny", DAY).documents == IMAGES
 
 
 def test_batches_are_full_whatever_files_are_broken(
