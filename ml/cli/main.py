@@ -25,6 +25,7 @@ _COMMANDS = {
     "shards": "night",
     "predict": "night",
     "speed": "night",
+    "shadow": "night",
     "publish": "night",
     "reconcile": "night",
     "drift": "monitor",

@@ -10,11 +10,12 @@ day_option = click.option("--day", required=True, help="YYYY-MM-DD")
 @step
 @day_option
 @click.option("--bundle", help="for a backfill: inspect with this bundle instead of the champion")
-def shards(context: Context, day: str, bundle: str | None) -> Result:
+@click.option("--shadow", help="a challenger that scores the same images; no verdict is its")
+def shards(context: Context, day: str, bundle: str | None, shadow: str | None) -> Result:
     """Deal the day's accepted images into shards and fix the night's bundle."""
     from ml.inference.night import plan_night
 
-    plan = plan_night(context.home, context.line, day, bundle)
+    plan = plan_night(context.home, context.line, day, bundle, shadow)
     return {
         "day": day,
         "bundle": plan.bundle,
@@ -61,6 +62,17 @@ def speed(context: Context, day: str) -> Result:
     from ml.inference.speed import night_speed
 
     return {"day": day, **night_speed(context.home, context.line.name, check_day(day))}
+
+
+@step
+@day_option
+def shadow(context: Context, day: str) -> Result:
+    """Compare what the challenger said of a night with the champion's verdicts."""
+    from dataclasses import asdict
+
+    from ml.inference.shadow import compare_shadow
+
+    return {"day": day, **asdict(compare_shadow(context.home, context.line.name, day))}
 
 
 @step

@@ -102,11 +102,16 @@ def upsert_labels(home: Home, line: str, rows: pa.Table) -> None:
     _upsert(home.table(line, "labels"), rows.cast(LABELS), ("sha256", "source"))
 
 
-def write_predictions(home: Home, line: str, day: str, shard: int, rows: pa.Table) -> None:
-    """Replace one shard of one day in one commit: a repeated shard leaves the same rows."""
+def write_predictions(
+    home: Home, line: str, day: str, shard: int, rows: pa.Table, name: str = "predictions"
+) -> None:
+    """Replace one shard of one day in one commit: a repeated shard leaves the same rows.
+
+    `name` is `predictions`, or `shadow` for those of a challenger that scored beside the champion.
+    """
     from deltalake import write_deltalake
 
-    path = home.table(line, "predictions")
+    path = home.table(line, name)
     _create(path, PREDICTIONS, partition_by=["day"])
     _commit(
         lambda: write_deltalake(
@@ -120,9 +125,11 @@ def write_predictions(home: Home, line: str, day: str, shard: int, rows: pa.Tabl
     )
 
 
-def drop_shards_from(home: Home, line: str, day: str, first: int) -> None:
+def drop_shards_from(
+    home: Home, line: str, day: str, first: int, name: str = "predictions"
+) -> None:
     """Delete the shards of a day from number `first` on: left over from a longer earlier plan."""
-    table = _open(home.table(line, "predictions"))
+    table = _open(home.table(line, name))
     if table is not None:
         _commit(lambda: table.delete(f"day = '{day}' AND shard >= {first}"))
 
@@ -183,14 +190,22 @@ def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str
 
 
 def read_predictions(
-    home: Home, line: str, *, day: str | None = None, embeddings: bool = True
+    home: Home,
+    line: str,
+    *,
+    day: str | None = None,
+    embeddings: bool = True,
+    name: str = "predictions",
 ) -> pa.Table:
-    """Predictions sorted by day, shard and object; without `embeddings` far less to read."""
+    """Predictions (or those of the `shadow`) sorted by day, shard and object.
+
+    Without `embeddings` there is far less to read.
+    """
     filters = None if day is None else [("day", "=", day)]
     schema = PREDICTIONS
     if not embeddings:
         schema = schema.remove(schema.get_field_index("embedding"))
-    table = _read(home.table(line, "predictions"), schema, filters)
+    table = _read(home.table(line, name), schema, filters)
     order = [("day", "ascending"), ("shard", "ascending"), ("object", "ascending")]
     return table.sort_by(order)
 

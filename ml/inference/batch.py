@@ -18,7 +18,16 @@ from ml.bundle import load_bundle
 from ml.data import catalog
 from ml.errors import BundleError, ImageError
 from ml.imaging import decode_rgb
-from ml.inference.engine import Batch, Inspection, Inspector, Outputs, Prepared, gather
+from ml.inference.engine import (
+    Batch,
+    Inspection,
+    Inspector,
+    Outputs,
+    Prepared,
+    Size,
+    gather,
+    prepare,
+)
 from ml.inference.night import Plan, shard_rows
 from ml.inference.rows import Row, prediction
 from ml.inference.speed import Record, Stage, binding, describe, write_speed
@@ -37,6 +46,8 @@ _READERS = 4
 _FAILED = "the models failed"
 
 Opened = Prepared | Decision
+# The champion's row of an image, and the shadow's where there is one.
+Pair = tuple[Row, Row | None]
 
 
 @dataclass(frozen=True)
@@ -57,12 +68,15 @@ class Predicted:
 
 @dataclass(frozen=True)
 class _Work:
-    """Images of one shard on their way: those that are not held go through the models at once."""
+    """Images of one shard on their way: those that are not held go through the models at once.
+
+    `outputs` are the champion's and the shadow's; None where the models failed.
+    """
 
     images: list[Row]
     held: list[Decision | None]
     batch: Batch | None = None
-    outputs: Outputs | None = None
+    outputs: Sequence[Outputs | None] = ()
 
 
 def predict_shards(
@@ -98,13 +112,18 @@ def predict_shards(
 
 
 class _Pipeline:
-    """The stages between the images of a plan and their rows."""
+    """The stages between the images of a plan and their rows.
+
+    The shadow, where there is one, gets the same pixels and has rows and a table of its own: what
+    becomes of it changes no verdict.
+    """
 
     def __init__(self, home: Home, plan: Plan, threads: int) -> None:
         self._home = home
         self._plan = plan
         self._threads = threads
         self._inspector: Inspector | None = None
+        self._shadow: Inspector | None = None
         self._reason = "no champion bundle"
         workers = {"read": _READERS, "decode": threads, "preprocess": threads, "infer": 1}
         workers |= {"decide": threads, "write": 1}
@@ -117,23 +136,30 @@ class _Pipeline:
         except BundleError as error:
             log.error("every part is held: %s", error)
             self._reason = "the bundle was refused"
+        if plan.shadow and self._inspector is not None:
+            try:
+                self._shadow = Inspector(load_bundle(home, plan.shadow), threads)
+            except BundleError as error:
+                log.error("nothing is scored beside the champion: %s", error)
 
     @property
     def provider(self) -> str:
         return "" if self._inspector is None else self._inspector.models.provider
 
-    def rows(self, images: Iterable[Row], batch: int) -> Iterator[Row]:
+    def rows(self, images: Iterable[Row], batch: int) -> Iterator[Pair]:
         """The rows of the images, in order."""
         if self._inspector is None:
             held = hold(self._reason)
-            yield from (self._row(image, held, None) for image in images)
+            yield from ((self._row(image, held, None), None) for image in images)
             return
-        inspector, threads = self._inspector, self._threads
+        inspectors = [self._inspector] + ([self._shadow] if self._shadow else [])
+        threads = self._threads
+        sizes = frozenset(size for one in inspectors for size in one.models.wanted)
         read, decode, preprocess, infer, decide, _ = self.stages
         ahead = _BATCHES_AHEAD * batch
         contents = run_ahead(read.timed(self._read), images, threads=_READERS, ahead=ahead)
         opened = run_ahead(
-            decode.timed(lambda one: _decode(inspector, *one)),
+            decode.timed(lambda one: _decode(sizes, *one)),
             contents,
             threads=threads,
             ahead=ahead,
@@ -145,24 +171,24 @@ class _Pipeline:
             ahead=_BATCHES_AHEAD,
         )
         inferred = run_ahead(
-            infer.timed(lambda work: _infer(inspector, work), _inspected),
+            infer.timed(lambda work: _infer(inspectors, work), _inspected),
             gathered,
             threads=1,
             ahead=_BATCHES_AHEAD,
         )
         decided = run_ahead(
-            decide.timed(lambda work: self._decide(inspector, work), lambda w: len(w.images)),
+            decide.timed(lambda work: self._decide(inspectors, work), lambda w: len(w.images)),
             inferred,
             threads=threads,
             ahead=_BATCHES_AHEAD,
         )
-        for rows in decided:
-            yield from rows
+        for pairs in decided:
+            yield from pairs
 
-    def written(self, rows: Iterable[Row]) -> Iterator[Counter[str]]:
+    def written(self, rows: Iterable[Pair]) -> Iterator[Counter[str]]:
         """Commit the rows shard by shard; the verdicts of each."""
         write = self.stages[-1]
-        shards = (list(group) for _, group in groupby(rows, key=lambda row: row["shard"]))
+        shards = (list(group) for _, group in groupby(rows, key=lambda pair: pair[0]["shard"]))
         return run_ahead(write.timed(self._write, len), shards, threads=1, ahead=_SHARDS_AHEAD)
 
     def _read(self, image: Row) -> tuple[Row, bytes | Decision]:
@@ -172,29 +198,52 @@ class _Pipeline:
             log.error("%s: %s", image["object"], error)
             return image, hold("the stored image cannot be read")
 
-    def _decide(self, inspector: Inspector, work: _Work) -> list[Row]:
-        scored = iter(inspector.models.read(work.outputs) if work.outputs else ())
-        scale = inspector.bundle.card.mm_per_pixel
-        return [
-            self._row(image, inspector.decided(next(scored)) if held is None else held, scale)
-            for image, held in zip(work.images, work.held, strict=True)
+    def _decide(self, inspectors: Sequence[Inspector], work: _Work) -> list[Pair]:
+        columns = [
+            [
+                self._row(image, outcome, inspector)
+                for image, outcome in zip(work.images, _outcomes(inspector, work, at), strict=True)
+            ]
+            for at, inspector in enumerate(inspectors)
         ]
+        shadow = columns[1] if len(columns) > 1 else [None] * len(work.images)
+        return list(zip(columns[0], shadow, strict=True))
 
-    def _row(self, image: Row, outcome: Inspection | Decision, scale: float | None) -> Row:
-        return prediction(self._plan.day, self._plan.bundle, image, outcome, scale)
+    def _row(self, image: Row, outcome: Inspection | Decision, inspector: Inspector | None) -> Row:
+        if inspector is None:
+            return prediction(self._plan.day, self._plan.bundle, image, outcome, None)
+        bundle = inspector.bundle
+        return prediction(self._plan.day, bundle.name, image, outcome, bundle.card.mm_per_pixel)
 
-    def _write(self, rows: list[Row]) -> Counter[str]:
-        table = pa.Table.from_pylist(rows, schema=catalog.PREDICTIONS)
-        plan = self._plan
-        catalog.write_predictions(self._home, plan.line, plan.day, rows[0]["shard"], table)
+    def _write(self, pairs: list[Pair]) -> Counter[str]:
+        rows = [row for row, _ in pairs]
+        shadow = [row for _, row in pairs if row is not None]
+        if shadow:
+            self._commit(shadow, "shadow")
+        self._commit(rows, "predictions")
         return Counter(row["verdict"] for row in rows)
 
+    def _commit(self, rows: list[Row], name: str) -> None:
+        plan, table = self._plan, pa.Table.from_pylist(rows, schema=catalog.PREDICTIONS)
+        catalog.write_predictions(self._home, plan.line, plan.day, rows[0]["shard"], table, name)
 
-def _decode(inspector: Inspector, image: Row, content: bytes | Decision) -> tuple[Row, Opened]:
+
+def _outcomes(inspector: Inspector, work: _Work, at: int) -> Iterator[Inspection | Decision]:
+    """What one bundle says of each image."""
+    outputs = work.outputs[at] if work.outputs else None
+    scored = iter(inspector.models.read(outputs) if outputs else ())
+    for held in work.held:
+        if held is not None:
+            yield held
+        else:
+            yield inspector.decided(next(scored)) if outputs else hold(_FAILED)
+
+
+def _decode(sizes: frozenset[Size], image: Row, content: bytes | Decision) -> tuple[Row, Opened]:
     if isinstance(content, Decision):
         return image, content
     try:
-        return image, inspector.models.prepare(decode_rgb(content))
+        return image, prepare(decode_rgb(content), sizes)
     except ImageError as error:
         log.warning("%s: %s", image["object"], error)
         return image, hold(error.reason)
@@ -227,19 +276,24 @@ def _gather(opened: list[tuple[Row, Opened]]) -> _Work:
     return _Work([image for image, _ in opened], held, gather(good) if good else None)
 
 
-def _infer(inspector: Inspector, work: _Work) -> _Work:
+def _infer(inspectors: Sequence[Inspector], work: _Work) -> _Work:
     if work.batch is None:
         return work
+    outputs = [_run(inspector, work.batch) for inspector in inspectors]
+    return _Work(work.images, work.held, outputs=outputs)
+
+
+def _run(inspector: Inspector, batch: Batch) -> Outputs | None:
     try:
-        return _Work(work.images, work.held, outputs=inspector.models.run(work.batch))
+        return inspector.models.run(batch)
     except Exception as error:
         # ONNX Runtime's errors share no base class.
         if "alloc" in str(error).lower():
             # A retry with more memory may cure it: nobody should look at these parts for that.
             raise MemoryError(str(error)) from error
         # The parts are held, the night goes on.
-        log.exception("a batch of %d images could not be inspected", _inspected(work))
-        return _Work(work.images, [held or hold(_FAILED) for held in work.held])
+        log.exception("a batch of %d images could not be inspected", len(batch.images))
+        return None
 
 
 def _inspected(work: _Work) -> int:

@@ -32,7 +32,7 @@ class Plan:
     """A day's images, as one version of the catalog has them, dealt into shards.
 
     `sizes` counts the images of each shard, in the catalog's order of objects. `bundle` is empty
-    when the line has no champion.
+    when the line has no champion. `shadow` is a challenger that scores the same images, or empty.
     """
 
     line: str
@@ -40,6 +40,7 @@ class Plan:
     bundle: str
     images_version: int
     sizes: tuple[int, ...]
+    shadow: str = ""
 
     @property
     def images(self) -> int:
@@ -47,10 +48,17 @@ class Plan:
         return sum(self.sizes)
 
 
-def plan_night(home: Home, line: LineConfig, day: str, bundle: str | None = None) -> Plan:
+def plan_night(
+    home: Home,
+    line: LineConfig,
+    day: str,
+    bundle: str | None = None,
+    shadow: str | None = None,
+) -> Plan:
     """Plan a night and write the plan; shards of a longer earlier plan are dropped.
 
-    The night inspects with the champion, or with `bundle`. A day that is planned again has the
+    The night inspects with the champion, or with `bundle`; beside it scores the line's shadow, or
+    `shadow`. A day that is planned again has the
     images that came since; where none did, the plan keeps its version. Raises DataError when `day`
     is not a day.
     """
@@ -64,9 +72,11 @@ def plan_night(home: Home, line: LineConfig, day: str, bundle: str | None = None
             log.warning("%s: %d images planned, now %d", day, known.images, images.num_rows)
     bundle = bundle or _champion(home, line.name)
     sizes = deal(images["bytes"].to_pylist(), line.night.shard_images, line.night.shard_megabytes)
-    plan = Plan(line.name, day, bundle, version, sizes)
+    plan = Plan(line.name, day, bundle, version, sizes, shadow or line.night.shadow)
     files.write_json(home.night(line.name, day), asdict(plan))
-    catalog.drop_shards_from(home, line.name, day, len(plan.sizes))
+    count = len(plan.sizes)
+    catalog.drop_shards_from(home, line.name, day, count)
+    catalog.drop_shards_from(home, line.name, day, count if plan.shadow else 0, "shadow")
     return plan
 
 

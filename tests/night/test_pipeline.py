@@ -159,20 +159,23 @@ def test_the_slowest_stage_is_named_and_kept_for_the_operator(
     honest = batch.decode_rgb
 
     def slow(content: bytes) -> Pixels:
-        time.sleep(0.02)
+        time.sleep(0.05)
         return honest(content)
 
     monkeypatch.setattr(batch, "decode_rgb", slow)
     plan = plan_night(live.home, live.line, DAY)
     assert night_speed(live.home, "tiny", DAY)["processes"] == 0
     done = predict_shards(live.home, plan, [0], 3, 1)
-    assert done.binds == "decode"
-    assert 20 < done.stages["decode"]["images_per_s"] < 50
+    assert done.stages["decode"]["images_per_s"] <= 20
+    slowest = min(done.stages, key=lambda name: done.stages[name]["images_per_s"])
+    # Writing seven images alone may take as long where the machine is busy.
+    assert done.binds == slowest in ("decode", "write")
     assert done.stages["infer"]["images"] == done.stages["write"]["images"] == 7
     predict_shards(live.home, plan, [1, 2], 3, 1)
     whole = night_speed(live.home, "tiny", DAY)
-    assert (whole["processes"], whole["images"], whole["binds"]) == (2, 21, "decode")
+    assert (whole["processes"], whole["images"]) == (2, 21)
     assert whole["stages"]["read"]["images"] == 21
+    assert whole["stages"]["decode"]["busy_s"] >= 21 * 0.05
     assert whole["providers"] == ["CPUExecutionProvider"]
 
 
