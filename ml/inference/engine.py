@@ -200,6 +200,8 @@ def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session; raises BundleError when the file is not a model."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Threads that wait for work would keep the cores from decoding, and from the other models.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     available = onnxruntime.get_available_providers()
     wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     try:
