@@ -98,7 +98,7 @@ def predict_shards(
     seconds = max(time.monotonic() - started, 1e-6)
     stages = {stage.name: stage.record() for stage in pipeline.stages}
     log.info("%s", describe(stages))
-    if total:
+    if pipeline.provider and total:
         record = {
             "shards": list(shards),
             "images": total,
@@ -107,7 +107,7 @@ def predict_shards(
             "provider": pipeline.provider,
             "stages": stages,
         }
-        write_speed(home, plan.line, plan.day, min(shards), record)
+        write_speed(home, plan.line, plan.day, record)
     return Predicted(plan.bundle, counts, total, round(total / seconds, 1), stages)
 
 
@@ -279,7 +279,14 @@ def _gather(opened: list[tuple[Row, Opened]]) -> _Work:
 def _infer(inspectors: Sequence[Inspector], work: _Work) -> _Work:
     if work.batch is None:
         return work
-    outputs = [_run(inspector, work.batch) for inspector in inspectors]
+    champion, *shadows = inspectors
+    outputs = [_run(champion, work.batch)]
+    for shadow in shadows:
+        try:
+            outputs.append(_run(shadow, work.batch))
+        except MemoryError:
+            log.exception("no memory is left for the shadow; its rows say so")
+            outputs.append(None)
     return _Work(work.images, work.held, outputs=outputs)
 
 

@@ -7,6 +7,7 @@ Measured times differ from run to run, so they are in no table and no document: 
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ml import files
@@ -67,13 +68,23 @@ def describe(stages: dict[str, Record]) -> str:
     return f"images/s by stage: {shown}; {binding(stages) or 'nothing'} binds"
 
 
-def write_speed(home: Home, line: str, day: str, first: int, record: Record) -> None:
-    """Keep what a process measured; a repeated one replaces it."""
-    files.write_json(home.speed(line, day) / f"{first:04d}.json", record)
+def write_speed(home: Home, line: str, day: str, record: Record) -> None:
+    """Keep what a process measured, instead of what was measured of the same shards before."""
+    folder = home.speed(line, day)
+    for shard in record["shards"]:
+        _file(folder, shard).unlink(missing_ok=True)
+    files.write_json(_file(folder, min(record["shards"])), record)
+
+
+def _file(folder: Path, shard: int) -> Path:
+    return folder / f"{shard:04d}.json"
 
 
 def night_speed(home: Home, line: str, day: str) -> Record:
-    """The stages of a whole night, added up over its processes."""
+    """The stages of a whole night, added up over its processes.
+
+    A shard that was repeated alone, after a process that did them all, counts twice.
+    """
     records = [files.read_json(path) for path in sorted(home.speed(line, day).glob("*.json"))]
     stages: dict[str, Record] = {}
     for name in dict.fromkeys(name for record in records for name in record["stages"]):

@@ -163,7 +163,7 @@ def test_two_runs_of_one_night_at_once_leave_one_night(night: Night, undisturbed
     _compare(night.content(), undisturbed)
 
 
-@pytest.mark.parametrize("name", ["anomaly.onnx", "card.json", "MANIFEST"])
+@pytest.mark.parametrize("name", ["anomaly.onnx", "MANIFEST"])
 def test_a_bundle_half_written_passes_nothing_until_it_is_whole(night: Night, name: str) -> None:
     path = night.home.bundle(plan_night(night.home, night.line, DAY).bundle) / name
     whole = path.read_bytes()

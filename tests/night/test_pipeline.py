@@ -177,6 +177,10 @@ def test_the_slowest_stage_is_named_and_kept_for_the_operator(
     assert whole["stages"]["read"]["images"] == 21
     assert whole["stages"]["decode"]["busy_s"] >= 21 * 0.05
     assert whole["providers"] == ["CPUExecutionProvider"]
+    # Measured again: what stood of the same shards goes.
+    predict_shards(live.home, plan, [0, 1, 2], 3, 1)
+    whole = night_speed(live.home, "tiny", DAY)
+    assert (whole["processes"], whole["images"]) == (1, 21)
 
 
 def test_memory_that_is_not_enough_ends_the_step_and_holds_no_part(
