@@ -1,7 +1,7 @@
-"""A line for the benches of the night: generated JPEGs and three models of a usual size.
+"""Lines for the benches of the night: generated JPEGs and models with random weights.
 
-MobileNetV2 at 224 x 224 with random weights: the time is that of trained ones. The models are
-exported as `loupe train` does it, and sealed by the product's own evaluation.
+Their time is that of trained ones. They are exported as `loupe train` does it, and sealed by the
+product's own evaluation.
 """
 
 import hashlib
@@ -29,7 +29,6 @@ from ml.training.export import OUTPUTS, export_onnx
 from ml.training.run import run_name
 
 ROOT = PROJECT / ".loupe-bench" / "night"
-SIZE = (224, 224)
 # Pixels of the generated JPEGs: a small industrial camera.
 HEIGHT, WIDTH = 480, 640
 LABELLED = 120
@@ -37,23 +36,37 @@ DATASET = "generated"
 LABELLED_DAY = "2025-12-31"
 
 
-def make_line(**changes: Any) -> LineConfig:
-    """The line of the benches."""
+# Backbone, input side and models of each line: models of a usual size, the anomaly model alone,
+# and models so small that decoding is what takes time.
+LINES: dict[str, tuple[str, int, tuple[str, ...]]] = {
+    "usual": ("mobilenetv2_100", 224, ("classifier", "segmenter", "anomaly")),
+    "anomaly": ("mobilenetv2_100", 224, ("anomaly",)),
+    "light": ("test_resnet", 32, ("classifier", "segmenter", "anomaly")),
+}
+
+
+def make_line(name: str) -> LineConfig:
+    """One of the lines of the benches."""
+    backbone, side, models = LINES[name]
+    size = {"size": (side, side)}
     settings = {
-        "name": "night",
+        "name": name,
         "title": "Generated parts",
+        "models": models,
         "source": {"uri": "generated", "layout": {"kind": "masks"}},
-        "backbone": {"name": "mobilenetv2_100", "weights": "none"},
-        **{model: {"size": SIZE} for model in ("classifier", "segmenter", "anomaly")},
+        "backbone": {"name": backbone, "weights": "none"},
+        "classifier": size,
+        "segmenter": size,
+        "anomaly": size | {"strides": (8, 16) if side > 32 else (8,)},
     }
-    return LineConfig.model_validate(settings | changes)
+    return LineConfig.model_validate(settings)
 
 
 def make_networks(line: LineConfig) -> dict[str, torch.nn.Module]:
     """The line's models in torch; the anomaly model's bank is random."""
-    width = min(line.anomaly.projection, 128)
-    bank = torch.randn(line.anomaly.bank, width, generator=torch.Generator().manual_seed(1))
     features = PatchFeatures(line.backbone, line.anomaly, line.seed)
+    width = features.projection.shape[1]
+    bank = torch.randn(line.anomaly.bank, width, generator=torch.Generator().manual_seed(1))
     networks = {
         "classifier": Classifier(line.backbone, 2, line.seed),
         "segmenter": Segmenter(line.backbone, line.segmenter.decoder, line.seed),
@@ -62,9 +75,9 @@ def make_networks(line: LineConfig) -> dict[str, torch.nn.Module]:
     return {name: networks[name].eval() for name in line.models}
 
 
-def make_home(line: LineConfig, name: str) -> Home:
+def make_home(line: LineConfig) -> Home:
     """An installation with a champion; made once."""
-    home = Home(ROOT / name)
+    home = Home(ROOT / line.name)
     if live_name(home, line.name):
         return home
     samples = add_images(home, line, LABELLED_DAY, LABELLED, labelled=True)
@@ -74,9 +87,10 @@ def make_home(line: LineConfig, name: str) -> Home:
     files.write_json(path.with_suffix(".json"), {"counts": {"images": len(samples)}})
     for model, network in make_networks(line).items():
         folder = home.training(line.name, run_name(line, DATASET, model, None))
-        export_onnx(network, OUTPUTS[model], SIZE, folder / "model.onnx")
+        size = getattr(line, model).size
+        export_onnx(network, OUTPUTS[model], size, folder / "model.onnx")
         result = {
-            "run": folder.name, "model": model, "dataset": DATASET, "size": SIZE,
+            "run": folder.name, "model": model, "dataset": DATASET, "size": size,
             "classes": ("ok", "defect"), "parity": 0.0, "parity_images": 0, "code": "bench",
             "backbone": {"name": line.backbone.name, "weights": "none", "weights_sha256": None},
             "facts": {}, "warnings": ["random weights"],
