@@ -28,6 +28,8 @@ _COMMANDS = {
     "rollback": "evaluate",
     "shards": "night",
     "predict": "night",
+    "speed": "night",
+    "shadow": "night",
     "publish": "night",
     "reconcile": "night",
     "late": "night",

@@ -9,11 +9,13 @@ day_option = click.option("--day", required=True, help="YYYY-MM-DD")
 
 @step
 @day_option
-def shards(context: Context, day: str) -> Result:
+@click.option("--bundle", help="for a backfill: inspect with this bundle instead of the champion")
+@click.option("--shadow", help="a challenger that scores the same images; no verdict is its")
+def shards(context: Context, day: str, bundle: str | None, shadow: str | None) -> Result:
     """Deal the day's accepted images into shards and fix the night's bundle."""
     from ml.inference.night import plan_night
 
-    plan = plan_night(context.home, context.line, day)
+    plan = plan_night(context.home, context.line, day, bundle, shadow)
     return {
         "day": day,
         "bundle": plan.bundle,
@@ -26,19 +28,20 @@ def shards(context: Context, day: str) -> Result:
 
 @step
 @day_option
-@click.option("--shard", required=True, type=int, help="number of the shard, from 0")
+@click.option("--shard", type=int, help="number of the shard, from 0; default: all of them")
 @click.option("--bundle", help="inspect with this bundle instead of the night's")
-def predict(context: Context, day: str, shard: int, bundle: str | None) -> Result:
-    """Inspect one shard; a part that cannot be inspected is held for review."""
+def predict(context: Context, day: str, shard: int | None, bundle: str | None) -> Result:
+    """Inspect one shard, or all; a part that cannot be inspected is held for review."""
     from dataclasses import replace
 
-    from ml.inference.batch import predict_shard
+    from ml.inference.batch import predict_shards
     from ml.inference.night import read_plan
 
     plan = read_plan(context.home, context.line, day)
     if bundle is not None:
         plan = replace(plan, bundle=bundle)
-    done = predict_shard(context.home, plan, shard, context.line.night.batch, context.env.threads)
+    shards = range(len(plan.sizes)) if shard is None else [shard]
+    done = predict_shards(context.home, plan, shards, context.line.night.batch, context.env.threads)
     return {
         "day": day,
         "shard": shard,
@@ -46,7 +49,30 @@ def predict(context: Context, day: str, shard: int, bundle: str | None) -> Resul
         "images": done.images,
         **done.counts,
         "images_per_s": done.images_per_s,
+        "stages": {name: stage["images_per_s"] for name, stage in done.stages.items()},
+        "binds": done.binds,
     }
+
+
+@step
+@day_option
+def speed(context: Context, day: str) -> Result:
+    """Say how fast each stage of a night was, and which one the others waited for."""
+    from ml.data.day import check_day
+    from ml.inference.speed import night_speed
+
+    return {"day": day, **night_speed(context.home, context.line.name, check_day(day))}
+
+
+@step
+@day_option
+def shadow(context: Context, day: str) -> Result:
+    """Compare what the challenger said of a night with the champion's verdicts."""
+    from dataclasses import asdict
+
+    from ml.inference.shadow import compare_shadow
+
+    return {"day": day, **asdict(compare_shadow(context.home, context.line.name, day))}
 
 
 @step
@@ -58,7 +84,12 @@ def publish(context: Context, day: str) -> Result:
 
     store = open_results(context.env, context.home)
     done = run(context.home, store, context.line.name, day)
-    return {"day": day, "documents": done.documents, "flagged": done.flagged}
+    return {
+        "day": day,
+        "documents": done.documents,
+        "flagged": done.flagged,
+        "written": done.written,
+    }
 
 
 @step

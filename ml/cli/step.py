@@ -1,5 +1,6 @@
 """What every step has in common: its line, its home, one JSON result, clear errors."""
 
+import errno
 import functools
 import json
 import sys
@@ -15,6 +16,9 @@ from ml.errors import LoupeError, SettingsError
 from ml.settings import Env, Home, LineConfig, load_line
 
 Result = dict[str, Any]
+
+_MORE_MEMORY = "\nlower the line's `batch` or LOUPE_THREADS, or give it more, and run it again"
+_MORE_SPACE = "\nfree some space in LOUPE_HOME and run the same command again"
 
 BAD_INPUT = 2
 TEMPORARY = 75  # EX_TEMPFAIL of sysexits.h
@@ -53,7 +57,10 @@ def step(function: Callable[..., Result | None]) -> click.Command:
 
 
 class clear_errors:  # noqa: N801 - used as `with clear_errors():`
-    """Turn a LoupeError into one message on stderr and exit status 2, or 75 if it is temporary."""
+    """Turn a LoupeError into one message on stderr and exit status 2, or 75 if it is temporary.
+
+    A full disk and too little memory are temporary, too: every step can be run again.
+    """
 
     def __enter__(self) -> None:
         return None
@@ -62,6 +69,20 @@ class clear_errors:  # noqa: N801 - used as `with clear_errors():`
         if isinstance(error, LoupeError):
             click.echo(f"loupe: {error}", err=True)
             sys.exit(TEMPORARY if error.temporary else BAD_INPUT)
+        if isinstance(error, MemoryError):
+            click.echo(f"loupe: not enough memory: {error}{_MORE_MEMORY}", err=True)
+            sys.exit(TEMPORARY)
+        if isinstance(error, Exception) and _disk_is_full(error):
+            click.echo(f"loupe: the disk is full: {error}{_MORE_SPACE}", err=True)
+            sys.exit(TEMPORARY)
+
+
+def _disk_is_full(error: Exception) -> bool:
+    # Delta Lake gives the number in its text alone.
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return getattr(error, "errno", None) in full or any(
+        f"(os error {number})" in str(error) for number in full
+    )
 
 
 def line_file(env: Env, name: str) -> Path:

@@ -111,11 +111,16 @@ def upsert_labels(home: Home, line: str, rows: pa.Table) -> None:
     _upsert(home.table(line, "labels"), rows.cast(LABELS), ("sha256", "source"))
 
 
-def write_predictions(home: Home, line: str, day: str, shard: int, rows: pa.Table) -> None:
-    """Replace one shard of one day in one commit: a repeated shard leaves the same rows."""
+def write_predictions(
+    home: Home, line: str, day: str, shard: int, rows: pa.Table, name: str = "predictions"
+) -> None:
+    """Replace one shard of one day in one commit: a repeated shard leaves the same rows.
+
+    `name` is `predictions`, or `shadow` for those of a challenger that scored beside the champion.
+    """
     from deltalake import write_deltalake
 
-    path = home.table(line, "predictions")
+    path = home.table(line, name)
     _create(path, PREDICTIONS, partition_by=["day"])
     _commit(
         lambda: write_deltalake(
@@ -129,9 +134,11 @@ def write_predictions(home: Home, line: str, day: str, shard: int, rows: pa.Tabl
     )
 
 
-def drop_shards_from(home: Home, line: str, day: str, first: int) -> None:
+def drop_shards_from(
+    home: Home, line: str, day: str, first: int, name: str = "predictions"
+) -> None:
     """Delete the shards of a day from number `first` on: left over from a longer earlier plan."""
-    table = _open(home.table(line, "predictions"))
+    table = _open(home.table(line, name))
     if table is not None:
         _commit(lambda: table.delete(f"day = '{day}' AND shard >= {first}"))
 
@@ -191,10 +198,23 @@ def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str
     return {row["sha256"]: row for row in ranked}
 
 
-def read_predictions(home: Home, line: str, *, day: str | None = None) -> pa.Table:
-    """Predictions sorted by day, shard and object."""
+def read_predictions(
+    home: Home,
+    line: str,
+    *,
+    day: str | None = None,
+    embeddings: bool = True,
+    name: str = "predictions",
+) -> pa.Table:
+    """Predictions (or those of the `shadow`) sorted by day, shard and object.
+
+    Without `embeddings` there is far less to read.
+    """
     filters = None if day is None else [("day", "=", day)]
-    table = _read(home.table(line, "predictions"), PREDICTIONS, filters)
+    schema = PREDICTIONS
+    if not embeddings:
+        schema = schema.remove(schema.get_field_index("embedding"))
+    table = _read(home.table(line, name), schema, filters)
     order = [("day", "ascending"), ("shard", "ascending"), ("object", "ascending")]
     return table.sort_by(order)
 
@@ -233,7 +253,9 @@ def _read(
     table = _open(path, version)
     if table is None:
         return schema.empty_table()
-    return _completed(table.to_pyarrow_table(filters=filters), schema)
+    here = {field.name for field in table.schema().fields}
+    columns = [name for name in schema.names if name in here]
+    return _completed(table.to_pyarrow_table(columns=columns, filters=filters), schema)
 
 
 def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -244,11 +266,11 @@ def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return rows.select(schema.names).cast(schema)
 
 
-def _create(path: Path, schema: pa.Schema, partition_by: list[str] | None = None) -> Any:
+def _create(path: Path, schema: pa.Schema, partition_by: list[str] | None = None) -> None:
     from deltalake import DeltaTable
 
     path.mkdir(parents=True, exist_ok=True)
-    return DeltaTable.create(str(path), schema, mode="ignore", partition_by=partition_by)
+    _commit(lambda: DeltaTable.create(str(path), schema, mode="ignore", partition_by=partition_by))
 
 
 def _upsert(path: Path, rows: pa.Table, keys: tuple[str, ...]) -> None:

@@ -35,7 +35,7 @@ def decode_rgb(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
     Grey becomes three equal channels, 16 bits are scaled to 8, alpha is dropped. The header is
     read before a pixel is allocated, so a forged size costs nothing.
     Raises ImageError with reason `empty`, `not_an_image`, `too_large`, `truncated`, `corrupt`,
-    `bit_depth` or `too_small`.
+    `bit_depth` or `too_small`; MemoryError when there is no memory for the pixels.
     """
     return _to_rgb(_to_8_bit(_decode(content, max_pixels, cv2.IMREAD_UNCHANGED)))
 
@@ -74,6 +74,9 @@ def _decode(content: bytes, max_pixels: int, mode: int) -> npt.NDArray[np.generi
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
     except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            # The image is well: the step has to be run again with more memory.
+            raise MemoryError(str(error)) from error
         raise ImageError("truncated", f"the {kind} cannot be decoded: {error}") from error
     if image is None:
         raise ImageError("truncated", f"the {kind} cannot be decoded")

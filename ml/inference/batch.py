@@ -1,156 +1,307 @@
-"""Inspect one shard of a day: decode in threads, infer in batches, write the rows at once."""
+"""Inspect shards of a day in one pass: read → decode → preprocess → infer → decide → write.
 
-import json
+Each stage has workers of its own, and the queue before it is bounded (`ml.ahead`): memory does not
+grow with the night, and the slowest stage sets the pace.
+"""
+
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import isfinite
-from typing import Any
+from itertools import groupby
 
 import pyarrow as pa
 
-from ml.ahead import in_batches, run_ahead
+from ml.ahead import run_ahead
 from ml.bundle import load_bundle
 from ml.data import catalog
 from ml.errors import BundleError, ImageError
 from ml.imaging import decode_rgb
-from ml.inference.engine import Inspection, Inspector, Prepared
+from ml.inference.engine import (
+    Batch,
+    Inspection,
+    Inspector,
+    Outputs,
+    Prepared,
+    Size,
+    gather,
+    prepare,
+)
 from ml.inference.night import Plan, shard_rows
-from ml.inference.regions import find_regions
+from ml.inference.rows import Row, prediction
+from ml.inference.speed import Record, Stage, binding, describe, write_speed
 from ml.inference.verdict import Decision, hold
 from ml.progress import Progress
 from ml.settings import Home
 
 log = logging.getLogger(__name__)
 
-# Batches decoded ahead of the models: they never wait, and memory stays bounded.
+# Batches that wait before each stage: no stage waits for another's hiccup.
 _BATCHES_AHEAD = 3
-# Digits of what is stored: the rest is noise of the processor, and a repeated shard is equal.
-_DECIMALS = 5
+# Shards that wait to be written while the next one is inspected.
+_SHARDS_AHEAD = 1
+# Files read at once; on a network volume they wait more than they work.
+_READERS = 4
+_FAILED = "the models failed"
 
-Row = dict[str, Any]
 Opened = Prepared | Decision
-
-_COPIED = ("object", "sha256", "part", "lot", "camera", "captured_at")
+# The champion's row of an image, and the shadow's where there is one.
+Pair = tuple[Row, Row | None]
 
 
 @dataclass(frozen=True)
-class Shard:
-    """What a shard came to."""
+class Predicted:
+    """What some shards of a night came to; `stages` and the rates are measured."""
 
     bundle: str
     counts: dict[str, int]
     images: int
     images_per_s: float
+    stages: dict[str, Record]
+
+    @property
+    def binds(self) -> str:
+        """The stage that the others waited for."""
+        return binding(self.stages)
 
 
-def predict_shard(home: Home, plan: Plan, shard: int, batch: int, threads: int) -> Shard:
-    """Inspect a shard and replace its rows in the predictions.
+@dataclass(frozen=True)
+class _Work:
+    """Images of one shard on their way: those that are not held go through the models at once.
+
+    `outputs` are the champion's and the shadow's; None where the models failed.
+    """
+
+    images: list[Row]
+    held: list[Decision | None]
+    batch: Batch | None = None
+    outputs: Sequence[Outputs | None] = ()
+
+
+def predict_shards(
+    home: Home, plan: Plan, shards: Sequence[int], batch: int, threads: int
+) -> Predicted:
+    """Inspect shards and replace their rows in the predictions, each shard in one commit.
 
     Without a usable bundle every part is held for review; nothing is skipped, nothing passed.
     """
     started = time.monotonic()
-    images = shard_rows(home, plan, shard)
-    mm_per_pixel = None
-    try:
-        inspector = _open(home, plan.bundle, threads)
-    except BundleError as error:
-        log.error("every part of the shard is held: %s", error)
-        reason = "the bundle was refused" if plan.bundle else "no champion bundle"
-        found: Iterable[Inspection | Decision] = [hold(reason)] * len(images)
-    else:
-        mm_per_pixel = inspector.bundle.card.mm_per_pixel
-        found = _inspect_all(home, inspector, images, batch, threads)
-    pairs = zip(images, found, strict=True)
-    rows = [_row(plan, shard, image, outcome, mm_per_pixel) for image, outcome in pairs]
-    table = pa.Table.from_pylist(rows, schema=catalog.PREDICTIONS)
-    catalog.write_predictions(home, plan.line, plan.day, shard, table)
+    images = shard_rows(home, plan, shards)
+    pipeline = _Pipeline(home, plan, threads)
     counts = dict.fromkeys(("pass", "fail", "review"), 0)
-    for row in rows:
-        counts[row["verdict"]] += 1
+    with Progress("inspect", sum(plan.sizes[one] for one in shards)) as progress:
+        for found in pipeline.written(pipeline.rows(images, batch)):
+            counts = {name: count + found[name] for name, count in counts.items()}
+            progress.step(found.total())
+    total = sum(counts.values())
     seconds = max(time.monotonic() - started, 1e-6)
-    return Shard(plan.bundle, counts, len(rows), round(len(rows) / seconds, 1))
+    stages = {stage.name: stage.record() for stage in pipeline.stages}
+    log.info("%s", describe(stages))
+    if pipeline.provider and total:
+        record = {
+            "shards": list(shards),
+            "images": total,
+            "seconds": round(seconds, 3),
+            "batch": batch,
+            "provider": pipeline.provider,
+            "stages": stages,
+        }
+        write_speed(home, plan.line, plan.day, record)
+    return Predicted(plan.bundle, counts, total, round(total / seconds, 1), stages)
 
 
-def _open(home: Home, name: str, threads: int) -> Inspector:
-    if not name:
-        msg = "the line has no champion; promote a bundle"
-        raise BundleError(msg)
-    return Inspector(load_bundle(home, name), threads)
+class _Pipeline:
+    """The stages between the images of a plan and their rows.
 
+    The shadow, where there is one, gets the same pixels and has rows and a table of its own: what
+    becomes of it changes no verdict.
+    """
 
-def _inspect_all(
-    home: Home, inspector: Inspector, images: list[Row], batch: int, threads: int
-) -> Iterator[Inspection | Decision]:
-    """An inspection of each image, or the decision to hold it; in order."""
-    with Progress("inspect", len(images)) as progress:
-        for opened in in_batches(_decoded(home, inspector, images, batch, threads), batch):
-            yield from _inspect(inspector, opened)
-            progress.step(len(opened))
-
-
-def _decoded(
-    home: Home, inspector: Inspector, images: list[Row], batch: int, threads: int
-) -> Iterator[Opened]:
-    def opened(image: Row) -> Opened:
+    def __init__(self, home: Home, plan: Plan, threads: int) -> None:
+        self._home = home
+        self._plan = plan
+        self._threads = threads
+        self._inspector: Inspector | None = None
+        self._shadow: Inspector | None = None
+        self._reason = "no champion bundle"
+        workers = {"read": _READERS, "decode": threads, "preprocess": threads, "infer": 1}
+        workers |= {"decide": threads, "write": 1}
+        self.stages = [Stage(name, count) for name, count in workers.items()]
         try:
-            return inspector.prepare(decode_rgb(home.object(image["sha256"]).read_bytes()))
-        except ImageError as error:
-            log.warning("%s: %s", image["object"], error)
-            return hold(error.reason)
+            if plan.bundle:
+                self._inspector = Inspector(load_bundle(home, plan.bundle), threads)
+            else:
+                log.error("every part is held: the line has no champion; promote a bundle")
+        except BundleError as error:
+            log.error("every part is held: %s", error)
+            self._reason = "the bundle was refused"
+        if plan.shadow and self._inspector is not None:
+            try:
+                self._shadow = Inspector(load_bundle(home, plan.shadow), threads)
+            except BundleError as error:
+                log.error("nothing is scored beside the champion: %s", error)
+
+    @property
+    def provider(self) -> str:
+        return "" if self._inspector is None else self._inspector.models.provider
+
+    def rows(self, images: Iterable[Row], batch: int) -> Iterator[Pair]:
+        """The rows of the images, in order."""
+        if self._inspector is None:
+            held = hold(self._reason)
+            yield from ((self._row(image, held, None), None) for image in images)
+            return
+        inspectors = [self._inspector] + ([self._shadow] if self._shadow else [])
+        threads = self._threads
+        sizes = frozenset(size for one in inspectors for size in one.models.wanted)
+        read, decode, preprocess, infer, decide, _ = self.stages
+        ahead = _BATCHES_AHEAD * batch
+        contents = run_ahead(read.timed(self._read), images, threads=_READERS, ahead=ahead)
+        opened = run_ahead(
+            decode.timed(lambda one: _decode(sizes, *one)),
+            contents,
+            threads=threads,
+            ahead=ahead,
+        )
+        gathered = run_ahead(
+            preprocess.timed(_gather, len),
+            _full_batches(opened, batch),
+            threads=threads,
+            ahead=_BATCHES_AHEAD,
+        )
+        inferred = run_ahead(
+            infer.timed(lambda work: _infer(inspectors, work), _inspected),
+            gathered,
+            threads=1,
+            ahead=_BATCHES_AHEAD,
+        )
+        decided = run_ahead(
+            decide.timed(lambda work: self._decide(inspectors, work), lambda w: len(w.images)),
+            inferred,
+            threads=threads,
+            ahead=_BATCHES_AHEAD,
+        )
+        for pairs in decided:
+            yield from pairs
+
+    def written(self, rows: Iterable[Pair]) -> Iterator[Counter[str]]:
+        """Commit the rows shard by shard; the verdicts of each."""
+        write = self.stages[-1]
+        shards = (list(group) for _, group in groupby(rows, key=lambda pair: pair[0]["shard"]))
+        return run_ahead(write.timed(self._write, len), shards, threads=1, ahead=_SHARDS_AHEAD)
+
+    def _read(self, image: Row) -> tuple[Row, bytes | Decision]:
+        try:
+            return image, self._home.object(image["sha256"]).read_bytes()
         except OSError as error:
             log.error("%s: %s", image["object"], error)
-            return hold("the stored image cannot be read")
+            return image, hold("the stored image cannot be read")
 
-    return run_ahead(opened, images, threads=threads, ahead=_BATCHES_AHEAD * batch)
+    def _decide(self, inspectors: Sequence[Inspector], work: _Work) -> list[Pair]:
+        columns = [
+            [
+                self._row(image, outcome, inspector)
+                for image, outcome in zip(work.images, _outcomes(inspector, work, at), strict=True)
+            ]
+            for at, inspector in enumerate(inspectors)
+        ]
+        shadow = columns[1] if len(columns) > 1 else [None] * len(work.images)
+        return list(zip(columns[0], shadow, strict=True))
+
+    def _row(self, image: Row, outcome: Inspection | Decision, inspector: Inspector | None) -> Row:
+        if inspector is None:
+            return prediction(self._plan.day, self._plan.bundle, image, outcome, None)
+        bundle = inspector.bundle
+        return prediction(self._plan.day, bundle.name, image, outcome, bundle.card.mm_per_pixel)
+
+    def _write(self, pairs: list[Pair]) -> Counter[str]:
+        rows = [row for row, _ in pairs]
+        shadow = [row for _, row in pairs if row is not None]
+        if shadow:
+            self._commit(shadow, "shadow")
+        self._commit(rows, "predictions")
+        return Counter(row["verdict"] for row in rows)
+
+    def _commit(self, rows: list[Row], name: str) -> None:
+        plan, table = self._plan, pa.Table.from_pylist(rows, schema=catalog.PREDICTIONS)
+        catalog.write_predictions(self._home, plan.line, plan.day, rows[0]["shard"], table, name)
 
 
-def _inspect(inspector: Inspector, opened: list[Opened]) -> list[Inspection | Decision]:
-    good = [item for item in opened if not isinstance(item, Decision)]
+def _outcomes(inspector: Inspector, work: _Work, at: int) -> Iterator[Inspection | Decision]:
+    """What one bundle says of each image."""
+    outputs = work.outputs[at] if work.outputs else None
+    scored = iter(inspector.models.read(outputs) if outputs else ())
+    for held in work.held:
+        if held is not None:
+            yield held
+        else:
+            yield inspector.decided(next(scored)) if outputs else hold(_FAILED)
+
+
+def _decode(sizes: frozenset[Size], image: Row, content: bytes | Decision) -> tuple[Row, Opened]:
+    if isinstance(content, Decision):
+        return image, content
     try:
-        inspected: Iterator[Inspection | Decision] = iter(inspector.inspect_prepared(good))
-    except Exception:
-        # ONNX Runtime's errors share no base class. The parts are held, the night goes on.
-        log.exception("a batch of %d images could not be inspected", len(good))
-        inspected = iter([hold("the models failed")] * len(good))
-    return [item if isinstance(item, Decision) else next(inspected) for item in opened]
+        return image, prepare(decode_rgb(content), sizes)
+    except ImageError as error:
+        log.warning("%s: %s", image["object"], error)
+        return image, hold(error.reason)
 
 
-def _row(
-    plan: Plan,
-    shard: int,
-    image: Row,
-    outcome: Inspection | Decision,
-    mm_per_pixel: float | None,
-) -> Row:
-    row: Row = {"day": plan.day, "shard": shard, "bundle": plan.bundle}
-    row |= {name: image[name] for name in _COPIED}
-    if isinstance(outcome, Decision):
-        return row | {"verdict": outcome.verdict, "reason": outcome.reason, "defect_type": ""}
-    decision, scored = outcome.decision, outcome.scored
-    row |= {f"score_{name}": _plain(value) for name, value in scored.scores.items()}
-    row |= {f"p_{name}": _plain(value) for name, value in decision.calibrated.items()}
-    return row | {
-        "verdict": decision.verdict,
-        "reason": decision.reason,
-        "p_defect": _plain(decision.p_defect),
-        "defect_type": outcome.defect_type if decision.verdict != "pass" else "",
-        "area": _plain(scored.area),
-        "regions": _regions(image, outcome, mm_per_pixel),
-        "embedding": scored.embedding.tolist(),
-    }
+def _full_batches(
+    opened: Iterable[tuple[Row, Opened]], size: int
+) -> Iterator[list[tuple[Row, Opened]]]:
+    """Lists with `size` images that can be inspected; only the last one of a shard has fewer.
+
+    A batch never has images of two shards, so that a shard that is repeated alone meets the models
+    in the same batches, and gets the same numbers.
+    """
+    for _, shard in groupby(opened, key=lambda one: one[0]["shard"]):
+        batch: list[tuple[Row, Opened]] = []
+        good = 0
+        for image, content in shard:
+            batch.append((image, content))
+            good += not isinstance(content, Decision)
+            if good == size:
+                yield batch
+                batch, good = [], 0
+        if batch:
+            yield batch
 
 
-def _regions(image: Row, outcome: Inspection, mm_per_pixel: float | None) -> str | None:
-    """The regions of a part that is not passed, as JSON; None without a segmenter."""
-    mask, heat = outcome.scored.defect_mask, outcome.scored.defect_map
-    if mask is None or heat is None or outcome.decision.verdict == "pass":
+def _gather(opened: list[tuple[Row, Opened]]) -> _Work:
+    good = [one for _, one in opened if not isinstance(one, Decision)]
+    held = [one if isinstance(one, Decision) else None for _, one in opened]
+    return _Work([image for image, _ in opened], held, gather(good) if good else None)
+
+
+def _infer(inspectors: Sequence[Inspector], work: _Work) -> _Work:
+    if work.batch is None:
+        return work
+    champion, *shadows = inspectors
+    outputs = [_run(champion, work.batch)]
+    for shadow in shadows:
+        try:
+            outputs.append(_run(shadow, work.batch))
+        except MemoryError:
+            log.exception("no memory is left for the shadow; its rows say so")
+            outputs.append(None)
+    return _Work(work.images, work.held, outputs=outputs)
+
+
+def _run(inspector: Inspector, batch: Batch) -> Outputs | None:
+    try:
+        return inspector.models.run(batch)
+    except Exception as error:
+        # ONNX Runtime's errors share no base class.
+        if "alloc" in str(error).lower():
+            # A retry with more memory may cure it: nobody should look at these parts for that.
+            raise MemoryError(str(error)) from error
+        # The parts are held, the night goes on.
+        log.exception("a batch of %d images could not be inspected", len(batch.images))
         return None
-    found = find_regions(mask, heat, (image["height"], image["width"]), mm_per_pixel)
-    return json.dumps([region.document() for region in found])
 
 
-def _plain(value: float | None) -> float | None:
-    """A number as it is stored; what is not finite is no score, and no document can hold it."""
-    return None if value is None or not isfinite(value) else round(value, _DECIMALS)
+def _inspected(work: _Work) -> int:
+    return sum(held is None for held in work.held)

@@ -1,6 +1,6 @@
 """Run a bundle's ONNX models on decoded images."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,8 @@ from ml.inference.verdict import Decision, decide
 
 Floats = npt.NDArray[np.float32]
 # By output name, an item for each image; those of tiled images differ in size.
-Outputs = Mapping[str, Sequence[Floats] | Floats]
+ModelOutputs = Mapping[str, Sequence[Floats] | Floats]
+Outputs = Mapping[str, ModelOutputs]
 Size = tuple[int, int]
 Prepared = dict[Size, Pixels]
 # The key of an image at its own resolution, which is cut into tiles.
@@ -62,6 +63,14 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Images that go through the models at once: float32 `[N, 3, H, W]` at each size."""
+
+    images: Sequence[Prepared]
+    arrays: dict[Size, Floats]
+
+
+@dataclass(frozen=True)
 class Inspection:
     """A decision and what it rests on."""
 
@@ -86,11 +95,20 @@ class ModelSet:
         self._sizes = {name: (sizes[name][0], sizes[name][1]) for name in paths}
         self._sessions = {name: open_session(path, threads) for name, path in paths.items()}
 
+    @property
+    def wanted(self) -> frozenset[Size]:
+        """The sizes that the models want an image at."""
+        whole = {size for name, size in self._sizes.items() if name not in self._tiled}
+        return frozenset(whole | ({AS_IT_CAME} if self._tiled else set()))
+
+    @property
+    def provider(self) -> str:
+        """What ONNX Runtime computes on, such as `CPUExecutionProvider`."""
+        return next(str(one.get_providers()[0]) for one in self._sessions.values())
+
     def prepare(self, image: Pixels) -> Prepared:
         """A decoded image at each size that the models want; meant for decoding threads."""
-        whole = {size for name, size in self._sizes.items() if name not in self._tiled}
-        prepared = {size: resize_rgb(image, size) for size in whole}
-        return prepared | ({AS_IT_CAME: image} if self._tiled else {})
+        return prepare(image, self.wanted)
 
     def score(self, images: Sequence[Pixels]) -> list[Scored]:
         """Score decoded RGB images `[H, W, 3]`, uint8, of any sizes, in one batch."""
@@ -98,19 +116,25 @@ class ModelSet:
 
     def score_prepared(self, images: Sequence[Prepared]) -> list[Scored]:
         """Score images that `prepare` made, in one batch."""
-        if not images:
-            return []
-        outputs = {
-            name: self._run_tiles(name, images) if name in self._tiled else self._run(name, images)
+        return self.read(self.run(gather(images))) if images else []
+
+    def run(self, batch: Batch) -> Outputs:
+        """What each model gives for a batch that `gather` made; nothing else, so that the
+        processor that runs the models has nothing else to wait for.
+        """
+        return {
+            name: self._run_tiles(name, batch.images)
+            if name in self._tiled
+            else self._infer(name, batch.arrays[self._sizes[name]])
             for name in self._sessions
         }
-        return [_scored(outputs, index, self._mask_rule) for index in range(len(images))]
 
-    def _run(self, name: str, images: Sequence[Prepared]) -> Outputs:
-        size = self._sizes[name]
-        return self._infer(name, [image[size] for image in images])
+    def read(self, outputs: Outputs) -> list[Scored]:
+        """The scores and maps of each image, from what `run` gave."""
+        count = len(next(iter(next(iter(outputs.values())).values())))
+        return [_scored(outputs, index, self._mask_rule) for index in range(count)]
 
-    def _run_tiles(self, name: str, images: Sequence[Prepared]) -> Outputs:
+    def _run_tiles(self, name: str, images: Sequence[Prepared]) -> ModelOutputs:
         return {"logits": [self._merged(name, image[AS_IT_CAME])[None] for image in images]}
 
     def _merged(self, name: str, image: Pixels) -> Floats:
@@ -120,12 +144,13 @@ class ModelSet:
         maps = (
             one[0]
             for some in in_batches(corners, _TILES_AT_ONCE)
-            for one in self._infer(name, [cut_tile(image, at, tile) for at in some])["logits"]
+            for one in self._infer(
+                name, to_batch([cut_tile(image, at, tile) for at in some], tile)
+            )["logits"]
         )
         return merge_tiles(maps, corners, size)
 
-    def _infer(self, name: str, images: list[Pixels]) -> dict[str, Floats]:
-        batch = to_batch(images, self._sizes[name])
+    def _infer(self, name: str, batch: Floats) -> dict[str, Floats]:
         session = self._sessions[name]
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, {"image": batch}), strict=True))
@@ -136,23 +161,27 @@ class Inspector:
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         self.bundle = bundle
-        self._models = open_models(bundle, threads)
-
-    def prepare(self, image: Pixels) -> Prepared:
-        """A decoded image at each size that the models want; meant for decoding threads."""
-        return self._models.prepare(image)
+        self.models = open_models(bundle, threads)
 
     def inspect(self, images: Sequence[Pixels]) -> list[Inspection]:
         """Inspect decoded RGB images `[H, W, 3]`, uint8, of any sizes, in one batch."""
-        return self.inspect_prepared([self.prepare(image) for image in images])
+        return [self.decided(one) for one in self.models.score(images)]
 
-    def inspect_prepared(self, images: Sequence[Prepared]) -> list[Inspection]:
-        """Inspect images that `prepare` made, in one batch."""
+    def decided(self, scored: Scored) -> Inspection:
+        """The inspection that follows from what the models say of an image."""
         card = self.bundle.card
-        return [
-            Inspection(decide(card, one.scores), _defect_type(card.classes, one), one)
-            for one in self._models.score_prepared(images)
-        ]
+        return Inspection(decide(card, scored.scores), _defect_type(card.classes, scored), scored)
+
+
+def prepare(image: Pixels, sizes: Iterable[Size]) -> Prepared:
+    """An image at each of these sizes; one decoding serves them all."""
+    return {size: image if size == AS_IT_CAME else resize_rgb(image, size) for size in sizes}
+
+
+def gather(images: Sequence[Prepared]) -> Batch:
+    """A batch of images that `prepare` made at the same sizes."""
+    sizes = set(images[0]) - {AS_IT_CAME}
+    return Batch(images, {size: to_batch([one[size] for one in images], size) for size in sizes})
 
 
 def open_models(bundle: Bundle, threads: int = 0) -> ModelSet:
@@ -171,6 +200,8 @@ def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session; raises BundleError when the file is not a model."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Threads that wait for work would keep the cores from decoding, and from the other models.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     available = onnxruntime.get_available_providers()
     wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     try:
@@ -182,7 +213,7 @@ def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
         raise BundleError(msg) from error
 
 
-def raw_score(model: str, outputs: Outputs, index: int) -> float:
+def raw_score(model: str, outputs: ModelOutputs, index: int) -> float:
     """The raw defect score of one image of a batch, from the model's outputs by name."""
     if model == "classifier":
         return class_score(outputs["logits"][index])
@@ -205,7 +236,7 @@ def class_score(logits: Floats) -> float:
     return float(highest + np.log(np.exp(defects - highest).sum()) - logits[0])
 
 
-def _scored(outputs: Mapping[str, Outputs], index: int, mask_rule: MaskRule) -> Scored:
+def _scored(outputs: Outputs, index: int, mask_rule: MaskRule) -> Scored:
     scores = {name: raw_score(name, found, index) for name, found in outputs.items()}
     probabilities = features = anomaly_map = defect_map = None
     embedding = np.zeros(0, np.float32)

@@ -5,6 +5,7 @@ mix two bundles, or shift an image from one shard to another.
 """
 
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,34 +22,45 @@ log = logging.getLogger(__name__)
 
 # What makes an image of the catalog that image.
 _IDENTITY = ["object", "version", "sha256"]
+# What the inspection of an image needs of it.
+_NEEDED = ["object", "sha256", "part", "lot", "camera", "captured_at", "height", "width"]
+_MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)
 class Plan:
     """A day's images, as one version of the catalog has them, dealt into shards.
 
-    `bundle` is empty when the line has no champion.
+    `sizes` counts the images of each shard, in the catalog's order of objects. `bundle` is empty
+    when the line has no champion. `shadow` is a challenger that scores the same images, or empty.
     """
 
     line: str
     day: str
     bundle: str
-    images: int
-    shard_images: int
     images_version: int
+    sizes: tuple[int, ...]
+    shadow: str = ""
 
     @property
-    def sizes(self) -> list[int]:
-        """Images in each shard."""
-        starts = range(0, self.images, self.shard_images)
-        return [min(self.shard_images, self.images - start) for start in starts]
+    def images(self) -> int:
+        """Images of the night."""
+        return sum(self.sizes)
 
 
-def plan_night(home: Home, line: LineConfig, day: str) -> Plan:
+def plan_night(
+    home: Home,
+    line: LineConfig,
+    day: str,
+    bundle: str | None = None,
+    shadow: str | None = None,
+) -> Plan:
     """Plan a night and write the plan; shards of a longer earlier plan are dropped.
 
-    A day that is planned again has the images that came since; where none did, the plan keeps its
-    version. Raises DataError when `day` is not a day.
+    The night inspects with the champion, or with `bundle`; beside it scores the line's shadow, or
+    `shadow`. A day that is planned again has the
+    images that came since; where none did, the plan keeps its version. Raises DataError when `day`
+    is not a day.
     """
     known = find_plan(home, line.name, day)
     version = catalog.version(home, line.name, "images")
@@ -58,10 +70,13 @@ def plan_night(home: Home, line: LineConfig, day: str) -> Plan:
             version = known.images_version
         else:
             log.warning("%s: %d images planned, now %d", day, known.images, images.num_rows)
-    champion = _champion(home, line.name)
-    plan = Plan(line.name, day, champion, images.num_rows, line.night.shard_images, version)
+    bundle = bundle or _champion(home, line.name)
+    sizes = deal(images["bytes"].to_pylist(), line.night.shard_images, line.night.shard_megabytes)
+    plan = Plan(line.name, day, bundle, version, sizes, shadow or line.night.shadow)
     files.write_json(home.night(line.name, day), asdict(plan))
-    catalog.drop_shards_from(home, line.name, day, len(plan.sizes))
+    count = len(plan.sizes)
+    catalog.drop_shards_from(home, line.name, day, count)
+    catalog.drop_shards_from(home, line.name, day, count if plan.shadow else 0, "shadow")
     return plan
 
 
@@ -69,7 +84,13 @@ def find_plan(home: Home, line: str, day: str) -> Plan | None:
     """The plan of a night, or None; one of an earlier Loupe, without a version, is none."""
     path = home.night(line, check_day(day))
     content = files.read_json(path) if path.exists() else {}
-    return Plan(**content) if "images_version" in content else None
+    if "images_version" not in content:
+        return None
+    if "shard_images" in content:
+        # A plan of an earlier Loupe, whose shards were dealt by count alone.
+        images, most = content.pop("images"), content.pop("shard_images")
+        content["sizes"] = deal([0] * images, most, 1)
+    return Plan(**content | {"sizes": tuple(content["sizes"])})
 
 
 def read_plan(home: Home, line: LineConfig, day: str) -> Plan:
@@ -77,18 +98,43 @@ def read_plan(home: Home, line: LineConfig, day: str) -> Plan:
     return find_plan(home, line.name, day) or plan_night(home, line, day)
 
 
+def deal(sizes: Sequence[int], most_images: int, most_megabytes: int) -> tuple[int, ...]:
+    """How many images each shard gets, in order, from the bytes of each image.
+
+    No shard has more images or more bytes than it may; an image that is larger has one alone.
+    """
+    shards: list[int] = []
+    filled = 0
+    for size in sizes:
+        if not shards or shards[-1] == most_images or filled + size > most_megabytes * _MEGABYTE:
+            shards.append(0)
+            filled = 0
+        shards[-1] += 1
+        filled += size
+    return tuple(shards)
+
+
 def planned_images(home: Home, plan: Plan) -> pa.Table:
     """The images of a plan, in the order of its shards; DataError when their version is gone."""
     return catalog.read_images(home, plan.line, day=plan.day, version=plan.images_version)
 
 
-def shard_rows(home: Home, plan: Plan, shard: int) -> list[dict[str, Any]]:
-    """The images of one shard, in a fixed order; raises DataError when there is no such shard."""
-    if not 0 <= shard < len(plan.sizes):
-        msg = f"{plan.line}, {plan.day}: no shard {shard}; the plan has {len(plan.sizes)} (from 0)"
-        raise DataError(msg)
-    images = planned_images(home, plan)
-    return images.slice(shard * plan.shard_images, plan.sizes[shard]).to_pylist()  # type: ignore[no-any-return]
+def shard_rows(home: Home, plan: Plan, shards: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """The images of these shards with their `shard`, in a fixed order.
+
+    Raises DataError when there is no such shard.
+    """
+    have = len(plan.sizes)
+    for shard in shards:
+        if not 0 <= shard < have:
+            msg = f"{plan.line}, {plan.day}: no shard {shard}; the plan has {have} (from 0)"
+            raise DataError(msg)
+    images = planned_images(home, plan).select(_NEEDED)
+    return (
+        {"shard": shard, **row}
+        for shard in shards
+        for row in images.slice(sum(plan.sizes[:shard]), plan.sizes[shard]).to_pylist()
+    )
 
 
 def _has(home: Home, plan: Plan, images: pa.Table) -> bool:

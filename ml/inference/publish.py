@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -10,6 +11,7 @@ from ml import files
 from ml.audit import ledger
 from ml.data import catalog
 from ml.data.day import check_day
+from ml.errors import ResultsError
 from ml.results import Document, ResultStore
 from ml.settings import Home
 
@@ -35,41 +37,54 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Published:
-    """Documents written for a day, and how many of them are parts not passed."""
+    """Documents of a day; how many of them are parts not passed; how many had to be written."""
 
     documents: int
     flagged: int
+    written: int
 
 
 def publish(home: Home, store: ResultStore, line: str, day: str) -> Published:
     """Write a day's `shards`, `parts` and `nights` documents and one ledger entry per shard.
 
-    Documents of an earlier run of the day that no longer belong are deleted.
+    Documents that stand already are left alone, so that a publish that was cut off goes on where it
+    stopped; those of an earlier run of the day that no longer belong are deleted. Raises
+    ResultsError when the store does not hold them all at the end.
     """
-    rows = catalog.read_predictions(home, line, day=check_day(day)).drop(["embedding"]).to_pylist()
-    shards = {
-        int(number): list(group) for number, group in groupby(rows, key=lambda row: row["shard"])
-    }
-    documents = {
-        f"{line}__{day}__{number:04d}": _shard(line, day, number, group)
-        for number, group in shards.items()
-    }
-    parts = {
-        f"{line}__{day}__{row['sha256'][:16]}": _part(line, row)
-        for row in rows
-        if row["verdict"] != "pass"
-    }
-    _replace(store, "shards", line, day, documents)
-    _replace(store, "parts", line, day, parts)
-    for number, group in shards.items():
-        ledger.append(home.ledger(line, day), _entry(line, day, number, group), within="shard")
+    shards: dict[str, Document] = {}
+    parts: dict[str, Document] = {}
+    entries: list[Document] = []
+    for number, rows in _by_shard(home, line, check_day(day)):
+        shards[f"{line}__{day}__{number:04d}"] = _shard(line, day, number, rows)
+        parts |= {part_id(line, row): _part(line, row) for row in rows if row["verdict"] != "pass"}
+        entries.append(_entry(line, day, number, rows))
+    written = _replace(store, "shards", line, day, shards)
+    written += _replace(store, "parts", line, day, parts)
+    for entry in entries:
+        ledger.append(home.ledger(line, day), entry, within="shard")
     # Last, because it says that the others stand.
-    night = _night(line, day, list(documents.values()))
+    night = _night(line, day, list(shards.values()))
     known = store.get("nights", f"{line}__{day}")
     if known is not None and _same_night(known, night):
         night["reconciled"] = known["reconciled"]
     store.put("nights", {f"{line}__{day}": night})
-    return Published(len(documents) + len(parts) + 1, len(parts))
+    return Published(len(shards) + len(parts) + 1, len(parts), written + 1)
+
+
+def part_id(line: str, row: Row) -> str:
+    """The id of the document of a part that is not passed."""
+    return f"{line}__{row['day']}__{row['sha256'][:16]}"
+
+
+def _by_shard(home: Home, line: str, day: str) -> Iterator[tuple[int, list[Row]]]:
+    """The rows of one shard after the other: as Python objects they are large."""
+    table = catalog.read_predictions(home, line, day=day, embeddings=False)
+    numbers = table["shard"].to_pylist()
+    start = 0
+    for number, group in groupby(numbers):
+        count = len(list(group))
+        yield int(number), table.slice(start, count).to_pylist()
+        start += count
 
 
 def _shard(line: str, day: str, number: int, rows: list[Row]) -> Document:
@@ -131,7 +146,15 @@ def _entry(line: str, day: str, number: int, rows: list[Row]) -> Document:
 
 def _replace(
     store: ResultStore, collection: str, line: str, day: str, documents: dict[str, Document]
-) -> None:
-    stale = {found["id"] for found in store.find(collection, {"line": line, "day": day})}
-    store.put(collection, documents)
-    store.delete(collection, sorted(stale - set(documents)))
+) -> int:
+    """Make a day's documents of a collection exactly these; how many were not there yet."""
+    of_day = {"line": line, "day": day}
+    known = {found.pop("id"): found for found in store.find(collection, of_day)}
+    changed = {name: body for name, body in documents.items() if known.get(name) != body}
+    store.put(collection, changed)
+    store.delete(collection, sorted(set(known) - set(documents)))
+    count = store.count(collection, of_day)
+    if count != len(documents):
+        msg = f"{collection}: {count} documents of {line}, {day}; expected {len(documents)}"
+        raise ResultsError(f"{msg}; publish the day again")
+    return len(changed)

@@ -3,10 +3,14 @@
 import logging
 from collections import Counter
 from dataclasses import dataclass
+from itertools import groupby
+
+import pyarrow as pa
 
 from ml.data import catalog
 from ml.errors import CountError
-from ml.inference.night import find_plan, planned_images
+from ml.inference.night import Plan, find_plan, planned_images
+from ml.inference.publish import part_id
 from ml.results import Document, ResultStore
 from ml.settings import Home
 
@@ -33,32 +37,55 @@ class Reconciled:
 def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled:
     """Hold the images that the night planned against predictions and documents.
 
-    Raises CountError that names what differs; `nights.reconciled` says the outcome either way. An
-    image that comes late, on this day or an earlier one, is no error, but the night that it was
-    too late for is no longer reconciled.
+    Raises CountError that names the parts and shards that differ and what to run;
+    `nights.reconciled` says the outcome either way. An image that comes late, on this day or an
+    earlier one, is no error, but the night that it was too late for is no longer reconciled.
     """
     plan = find_plan(home, line, day)
     planned = (
         catalog.read_images(home, line, day=day) if plan is None else planned_images(home, plan)
     )
     images = planned["object"].to_pylist()
-    table = catalog.read_predictions(home, line, day=day)
+    table = catalog.read_predictions(home, line, day=day, embeddings=False)
     nights = {night["day"]: night for night in store.find("nights", {"line": line})}
     shards = store.find("shards", {"line": line, "day": day})
-    parts = store.count("parts", {"line": line, "day": day})
-    held = sum(verdict != "pass" for verdict in table["verdict"].to_pylist())
+    steps = _Steps(line, day)
     problems = [
-        *_differences(images, table["object"].to_pylist()),
+        *_differences(_shard_of(images, plan), table, steps),
+        *_unpublished(line, table, store.find("parts", {"line": line, "day": day}), shards),
         *_unequal("images", len(images), "the night's document", nights.get(day, {}).get("images")),
         *_unequal("images", len(images), "the shards' documents", sum(s["images"] for s in shards)),
-        *_unequal("parts not passed", held, "the parts' documents", parts),
     ]
     late = _late(home, line, nights)
     _mark(store, nights, day, whole=not problems, late=late)
     if problems:
-        msg = f"{line}, {day}: the night does not add up:\n  " + "\n  ".join(problems)
-        raise CountError(msg)
+        run = "\n  ".join([*problems, *steps.commands()])
+        raise CountError(f"{line}, {day}: the night does not add up:\n  {run}")
     return Reconciled(len(images), table.num_rows, sum(s["images"] for s in shards), late)
+
+
+class _Steps:
+    """What to run again, in the order of the night."""
+
+    def __init__(self, line: str, day: str) -> None:
+        self._options = f"--line {line} --day {day}"
+        self.shards: set[int] = set()
+        self.plan = False
+
+    def commands(self) -> list[str]:
+        plan = [f"loupe shards {self._options}"] if self.plan else []
+        inspect = [f"loupe predict {self._options} --shard {one}" for one in sorted(self.shards)]
+        if self.plan:
+            inspect = [f"loupe predict {self._options}"]
+        last = [f"loupe {step} {self._options}" for step in ("publish", "reconcile")]
+        return [f"run: {command}" for command in (*plan, *inspect, *last)]
+
+
+def _shard_of(images: list[str], plan: Plan | None) -> list[tuple[int, str]]:
+    """Each planned image with its shard."""
+    sizes = plan.sizes if plan else (len(images),)
+    shards = (shard for shard, size in enumerate(sizes) for _ in range(size))
+    return list(zip(shards, images, strict=True))
 
 
 def _late(home: Home, line: str, nights: dict[str, Document]) -> dict[str, int]:
@@ -84,14 +111,46 @@ def _mark(
     store.put("nights", changed)
 
 
-def _differences(images: list[str], predicted: list[str]) -> list[str]:
-    have, want = Counter(predicted), Counter(images)
+def _differences(images: list[tuple[int, str]], table: pa.Table, steps: _Steps) -> list[str]:
+    have = Counter(zip(table["shard"].to_pylist(), table["object"].to_pylist(), strict=True))
+    missing = sorted((Counter(images) - have).elements())
+    beyond = sorted((have - Counter(images)).elements())
+    steps.shards |= {shard for shard, _ in missing}
+    # A row that no plan asks for goes only when its shard is written again, or the day planned.
+    steps.plan = bool(beyond)
     return [
-        *_named("without a prediction", sorted((want - have).elements())),
-        *_named(
-            "predicted, but not an accepted image of the day (or twice)",
-            sorted((have - want).elements()),
-        ),
+        *_by_shard("without a prediction", missing),
+        *_by_shard("predicted, but not an accepted image of the day (or twice)", beyond),
+    ]
+
+
+def _unpublished(
+    line: str, table: pa.Table, parts: list[Document], shards: list[Document]
+) -> list[str]:
+    """Where the documents say other than the predictions."""
+    held = {
+        part_id(line, row): row
+        for row in table.select(["day", "shard", "object", "sha256", "verdict"]).to_pylist()
+        if row["verdict"] != "pass"
+    }
+    known = {part["id"]: part for part in parts}
+    lost = [(held[name]["shard"], held[name]["object"]) for name in held.keys() - known.keys()]
+    stale = [part["object"] for name, part in known.items() if name not in held]
+    counted = {shard["shard"]: shard["images"] for shard in shards}
+    rows = Counter(table["shard"].to_pylist())
+    wrong = sorted(n for n in counted.keys() | rows.keys() if counted.get(n) != rows[n])
+    return [
+        *_by_shard("parts not passed, without a document", sorted(lost)),
+        *_named("parts' documents that no prediction asks for", sorted(stale)),
+        *(f"shard {n}: {rows[n]} predictions, its document: {counted.get(n)}" for n in wrong),
+    ]
+
+
+def _by_shard(what: str, objects: list[tuple[int, str]]) -> list[str]:
+    return [
+        f"shard {shard}: {text}"
+        for shard, group in groupby(objects, key=lambda one: one[0])
+        for text in _named(what, [name for _, name in group])
     ]
 
 

@@ -8,19 +8,23 @@ from itertools import islice
 from typing import Any
 
 from ml.errors import ResultsError
+from ml.results.pace import Pace
 from ml.results.store import Document, Where, to_json
 
 # Firestore's limit of writes in one commit.
 _BATCH_WRITES = 500
 _ROOT = ("loupe", "v1")
+# What may pass by itself is tried again after 1, 2, 4, … seconds, for five minutes.
+_FIRST_WAIT_S, _LONGEST_WAIT_S, _TRY_S = 1.0, 32.0, 300.0
 
 
 class FirestoreStore:
     """A results store in a Firestore project."""
 
-    def __init__(self, project: str) -> None:
+    def __init__(self, project: str, pace: Pace | None = None) -> None:
         from google.cloud import firestore
 
+        self._pace = pace or Pace()
         self._client = firestore.Client(project=project)
         self._root = self._client.collection(_ROOT[0]).document(_ROOT[1])
 
@@ -35,7 +39,7 @@ class FirestoreStore:
             batch = self._client.batch()
             for name, body in chunk:
                 batch.set(place.document(name), body)
-            done = self._call(batch.commit)
+            done = self._commit(batch)
             if len(done) != len(chunk):
                 msg = f"{collection}: Firestore wrote {len(done)} of {len(chunk)} documents"
                 raise ResultsError(msg)
@@ -72,7 +76,7 @@ class FirestoreStore:
             batch = self._client.batch()
             for name in chunk:
                 batch.delete(place.document(name))
-            self._call(batch.commit)
+            self._commit(batch)
 
     def _query(self, collection: str, where: Where | None) -> Any:
         from google.cloud.firestore_v1.base_query import FieldFilter
@@ -82,12 +86,27 @@ class FirestoreStore:
             query = query.where(filter=FieldFilter(field, "==", value))
         return query
 
+    def _commit(self, batch: Any) -> list[Any]:
+        """Send a batch at the pace that Firestore asks for, again where that may help."""
+        from google.api_core import exceptions, retry
+
+        passing = retry.if_exception_type(
+            exceptions.Aborted,
+            exceptions.DeadlineExceeded,
+            exceptions.InternalServerError,
+            exceptions.ResourceExhausted,
+            exceptions.ServiceUnavailable,
+        )
+        again = retry.Retry(passing, _FIRST_WAIT_S, _LONGEST_WAIT_S, 2.0, timeout=_TRY_S)
+        self._pace.wait(len(batch))
+        return list(self._call(lambda: batch.commit(retry=again)))
+
     def _call(self, action: Any) -> Any:
         from google.api_core.exceptions import GoogleAPIError
 
         try:
             return action()
-        except GoogleAPIError as error:
+        except GoogleAPIError as error:  # also what was tried again in vain
             msg = f"Firestore project {self._client.project}: {error}"
             raise ResultsError(msg) from error
 

@@ -77,6 +77,10 @@ class Home:
         """The plan of one night: its shards, and the bundle that is fixed for it."""
         return self.root / "nights" / line / f"{day}.json"
 
+    def speed(self, line: str, day: str) -> Path:
+        """How fast each process of a night was, stage by stage; measured, so never compared."""
+        return self.root / "speed" / line / day
+
     def ledger(self, line: str, day: str) -> Path:
         """The hash-chained ledger of one day."""
         return self.root / "ledger" / line / f"{day}.jsonl"

@@ -328,8 +328,10 @@ class NightConfig(_Section):
     deadline_minutes: int | None = Field(
         None, ge=1, description="after its run was queued; then an alert says what is missing"
     )
-    shard_images: int = Field(500, ge=1)
+    shard_images: int = Field(500, ge=1, description="most images of a shard")
+    shard_megabytes: int = Field(1000, ge=1, description="most bytes of a shard's images, in MB")
     batch: int = Field(16, ge=1)
+    shadow: str = Field("", description="a bundle that scores the same images; no verdict is its")
 
 
 class MonitorConfig(_Section):

@@ -14,7 +14,7 @@ from ml.bundle import seal_bundle
 from ml.bundle.live import live_bundle, live_name
 from ml.data import catalog
 from ml.errors import BundleError, DataError
-from ml.inference.batch import predict_shard
+from ml.inference.batch import predict_shards
 from ml.inference.night import plan_night
 from ml.monitoring.drift import drift
 from ml.results import ResultStore, open_results
@@ -39,8 +39,7 @@ def inspected(tiny: Tiny) -> Tiny:
 
 def _inspect(tiny: Tiny) -> None:
     plan = plan_night(tiny.home, tiny.line, DAY)
-    for shard in range(len(plan.sizes)):
-        predict_shard(tiny.home, plan, shard, tiny.line.night.batch, 1)
+    predict_shards(tiny.home, plan, range(len(plan.sizes)), tiny.line.night.batch, 1)
 
 
 def _darken(tiny: Tiny) -> None:

@@ -10,7 +10,7 @@ from tiny_line import Tiny
 
 from ml.data import catalog
 from ml.errors import DataError
-from ml.inference.batch import predict_shard
+from ml.inference.batch import predict_shards
 from ml.inference.night import Plan, plan_night, read_plan
 from ml.inference.publish import publish
 from ml.inference.reconcile import Reconciled, reconcile
@@ -31,8 +31,7 @@ def _arrive(tiny: Tiny, name: str, day: str = DAY) -> None:
 
 
 def _predict(tiny: Tiny, plan: Plan, *shards: int) -> None:
-    for shard in shards or range(len(plan.sizes)):
-        predict_shard(tiny.home, plan, shard, tiny.line.night.batch, 1)
+    predict_shards(tiny.home, plan, shards or range(len(plan.sizes)), tiny.line.night.batch, 1)
 
 
 def _finish(tiny: Tiny, store: ResultStore, day: str = DAY) -> Reconciled:

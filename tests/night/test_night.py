@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -16,8 +15,8 @@ from ml import files
 from ml.audit import ledger
 from ml.data import catalog
 from ml.errors import CountError, DataError
-from ml.inference.batch import predict_shard
-from ml.inference.engine import ModelSet, Prepared, Scored
+from ml.inference.batch import predict_shards
+from ml.inference.engine import ModelSet, Outputs, Scored
 from ml.inference.night import Plan, plan_night, read_plan
 from ml.inference.publish import publish
 from ml.inference.reconcile import reconcile
@@ -28,8 +27,7 @@ IMAGES = tiny_line.DAY_IMAGES
 
 
 def _predict(tiny: Tiny, plan: Plan, *shards: int) -> None:
-    for shard in shards or range(len(plan.sizes)):
-        predict_shard(tiny.home, plan, shard, tiny.line.night.batch, 2)
+    predict_shards(tiny.home, plan, shards or range(len(plan.sizes)), tiny.line.night.batch, 2)
 
 
 def _rows(tiny: Tiny) -> list[dict[str, Any]]:
@@ -42,7 +40,7 @@ def _documents(store: ResultStore) -> dict[str, Any]:
 
 def test_every_image_is_inspected_once_and_the_counts_agree(live: Tiny, store: ResultStore) -> None:
     plan = plan_night(live.home, live.line, DAY)
-    assert (plan.images, plan.sizes) == (IMAGES, [7] * 8 + [4])
+    assert (plan.images, plan.sizes) == (IMAGES, (7,) * 8 + (4,))
     _predict(live, plan)
     rows = _rows(live)
     assert len({row["object"] for row in rows}) == len(rows) == IMAGES
@@ -159,15 +157,13 @@ def test_broken_and_lost_images_are_held_and_the_rest_inspected(live: Tiny) -> N
 
 
 def test_models_that_fail_hold_their_batch(live: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ml.inference.engine import Inspector
-
     plan = plan_night(live.home, live.line, DAY)
 
     def fail(*_: object) -> None:
-        msg = "out of memory"
+        msg = "a node failed"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(Inspector, "inspect_prepared", fail)
+    monkeypatch.setattr(ModelSet, "run", fail)
     _predict(live, plan, 0)
     assert {(row["verdict"], row["reason"]) for row in _rows(live)} == {
         ("review", "the models failed")
@@ -178,13 +174,13 @@ def test_models_that_fail_hold_their_batch(live: Tiny, monkeypatch: pytest.Monke
 def test_a_score_that_is_not_finite_holds_its_part_and_breaks_no_document(
     live: Tiny, store: ResultStore, monkeypatch: pytest.MonkeyPatch, score: float
 ) -> None:
-    honest = ModelSet.score_prepared
+    honest = ModelSet.read
 
-    def broken(self: ModelSet, images: Sequence[Prepared]) -> list[Scored]:
-        found = honest(self, images)
+    def broken(self: ModelSet, outputs: Outputs) -> list[Scored]:
+        found = honest(self, outputs)
         return [replace(one, scores=one.scores | {"anomaly": score}) for one in found]
 
-    monkeypatch.setattr(ModelSet, "score_prepared", broken)
+    monkeypatch.setattr(ModelSet, "read", broken)
     plan = plan_night(live.home, live.line, DAY)
     _predict(live, plan, 0)
     assert {(row["verdict"], row["reason"], row["score_anomaly"]) for row in _rows(live)} == {
@@ -265,8 +261,8 @@ def test_a_lost_part_document_is_noticed(live: Tiny, store: ResultStore) -> None
 
 def test_a_day_without_images_is_a_night_without_shards(live: Tiny, store: ResultStore) -> None:
     quiet = "2026-02-01"
-    assert plan_night(live.home, live.line, quiet).sizes == []
+    assert plan_night(live.home, live.line, quiet).sizes == ()
     assert publish(live.home, store, "tiny", quiet).flagged == 0
     assert reconcile(live.home, store, "tiny", quiet).images == 0
     with pytest.raises(DataError, match="no shard 0"):
-        predict_shard(live.home, read_plan(live.home, live.line, quiet), 0, 3, 1)
+        predict_shards(live.home, read_plan(live.home, live.line, quiet), [0], 3, 1)

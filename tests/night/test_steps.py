@@ -76,11 +76,15 @@ def test_the_steps_give_the_documented_results(loupe: Loupe) -> None:
     for shard in plan["shards"]:
         done = loupe("predict", *day, "--shard", str(shard["shard"]))
         assert done["pass"] + done["fail"] + done["review"] == done["images"] == shard["images"]
-    assert set(loupe("publish", *day)) == {"day", "documents", "flagged"}
+    assert set(loupe("publish", *day)) == {"day", "documents", "flagged", "written"}
     reconciled = loupe("reconcile", *day)
     assert reconciled["images"] == reconciled["predictions"] == reconciled["documents"] == 60
     assert reconciled["equal"] is True
     assert reconciled["late"] == {}
+    speed = loupe("speed", *day)
+    assert (speed["processes"], speed["images"]) == (2, 60)
+    assert list(speed["stages"]) == sorted(done["stages"])
+    assert speed["binds"] in done["stages"]
 
 
 def test_the_history_of_a_line_is_asked_and_walked_back(loupe: Loupe) -> None:

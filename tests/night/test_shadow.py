@@ -1,0 +1,79 @@
+"""A challenger scores the night beside the champion, and changes nothing of it."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import tiny_line
+from tiny_line import Tiny
+
+from ml.data import catalog
+from ml.errors import DataError
+from ml.imaging import Pixels
+from ml.inference import batch
+from ml.inference.batch import predict_shards
+from ml.inference.night import plan_night
+from ml.inference.shadow import compare_shadow
+
+DAY = tiny_line.DAY
+IMAGES = tiny_line.DAY_IMAGES
+
+
+@pytest.fixture
+def challenger(live: Tiny) -> str:
+    """A bundle that sees the wrong way round."""
+    line = live.line.model_copy(update={"seed": 5})
+    tiny_line.write_runs(live.home, line, gain=-40.0)
+    return replace(live, line=line).evaluate().name
+
+
+def _rows(tiny: Tiny, name: str = "predictions") -> list[dict[str, Any]]:
+    return catalog.read_predictions(tiny.home, "tiny", day=DAY, name=name).to_pylist()
+
+
+def _inspect(tiny: Tiny, shadow: str | None) -> list[dict[str, Any]]:
+    plan = plan_night(tiny.home, tiny.line, DAY, shadow=shadow)
+    predict_shards(tiny.home, plan, range(len(plan.sizes)), 3, 2)
+    return _rows(tiny)
+
+
+def test_a_shadow_scores_the_same_decoding_and_touches_no_verdict(
+    live: Tiny, challenger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+    honest = batch.decode_rgb
+
+    def counted(content: bytes) -> Pixels:
+        decoded.append(len(content))
+        return honest(content)
+
+    monkeypatch.setattr(batch, "decode_rgb", counted)
+    alone = _inspect(live, None)
+    assert len(decoded) == IMAGES
+    with pytest.raises(DataError, match="loupe shards --shadow"):
+        compare_shadow(live.home, "tiny", DAY)
+    assert _inspect(live, challenger) == alone
+    assert len(decoded) == 2 * IMAGES
+    found = compare_shadow(live.home, "tiny", DAY)
+    assert (found.images, found.shadow) == (IMAGES, challenger)
+    shadow = Counter(row["verdict"] for row in _rows(live, "shadow"))
+    champion = Counter(row["verdict"] for row in alone)
+    for at, counts in ((0, champion), (1, shadow)):
+        sums: Counter[str] = Counter()
+        for pair, count in found.verdicts.items():
+            sums[pair.split(", ")[at]] += count
+        assert sums == counts
+    same = sum(count for pair, count in found.verdicts.items() if len(set(pair.split(", "))) == 1)
+    assert (found.agree, len(found.differ)) == (same, min(50, IMAGES - same))
+    assert compare_shadow(live.home, "tiny", DAY) == found
+    # Planned again without it, the night has no shadow left.
+    _inspect(live, None)
+    assert _rows(live, "shadow") == []
+
+
+def test_a_shadow_that_is_refused_stops_nothing(live: Tiny, challenger: str) -> None:
+    alone = _inspect(live, None)
+    (live.home.bundle(challenger) / "card.json").write_text("{}")
+    assert _inspect(live, challenger) == alone
+    assert _rows(live, "shadow") == []
