@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +17,40 @@ from ml.errors import LedgerError
 FIRST = "0" * 64
 
 
-def append(path: Path, entry: dict[str, Any], within: str | None = None) -> bool:
-    """Append an entry unless one with its `key` stands already; True when it was written.
+def append(path: Path, entry: dict[str, Any]) -> bool:
+    """Append an entry unless one with its `key` stands already; True when it was written."""
+    return extend(path, [entry]) == 1
+
+
+def extend(path: Path, entries: Iterable[dict[str, Any]], within: str | None = None) -> int:
+    """Append those entries whose `key` does not stand already, and say how many they were.
 
     With `within`, the name of a field, only the last entry with the same value there counts: what
     changes and changes back is recorded each time. Safe with many processes. A half-written last
     line, left by a crash, is cut off first.
     """
+
+    def rivals(entry: dict[str, Any]) -> Any:
+        return entry["key"] if within is None else entry.get(within)
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         lines = _whole_lines(file)
-        rivals = [line["entry"] for line in lines]
-        if within is not None:
-            rivals = [rival for rival in rivals if rival.get(within) == entry[within]][-1:]
-        if any(rival["key"] == entry["key"] for rival in rivals):
-            return False
+        last = {rivals(line["entry"]): line["entry"]["key"] for line in lines}
         previous = lines[-1]["hash"] if lines else FIRST
-        line = {"previous": previous, "entry": entry, "hash": digest(previous, entry)}
-        file.write(json.dumps(line, sort_keys=True).encode() + b"\n")
+        new = []
+        for entry in entries:
+            if last.get(rivals(entry)) == entry["key"]:
+                continue
+            last[rivals(entry)] = entry["key"]
+            line = {"previous": previous, "entry": entry, "hash": digest(previous, entry)}
+            previous = line["hash"]
+            new.append(json.dumps(line, sort_keys=True).encode() + b"\n")
+        file.write(b"".join(new))
         file.flush()
         os.fsync(file.fileno())
-    return True
+    return len(new)
 
 
 def verify(path: Path) -> int:

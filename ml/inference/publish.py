@@ -60,8 +60,7 @@ def publish(home: Home, store: ResultStore, line: str, day: str) -> Published:
         entries.append(_entry(line, day, number, rows))
     written = _replace(store, "shards", line, day, shards)
     written += _replace(store, "parts", line, day, parts)
-    for entry in entries:
-        ledger.append(home.ledger(line, day), entry, within="shard")
+    ledger.extend(home.ledger(line, day), entries, within="shard")
     # Last, because it says that the others stand.
     night = _night(line, day, list(shards.values()))
     known = store.get("nights", f"{line}__{day}")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.audit.ledger import append, entries, verify
+from ml.audit.ledger import append, entries, extend, verify
 from ml.errors import LedgerError
 
 values = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3)
@@ -31,8 +31,8 @@ def test_the_same_key_is_written_once(path):
 
 def test_what_changes_back_is_written_again_and_a_repeat_is_not(path):
     story = [("a", 0), ("a", 1), ("b", 0), ("b", 0), ("a", 0), ("a", 1), ("a", 0)]
-    written = [append(path, {"key": key, "shard": shard}, "shard") for key, shard in story]
-    assert written == [True, True, True, False, True, False, False]
+    written = [extend(path, [{"key": key, "shard": shard}], "shard") for key, shard in story]
+    assert written == [1, 1, 1, 0, 1, 0, 0]
 
 
 @pytest.mark.parametrize("line", [0, 1, 3])
@@ -72,3 +72,13 @@ def test_any_entries_round_trip(tmp_path_factory, entries):
         append(found, entry)
     assert verify(found) == len(keyed)
     assert [json.loads(row)["entry"] for row in found.read_text().splitlines()] == keyed
+
+
+def test_many_entries_are_the_same_as_one_after_the_other(tmp_path):
+    story = [{"key": f"k{n % 5}", "shard": n % 3} for n in range(12)]
+    for entry in story:
+        extend(tmp_path / "one", [entry], within="shard")
+    count = extend(tmp_path / "many", story, within="shard")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "many").read_bytes()
+    assert count == verify(tmp_path / "many") > 5
+    assert extend(tmp_path / "many", story[-1:], within="shard") == 0
