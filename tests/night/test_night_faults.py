@@ -41,7 +41,7 @@ night = { shard_images = 7, batch = 3 }
 # Limits are set once everything is imported, so that they meet the step.
 CHILD = """
 import resource, sys
-import cv2, deltalake, onnxruntime, pyarrow
+import cv2, deltalake, onnxruntime, pyarrow.dataset, pyarrow.parquet
 import ml.inference.batch, ml.inference.publish, ml.results.sqlite
 from ml.cli.main import main
 limit, amount, *steps = sys.argv[1:]
@@ -130,7 +130,7 @@ def test_a_full_disk_is_said_and_the_night_goes_on_after_it(
 ) -> None:
     child = night.start("file", 4000, "shards", "predict")
     _, said = child.communicate(timeout=120)
-    assert child.returncode == 75
+    assert child.returncode == 75, said
     assert "the disk is full" in said
     assert "run the same command again" in said
     assert night.verdicts() == []
@@ -148,7 +148,7 @@ def test_memory_that_is_not_enough_is_said_and_no_part_is_held_for_it(
     night = Night(live, tmp_path / "disturbed")
     child = night.start("memory", 220_000_000, "shards", "predict")
     _, said = child.communicate(timeout=120)
-    assert child.returncode == 75
+    assert child.returncode == 75, said
     assert "not enough memory" in said
     assert night.verdicts() == []
     _compare(night.finish(), undisturbed)
