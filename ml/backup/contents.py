@@ -25,8 +25,8 @@ _ORDER = (
     ),
     *("training", "mlruns", "datasets", "catalog", "staging", "bundles", "objects"),
 )
-# Airflow's own state and the logs belong to the running services, the key is kept apart.
-LEFT_OUT = ("airflow", "logs", "stack.json", "mlflow.lock", "restoring.json")
+# The state of running services and their logs, and measured times; the key is kept apart.
+LEFT_OUT = ("airflow", "stack", "logs", "speed", "stack.json", "mlflow.lock", "restoring.json")
 SIGNING_KEY = "keys/signing.key"
 
 # Loupe's temporary files are hidden; those of Delta Lake end in a number.

@@ -27,7 +27,7 @@ _SLOW_S = 5.0
 _MOST_SILENT = 5
 
 
-class Pace:
+class ReadLimit:
     """How many reads may run at once: between one and `most`. Shared by all reading threads."""
 
     def __init__(self, most: int) -> None:
@@ -67,7 +67,7 @@ class Pace:
                 self._changed.notify_all()
 
 
-def read_all(source: Source, groups: Iterable[list[Listed]], pace: Pace) -> Iterator[Reading]:
+def read_all(source: Source, groups: Iterable[list[Listed]], limit: ReadLimit) -> Iterator[Reading]:
     """The contents of each group of objects, in order.
 
     At most four groups for each read at once wait, so memory is bounded. A group is None where
@@ -78,18 +78,18 @@ def read_all(source: Source, groups: Iterable[list[Listed]], pace: Pace) -> Iter
 
     def read(group: list[Listed]) -> Reading | SourceSilentError:
         try:
-            return [_read(source, item, pace) for item in group]
+            return [_read(source, item, limit) for item in group]
         except SourceChangedError as error:
             log.warning("%s; held for a later ingest", error)
         except SourceSilentError as error:
             return error
         return None
 
-    for found in run_ahead(read, groups, threads=pace.most, ahead=4 * pace.most):
+    for found in run_ahead(read, groups, threads=limit.most, ahead=4 * limit.most):
         if isinstance(found, SourceSilentError):
             last, silent = found, silent + 1
             if silent == _MOST_SILENT:
-                pace.is_stopped = True
+                limit.is_stopped = True
                 raise found
             log.warning("%s; held for a later ingest", found)
             yield None
@@ -100,21 +100,21 @@ def read_all(source: Source, groups: Iterable[list[Listed]], pace: Pace) -> Iter
         raise last
 
 
-def _read(source: Source, item: Listed, pace: Pace) -> bytes:
+def _read(source: Source, item: Listed, limit: ReadLimit) -> bytes:
     for attempt in range(_TRIES):
         try:
-            with pace.turn():
+            with limit.turn():
                 started = time.monotonic()
                 content = source.fetch(item)
         except SourceSilentError:
-            pace.slower()
-            if attempt == _TRIES - 1 or pace.is_stopped:
+            limit.slower()
+            if attempt == _TRIES - 1 or limit.is_stopped:
                 raise
             time.sleep(_FIRST_PAUSE_S * 2**attempt)
         else:
             if time.monotonic() - started > _SLOW_S:
-                pace.slower()
+                limit.slower()
             else:
-                pace.good()
+                limit.good()
             return content
     raise AssertionError

@@ -19,7 +19,7 @@ from ml.ahead import run_ahead
 from ml.data import catalog
 from ml.data.layout import Facts
 from ml.data.measure import measure
-from ml.data.reading import Pace, Reading, read_all
+from ml.data.reading import Reading, ReadLimit, read_all
 from ml.data.source import Listed, Source
 from ml.errors import DataError, ImageError
 from ml.imaging import decode_grey, decode_rgb
@@ -77,7 +77,7 @@ def measured(
     home: Home, line: LineConfig, source: Source, work: list[Work], threads: int
 ) -> list[dict[str, Any] | None]:
     """The row of each image (`STAGED`), whose bytes are stored; None where it was not as listed."""
-    readings = read_all(source, [one.items for one in work], Pace(source.parallel))
+    readings = read_all(source, [one.items for one in work], ReadLimit(source.parallel))
 
     def row(pair: tuple[Work, Reading]) -> dict[str, Any] | None:
         one, contents = pair

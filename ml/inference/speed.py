@@ -7,7 +7,6 @@ Measured times differ from run to run, so they are in no table and no document: 
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from ml import files
@@ -71,13 +70,12 @@ def describe(stages: dict[str, Record]) -> str:
 def write_speed(home: Home, line: str, day: str, record: Record) -> None:
     """Keep what a process measured, instead of what was measured of the same shards before."""
     folder = home.speed(line, day)
-    for shard in record["shards"]:
-        _file(folder, shard).unlink(missing_ok=True)
-    files.write_json(_file(folder, min(record["shards"])), record)
-
-
-def _file(folder: Path, shard: int) -> Path:
-    return folder / f"{shard:04d}.json"
+    again = set(record["shards"])
+    for path in folder.glob("*.json"):
+        if again.issuperset(files.read_json(path)["shards"]):
+            path.unlink()
+    name = f"{min(again):04d}-{max(again):04d}.json"
+    files.write_json(folder / name, record)
 
 
 def night_speed(home: Home, line: str, day: str) -> Record:

@@ -84,7 +84,7 @@ def _kept(features: PatchFeatures, pixels: Pixels, seed: int) -> TrainingPatches
         keep("clean", patches[share == 0])
         owners += [sample] * keep("defect", patches[(share > 0) & (share >= edge)])
     found = {kind: torch.cat(patches).to(device()) for kind, patches in kept.items()}
-    return TrainingPatches(**found, weight=_equal_say(owners).to(device()))
+    return TrainingPatches(**found, weight=_weight_by_type_and_group(owners).to(device()))
 
 
 @torch.inference_mode()
@@ -117,7 +117,7 @@ def _embedded(
             progress.step(len(part))
 
 
-def _equal_say(owners: Sequence[Sample]) -> Tensor:
+def _weight_by_type_and_group(owners: Sequence[Sample]) -> Tensor:
     """How often each defect patch is drawn: types alike, in a type its groups."""
     pairs = [(sample.defect_type, sample.group) for sample in owners]
     patches, groups = Counter(pairs), Counter(kind for kind, _ in set(pairs))

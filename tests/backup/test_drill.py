@@ -19,7 +19,7 @@ from ml.bundle.keys import signing_key
 from ml.cli.main import main
 from ml.data import catalog
 from ml.errors import BackupError, SettingsError
-from ml.inference.batch import predict_shard
+from ml.inference.batch import predict_shards
 from ml.inference.night import plan_night
 from ml.inference.publish import publish
 from ml.inference.reconcile import reconcile
@@ -33,8 +33,7 @@ def _night(tiny: Tiny) -> dict[str, Any]:
     """Run a night; what it left."""
     store = open_results(tiny.env, tiny.home)
     plan = plan_night(tiny.home, tiny.line, DAY)
-    for shard in range(len(plan.sizes)):
-        predict_shard(tiny.home, plan, shard, 16, 1)
+    predict_shards(tiny.home, plan, range(len(plan.sizes)), 16, 1)
     publish(tiny.home, store, "tiny", DAY)
     reconcile(tiny.home, store, "tiny", DAY)
     return {
@@ -103,7 +102,7 @@ def test_a_backup_taken_while_a_shard_is_written_restores_a_whole_night(
 
     def write() -> None:
         for shard in range(len(plan.sizes)):
-            predict_shard(lived.home, plan, shard, 16, 1)
+            predict_shards(lived.home, plan, [shard], 16, 1)
 
     night = threading.Thread(target=write)
     night.start()

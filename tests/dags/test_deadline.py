@@ -10,7 +10,7 @@ import tiny_line
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.triggers.callback import CallbackTrigger
 
-from ml.inference.batch import predict_shard
+from ml.inference.batch import predict_shards
 from ml.inference.late import report_late
 from ml.inference.night import plan_night
 from ml.inference.publish import publish
@@ -77,8 +77,7 @@ def test_the_alert_says_which_step_is_missing_and_a_night_in_time_has_none(tiny)
     store = open_results(tiny.env, tiny.home)
     told = [report_late(tiny.home, store, "tiny", DAY)]
     plan = plan_night(tiny.home, tiny.line, DAY)
-    for shard in range(len(plan.sizes)):
-        predict_shard(tiny.home, plan, shard, 16, 1)
+    predict_shards(tiny.home, plan, range(len(plan.sizes)), 16, 1)
     told.append(report_late(tiny.home, store, "tiny", DAY))
     publish(tiny.home, store, "tiny", DAY)
     told.append(report_late(tiny.home, store, "tiny", DAY))

@@ -13,7 +13,7 @@ from moto.server import ThreadedMotoServer
 
 from ml.data import reading, source
 from ml.data.ingest import ingest
-from ml.data.reading import Pace
+from ml.data.reading import ReadLimit
 from ml.data.validate import validate
 from ml.errors import SourceSilentError
 
@@ -194,24 +194,24 @@ def test_an_upload_in_parts_is_seen_when_it_is_complete(plant, proxy, bucket):
 
 
 def test_a_slow_store_is_read_with_fewer_reads_at_once_and_then_with_more():
-    pace = Pace(16)
+    limit = ReadLimit(16)
     for expected in (8, 4, 2, 1, 1):
-        pace.slower()
-        assert pace.allowed == expected
+        limit.slower()
+        assert limit.allowed == expected
     running = threading.Semaphore(0)
-    with pace.turn():
-        second = threading.Thread(target=lambda: _take(pace, running))
+    with limit.turn():
+        second = threading.Thread(target=lambda: _take(limit, running))
         second.start()
         assert not running.acquire(timeout=0.1)
     assert running.acquire(timeout=5)
     second.join()
     for _ in range(3):
-        pace.good()
-    assert pace.allowed == 3
+        limit.good()
+    assert limit.allowed == 3
 
 
-def _take(pace: Pace, running: threading.Semaphore) -> None:
-    with pace.turn():
+def _take(limit: ReadLimit, running: threading.Semaphore) -> None:
+    with limit.turn():
         running.release()
 
 

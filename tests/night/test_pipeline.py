@@ -181,6 +181,9 @@ def test_the_slowest_stage_is_named_and_kept_for_the_operator(
     predict_shards(live.home, plan, [0, 1, 2], 3, 1)
     whole = night_speed(live.home, "tiny", DAY)
     assert (whole["processes"], whole["images"]) == (1, 21)
+    # A shard alone, after all: the night's figures stay, and it counts once more.
+    predict_shards(live.home, plan, [0], 3, 1)
+    assert night_speed(live.home, "tiny", DAY)["images"] == 28
 
 
 def test_memory_that_is_not_enough_ends_the_step_and_holds_no_part(

@@ -10,7 +10,7 @@ from ml.errors import TrainingError
 from ml.search.search import search
 from ml.settings import Env, Home, LineConfig
 from ml.training.export import MAX_PARITY
-from ml.training.patch_segmenter import _equal_say
+from ml.training.patch_segmenter import _weight_by_type_and_group
 from ml.training.train import train
 from tests.training.conftest import MakeDataset
 
@@ -60,8 +60,8 @@ def test_every_defect_type_and_of_it_every_group_has_the_same_say(
 ) -> None:
     one = load_dataset(home, "tiny", make_dataset()).samples[0]
     kinds = [("crack", "a"), ("crack", "a"), ("crack", "b"), ("hole", "c")]
-    say = _equal_say([replace(one, defect_type=kind, group=group) for kind, group in kinds])
-    assert torch.allclose(say, torch.tensor([0.25, 0.25, 0.5, 1.0]))
+    owners = [replace(one, defect_type=kind, group=group) for kind, group in kinds]
+    assert torch.allclose(_weight_by_type_and_group(owners), torch.tensor([0.25, 0.25, 0.5, 1.0]))
 
 
 def test_a_search_is_refused(
