@@ -203,3 +203,12 @@ def test_a_damaged_object_is_named_and_the_rest_is_copied(lived: Tiny, vault: Va
 def test_a_backup_inside_the_home_is_refused(lived: Tiny) -> None:
     with pytest.raises(BackupError, match="belongs elsewhere"):
         backup(lived.home, Vault(lived.home.root / "backups"))
+
+
+def test_services_that_run_in_the_home_are_no_part_of_it(lived: Tiny, vault: Vault) -> None:
+    secret = lived.home.root / "stack" / "airflow" / "s3.secret"
+    files.write_bytes(secret, b"hidden")
+    backup(lived.home, vault)
+    copied = [one.path for one in vault.read().copied]
+    assert copied
+    assert not [path for path in copied if path.startswith("stack")]
