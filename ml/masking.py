@@ -31,7 +31,7 @@ def secrets_of(environ: Mapping[str, str]) -> list[str]:
         value
         for name, value in environ.items()
         # A path to a secret is none.
-        if _NAMES.search(name.upper()) and not value.startswith("/")
+        if _NAMES.search(name.upper()) and not os.path.exists(value)  # noqa: PTH110 - may be long
     }
     users = (match for value in environ.values() for match in _USER.findall(value))
     found |= {user.partition(":")[2] for user in users}

@@ -5,6 +5,7 @@ costs time until the next one or the schedule, and a repeated one costs a listin
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +16,9 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 _WAIT_S = 20
 _PAUSE_AFTER_ERROR_S = 30
 _MOST_MESSAGES = 10
+# Well below the 30 s after which a message that was not deleted comes again.
+_LONGEST_BURST_S = 15
+_LARGEST_BURST = 1000
 
 
 class QueueTrigger(BaseEventTrigger):
@@ -46,10 +50,18 @@ class QueueTrigger(BaseEventTrigger):
                 await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
 
     async def _burst(self, client: Any) -> list[str]:
-        """The handles of the messages that come until there is a pause; at least one."""
+        """The handles of the messages that come until there is a pause; at least one.
+
+        A line that is never quiet has none, and messages that are kept too long come again: a burst
+        ends by itself.
+        """
         handles: list[str] = []
+        began = time.monotonic()
         while found := await self._receive(client, self.settle_s if handles else _WAIT_S, handles):
+            began = began if handles else time.monotonic()
             handles += found
+            if time.monotonic() - began > _LONGEST_BURST_S or len(handles) >= _LARGEST_BURST:
+                break
         return handles
 
     async def _receive(self, client: Any, wait_s: float, known: list[str]) -> list[str]:

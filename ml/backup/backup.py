@@ -82,13 +82,13 @@ def _backup(home: Home, vault: Vault, passphrase: bytes | None) -> Done:
 def _copied(path: Path, name: str, before: Copied | None, vault: Vault) -> Copied:
     stat = path.stat()
     facts = {"path": name, "mode": stat.st_mode & 0o777, "mtime_ns": stat.st_mtime_ns}
-    if name.startswith("objects/") and vault.blob(path.name).exists():
+    if name.startswith("objects/") and vault.holds(path.name, stat.st_size):
         return Copied(**facts, sha256=path.name, bytes=stat.st_size)  # type: ignore[arg-type]
     with path.open("rb") as file:
         is_database = file.read(len(_SQLITE)) == _SQLITE
     is_same = before and (before.bytes, before.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
     # A database may have its newest rows in a file beside it.
-    if before and is_same and not is_database and vault.blob(before.sha256).exists():
+    if before and is_same and not is_database and vault.holds(before.sha256, before.bytes):
         return before
     with _database(path) if is_database else _locked(path) as file:
         sha256, size = vault.add(file)

@@ -29,8 +29,8 @@ _ORDER = (
 LEFT_OUT = ("airflow", "stack", "logs", "speed", "stack.json", "mlflow.lock", "restoring.json")
 SIGNING_KEY = "keys/signing.key"
 
-# Loupe's temporary files are hidden; those of Delta Lake end in a number.
-_HALF = re.compile(r"\.|.*#\d+$")
+# Loupe's temporary files are hidden; those of Delta Lake end in a number; a lock may be held.
+_HALF = re.compile(r"\.|.*#\d+$|.*\.lock$")
 _LOG = re.compile(r"(\d{20})\.(json|checkpoint.*\.parquet)")
 
 

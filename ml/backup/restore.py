@@ -1,5 +1,6 @@
 """`loupe restore`: a home from a backup, verified byte by byte."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,8 @@ def restore(
     except OSError as error:
         msg = f"the restore into {home.root} failed: {error}; the same command goes on from here"
         raise BackupError(msg) from error
+    # Nothing of it may be lost to a power cut once the home counts as whole.
+    os.sync()
     home.restoring.unlink()
     keys = "restored" if key is not None else snapshot.keys
     return Restored(snapshot, written, len(plain) - written, keys)

@@ -83,6 +83,11 @@ class Vault:
         """Where the content of that hash lies."""
         return self.root / "blobs" / sha256[:2] / sha256
 
+    def holds(self, sha256: str, size: int) -> bool:
+        """Whether a file of this size lies there; a power cut may have left less of it."""
+        blob = self.blob(sha256)
+        return blob.exists() and blob.stat().st_size == size
+
     def add(self, source: IO[bytes]) -> tuple[str, int]:
         """Copy an open file; returns the SHA-256 and the number of the bytes that were copied."""
         with _temporary(self.root / "blobs") as temporary:

@@ -4,10 +4,12 @@ Each stage has workers of its own, and the queue before it is bounded (`ml.ahead
 grow with the night, and the slowest stage sets the pace.
 """
 
+import hashlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -26,6 +28,7 @@ from ml.inference.engine import (
     Prepared,
     Size,
     gather,
+    lacks_memory,
     prepare,
 )
 from ml.inference.night import Plan, shard_rows
@@ -137,10 +140,8 @@ class _Pipeline:
             log.error("every part is held: %s", error)
             self._reason = "the bundle was refused"
         if plan.shadow and self._inspector is not None:
-            try:
+            with _beside(plan):
                 self._shadow = Inspector(load_bundle(home, plan.shadow), threads)
-            except BundleError as error:
-                log.error("nothing is scored beside the champion: %s", error)
 
     @property
     def provider(self) -> str:
@@ -193,21 +194,27 @@ class _Pipeline:
 
     def _read(self, image: Row) -> tuple[Row, bytes | Decision]:
         try:
-            return image, self._home.object(image["sha256"]).read_bytes()
+            content = self._home.object(image["sha256"]).read_bytes()
         except OSError as error:
             log.error("%s: %s", image["object"], error)
             return image, hold("the stored image cannot be read")
+        if hashlib.sha256(content).hexdigest() != image["sha256"]:
+            log.error("%s: stored as %s, which it is not", image["object"], image["sha256"])
+            return image, hold("the stored image was altered")
+        return image, content
 
     def _decide(self, inspectors: Sequence[Inspector], work: _Work) -> list[Pair]:
-        columns = [
-            [
-                self._row(image, outcome, inspector)
-                for image, outcome in zip(work.images, _outcomes(inspector, work, at), strict=True)
-            ]
-            for at, inspector in enumerate(inspectors)
-        ]
-        shadow = columns[1] if len(columns) > 1 else [None] * len(work.images)
-        return list(zip(columns[0], shadow, strict=True))
+        champion, *shadow = inspectors
+        rows = self._rows(champion, work, 0)
+        beside: list[Row] | list[None] = [None] * len(rows)
+        for inspector in shadow:
+            with _beside(self._plan):
+                beside = self._rows(inspector, work, 1)
+        return list(zip(rows, beside, strict=True))
+
+    def _rows(self, inspector: Inspector, work: _Work, at: int) -> list[Row]:
+        pairs = zip(work.images, _outcomes(inspector, work, at), strict=True)
+        return [self._row(image, outcome, inspector) for image, outcome in pairs]
 
     def _row(self, image: Row, outcome: Inspection | Decision, inspector: Inspector | None) -> Row:
         if inspector is None:
@@ -218,14 +225,24 @@ class _Pipeline:
     def _write(self, pairs: list[Pair]) -> Counter[str]:
         rows = [row for row, _ in pairs]
         shadow = [row for _, row in pairs if row is not None]
-        if shadow:
-            self._commit(shadow, "shadow")
         self._commit(rows, "predictions")
+        if shadow:
+            with _beside(self._plan):
+                self._commit(shadow, "shadow")
         return Counter(row["verdict"] for row in rows)
 
     def _commit(self, rows: list[Row], name: str) -> None:
         plan, table = self._plan, pa.Table.from_pylist(rows, schema=catalog.PREDICTIONS)
         catalog.write_predictions(self._home, plan.line, plan.day, rows[0]["shard"], table, name)
+
+
+@contextmanager
+def _beside(plan: Plan) -> Iterator[None]:
+    """What fails in here concerns the shadow alone: it is said, and the night goes on."""
+    try:
+        yield
+    except Exception:
+        log.exception("%s, %s: the shadow %s is left out here", plan.line, plan.day, plan.shadow)
 
 
 def _outcomes(inspector: Inspector, work: _Work, at: int) -> Iterator[Inspection | Decision]:
@@ -295,7 +312,7 @@ def _run(inspector: Inspector, batch: Batch) -> Outputs | None:
         return inspector.models.run(batch)
     except Exception as error:
         # ONNX Runtime's errors share no base class.
-        if "alloc" in str(error).lower():
+        if lacks_memory(error):
             # A retry with more memory may cure it: nobody should look at these parts for that.
             raise MemoryError(str(error)) from error
         # The parts are held, the night goes on.

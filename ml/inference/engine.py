@@ -196,8 +196,13 @@ def open_models(bundle: Bundle, threads: int = 0) -> ModelSet:
     )
 
 
+def lacks_memory(error: Exception) -> bool:
+    """Whether ONNX Runtime failed for want of memory: a retry may cure that."""
+    return isinstance(error, MemoryError) or "alloc" in str(error).lower()
+
+
 def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session; raises BundleError when the file is not a model."""
+    """An ONNX Runtime session; raises BundleError when the file is not a model, or MemoryError."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     # Threads that wait for work would keep the cores from decoding, and from the other models.
@@ -209,6 +214,8 @@ def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
             str(path), options, providers=[name for name in wanted if name in available]
         )
     except Exception as error:  # ONNX Runtime's own errors share no base class
+        if lacks_memory(error):
+            raise MemoryError(str(error)) from error
         msg = f"{path}: ONNX Runtime cannot load it: {error}"
         raise BundleError(msg) from error
 

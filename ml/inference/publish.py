@@ -58,14 +58,17 @@ def publish(home: Home, store: ResultStore, line: str, day: str) -> Published:
         shards[f"{line}__{day}__{number:04d}"] = _shard(line, day, number, rows)
         parts |= {part_id(line, row): _part(line, row) for row in rows if row["verdict"] != "pass"}
         entries.append(_entry(line, day, number, rows))
-    written = _replace(store, "shards", line, day, shards)
-    written += _replace(store, "parts", line, day, parts)
-    ledger.extend(home.ledger(line, day), entries, within="shard")
-    # Last, because it says that the others stand.
     night = _night(line, day, list(shards.values()))
     known = store.get("nights", f"{line}__{day}")
     if known is not None and _same_night(known, night):
         night["reconciled"] = known["reconciled"]
+    elif known is not None:
+        # Until the end its documents are of two runs.
+        store.put("nights", {f"{line}__{day}": known | {"reconciled": False}})
+    written = _replace(store, "shards", line, day, shards)
+    written += _replace(store, "parts", line, day, parts)
+    ledger.extend(home.ledger(line, day), entries, within="shard")
+    # Last, because it says that the others stand.
     store.put("nights", {f"{line}__{day}": night})
     return Published(len(shards) + len(parts) + 1, len(parts), written + 1)
 

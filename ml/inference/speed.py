@@ -70,12 +70,12 @@ def describe(stages: dict[str, Record]) -> str:
 def write_speed(home: Home, line: str, day: str, record: Record) -> None:
     """Keep what a process measured, instead of what was measured of the same shards before."""
     folder = home.speed(line, day)
-    again = set(record["shards"])
+    first, last = min(record["shards"]), max(record["shards"])
     for path in folder.glob("*.json"):
-        if again.issuperset(files.read_json(path)["shards"]):
-            path.unlink()
-    name = f"{min(again):04d}-{max(again):04d}.json"
-    files.write_json(folder / name, record)
+        begin, end = path.stem.split("-")
+        if first <= int(begin) and int(end) <= last:
+            path.unlink(missing_ok=True)
+    files.write_json(folder / f"{first:04d}-{last:04d}.json", record)
 
 
 def night_speed(home: Home, line: str, day: str) -> Record:

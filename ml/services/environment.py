@@ -39,6 +39,8 @@ def airflow_environment(
         "API_AUTH__JWT_SECRET": secret(home / "jwt.secret"),
         # A task whose worker was killed is noticed, and retried, this soon; a task of a scheduler
         # that was killed is taken over as soon.
+        # Shards of one night at most.
+        "CORE__MAX_MAP_LENGTH": "4096",
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "45",
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",

@@ -140,7 +140,7 @@ def test_masks_blot_out_secrets_and_leave_the_rest():
     assert masked(text) == expected
     pem = f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----"
     assert masked(f"key {pem} end") == f"key {MASK} end"
-    environ = {"LOUPE_TOKEN": CANARY, "AWS_SECRET_ACCESS_KEY": "test", "X_TOKEN": "/path/to/it"}
+    environ = {"LOUPE_TOKEN": CANARY, "AWS_SECRET_ACCESS_KEY": "test", "X_TOKEN": __file__}
     assert secrets_of(environ) == [CANARY]
     assert secrets_of({"ANY": "postgresql://u:pass/word-1@h/db"}) == []
     assert secrets_of({"ANY": "postgresql://u:password-1@h/db"}) == ["password-1"]

@@ -64,6 +64,22 @@ def test_a_burst_of_messages_is_one_event_and_is_kept_until_it_is_out(queue):
     assert asyncio.run(watch()) == ({"messages": 12}, {"messages": 1})
 
 
+def test_a_line_that_is_never_quiet_has_its_events_too(queue, monkeypatch):
+    client, address = queue
+    monkeypatch.setattr("loupe_queue._LARGEST_BURST", 10)
+    trigger = QueueTrigger(address, settle_s=5)
+    for number in range(30):
+        client.send_message(QueueUrl=address, MessageBody=str(number))
+
+    async def watch():
+        events = trigger.run()
+        found = [(await anext(events)).payload["messages"] for _ in range(2)]
+        await events.aclose()
+        return found
+
+    assert asyncio.run(watch()) == [10, 10]
+
+
 def test_a_queue_that_does_not_answer_is_asked_again(queue, monkeypatch):
     client, address = queue
     client.send_message(QueueUrl=address, MessageBody="x")

@@ -150,7 +150,7 @@ def test_broken_and_lost_images_are_held_and_the_rest_inspected(live: Tiny) -> N
     live.home.object(second["sha256"]).unlink()
     _predict(live, plan, 0)
     rows = {row["object"]: row for row in _rows(live)}
-    assert rows[first["object"]]["reason"] == "truncated"
+    assert rows[first["object"]]["reason"] == "the stored image was altered"
     assert rows[second["object"]]["reason"] == "the stored image cannot be read"
     assert rows[first["object"]]["verdict"] == rows[second["object"]]["verdict"] == "review"
     assert sum(row["p_defect"] is not None for row in rows.values()) == 5
@@ -266,3 +266,12 @@ def test_a_day_without_images_is_a_night_without_shards(live: Tiny, store: Resul
     assert reconcile(live.home, store, "tiny", quiet).images == 0
     with pytest.raises(DataError, match="no shard 0"):
         predict_shards(live.home, read_plan(live.home, live.line, quiet), [0], 3, 1)
+
+
+def test_a_stored_file_that_is_no_image_is_held_with_its_reason(live: Tiny) -> None:
+    (row, *_) = catalog.read_images(live.home, "tiny", day=DAY).to_pylist()
+    row |= {"object": "000-text", "sha256": tiny_line.store(live.home, b"no image")}
+    catalog.upsert_images(live.home, "tiny", pa.Table.from_pylist([row], catalog.IMAGES))
+    _predict(live, plan_night(live.home, live.line, DAY))
+    found = {row["object"]: row for row in _rows(live)}["000-text"]
+    assert (found["verdict"], found["reason"]) == ("review", "not_an_image")

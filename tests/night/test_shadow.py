@@ -77,3 +77,23 @@ def test_a_shadow_that_is_refused_stops_nothing(live: Tiny, challenger: str) -> 
     (live.home.bundle(challenger) / "card.json").write_text("{}")
     assert _inspect(live, challenger) == alone
     assert _rows(live, "shadow") == []
+
+
+@pytest.mark.parametrize("part", ["rows", "table"])
+def test_a_shadow_that_fails_later_stops_nothing_either(
+    live: Tiny, challenger: str, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    alone = _inspect(live, None)
+
+    def fails(honest: Any) -> Any:
+        def call(self: Any, *arguments: Any) -> Any:
+            if challenger in str(getattr(arguments[0], "bundle", "")) or "shadow" in arguments:
+                raise OSError(part)
+            return honest(self, *arguments)
+
+        return call
+
+    name = {"rows": "_rows", "table": "_commit"}[part]
+    monkeypatch.setattr(batch._Pipeline, name, fails(getattr(batch._Pipeline, name)))
+    assert _inspect(live, challenger) == alone
+    assert _rows(live, "shadow") == []
