@@ -36,7 +36,7 @@ from ml.evaluation.pixels import MapEvidence
 from ml.evaluation.scores import TestScores, ValidationScores, score
 from ml.inference.engine import ModelSet
 from ml.models.segmenter import OUTPUTS, Segmenter
-from ml.settings import Home, LineConfig
+from ml.settings import Home, LineConfig, load_line
 from ml.training.export import export_onnx
 from ml.training.patch_segmenter import fit_patch_segmenter
 from ml.training.pixels import augment, load_pixels, steps_per_epoch
@@ -45,7 +45,7 @@ from ml.training.segmenter import fit_segmenter, with_masks
 CONTENDERS = {
     "peer": "plain U-Net",
     "peer_rule": "plain U-Net, our mask rule",
-    "ours": "Loupe's segmenter",
+    "ours": "Loupe's `{method}`",
 }
 FIGURES = ("dice_macro", "missed", "false_region", "dice_pooled")
 # What a step costs beyond the network itself: reading, changing and checking the images.
@@ -166,7 +166,9 @@ def row(name: str, seed: int, contender: str, found: dict[str, Any]) -> str:
     """A row of the table."""
     figures = [cell(found["figures"][figure]) for figure in FIGURES]
     types = "; ".join(f"{kind} {dice:.2f}" for kind, dice in found["by_type"].items())
-    cells = [name, str(seed), CONTENDERS[contender], f"{found['minutes']:.1f}", *figures, types]
+    method = load_line(PROJECT / "lines" / f"{name}.toml").segmenter.method
+    label = CONTENDERS[contender].format(method=method)
+    cells = [name, str(seed), label, f"{found['minutes']:.1f}", *figures, types]
     return "| " + " | ".join(cells) + " |"
 
 
