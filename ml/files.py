@@ -41,10 +41,11 @@ def write_bytes(path: Path, content: bytes, mode: int = 0o644, *, sync: bool = T
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder, which is created: one process or thread at a time.
 
-    The lock of a process that dies is free again.
+    The lock of a process that dies is free again. It is that of a hidden file, opened for writing:
+    NFS gives an exclusive lock to no other (flock(2)).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -52,6 +52,7 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
     steps = _Steps(line, day)
     problems = [
         *_differences(_shard_of(images, plan), table, steps),
+        *(_of_another_bundle(table, plan.bundle, steps) if plan else []),
         *_unpublished(line, table, store.find("parts", {"line": line, "day": day}), shards),
         *_unequal("images", len(images), "the night's document", nights.get(day, {}).get("images")),
         *_unequal("images", len(images), "the shards' documents", sum(s["images"] for s in shards)),
@@ -121,6 +122,17 @@ def _differences(images: list[tuple[int, str]], table: pa.Table, steps: _Steps) 
     return [
         *_by_shard("without a prediction", missing),
         *_by_shard("predicted, but not an accepted image of the day (or twice)", beyond),
+    ]
+
+
+def _of_another_bundle(table: pa.Table, bundle: str, steps: _Steps) -> list[str]:
+    """Shards that another bundle than the night's inspected: an older plan, or a late retry."""
+    rows = Counter(zip(table["shard"].to_pylist(), table["bundle"].to_pylist(), strict=True))
+    wrong = sorted((shard, name, n) for (shard, name), n in rows.items() if name != bundle)
+    steps.shards |= {shard for shard, _, _ in wrong}
+    return [
+        f"shard {shard}: {n} predictions of bundle {name or '(none)'}; the night's is {bundle}"
+        for shard, name, n in wrong
     ]
 
 

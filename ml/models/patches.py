@@ -35,7 +35,8 @@ class PatchFeatures(nn.Module):
         self.normalise = Normalise(backbone)
         self.pyramid = create_pyramid(backbone, seed, config.strides, config.input_size)
         width = sum(self.pyramid.feature_info.channels())  # type: ignore[operator, union-attr]
-        self.register_buffer("projection", _projection(width, projection or width, seed))
+        self.width = min(width, projection or width)
+        self.register_buffer("projection", _projection(width, self.width, seed))
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,12 +23,17 @@ from ml.models.patches import PatchFeatures
 from ml.progress import Progress
 from ml.settings import Home, LineConfig
 from ml.training.device import device, placed
-from ml.training.pixels import Pixels, mask_tensor, to_tensor
+from ml.training.pixels import Pixels, bytes_in_memory, mask_tensor, to_tensor
+from ml.training.preflight import require_memory
 from ml.training.sampling import is_defect
 from ml.training.segmenter import load_masked, require_masks
+from ml.training.tiles import count_inputs
 
 # Patches kept, whatever the number of images: they bound the memory.
 _GOOD, _HARD, _CLEAN, _DEFECT = 150_000, 75_000, 50_000, 100_000
+_MOST = _GOOD + _HARD + _CLEAN + _DEFECT
+# The patches as they are gathered, and as one tensor.
+_COPIES = 2
 # A patch is defective when this share of it is, and clean when nothing of it is.
 _DEFECT_SHARE = 0.5
 # Of a defect that fills no patch, those it covers nearly as much as the one it covers most.
@@ -42,11 +47,15 @@ def fit_patch_segmenter(
     """Fit the head on patches of good images and of masked defects; say what it was fitted on.
 
     Every defect type has the same say, of a type every group. Raises TrainingError when good
-    images, or defects with a mask, are missing or too rare.
+    images, or defects with a mask, are missing or too rare, or the memory does not suffice.
     """
     masked = require_masks(line, dataset)
-    pixels, _ = load_masked(home, line, masked, threads)
-    features = placed(PatchFeatures(line.backbone, line.segmenter, line.seed))
+    features = PatchFeatures(line.backbone, line.segmenter, line.seed)
+    count = count_inputs(home, masked.split("train"), line.segmenter, threads)
+    decoded = bytes_in_memory(count, line.segmenter.input_size, True)
+    require_memory(decoded + _COPIES * 4 * _MOST * features.width, "`segmenter.size`")
+    (pixels,) = load_masked(home, line, masked, threads)
+    features = placed(features)
     patches = _kept(features, pixels, line.seed)
     head = fit_patch_head(patches, line.segmenter.steps, line.seed)
     hard = _hardest(features, head, pixels).to(device())

@@ -61,6 +61,15 @@ def fitting_batch(
     return fits
 
 
+def require_memory(needed: int, lower: str) -> None:
+    """Raises TrainingError that says what is needed, what is free and which key to lower."""
+    free = int(_SHARE * free_memory())
+    log.info("training needs about %s of %s", _mb(needed + _FIXED), _mb(free))
+    if needed + _FIXED > free:
+        msg = f"training needs {_mb(needed + _FIXED)}; {_mb(free)} may be used here. Lower {lower}"
+        raise TrainingError(msg)
+
+
 def seconds_per_step(model: nn.Module, size: tuple[int, int], batch: int) -> float:
     """How long a step takes here, measured on a copy; the model and the random state stay."""
     with torch.random.fork_rng():

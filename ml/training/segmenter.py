@@ -57,7 +57,7 @@ def fit_segmenter(
     held = sum(bytes_in_memory(count, config.input_size, True) for count in counts)
     seen = config.model_copy(update={"size": config.input_size})
     batch = fitting_batch(model, seen, counts[0], held)
-    train, validation = load_masked(home, line, masked, threads)
+    train, validation = load_masked(home, line, masked, threads, "validation")
     both = Averaged(model, _AVERAGED_STEPS)
     fitted = fit(
         _task(both, train, validation, batch),
@@ -108,19 +108,18 @@ def require_masks(line: LineConfig, dataset: Dataset) -> Dataset:
 
 
 def load_masked(
-    home: Home, line: LineConfig, masked: Dataset, threads: int
-) -> tuple[Pixels, Pixels]:
-    """Training and validation images as the segmenter is fed, each with a mask."""
-    train, validation = (
+    home: Home, line: LineConfig, masked: Dataset, threads: int, *others: str
+) -> list[Pixels]:
+    """The images of `train` and of other splits as the segmenter is fed, each with a mask."""
+    splits = [
         load_inputs(home, masked.split(name), line.segmenter, threads)
-        for name in ("train", "validation")
-    )
-    if not line.segmenter.weak_labels:
-        return train, validation
-    labeller = fit_labeller(train)
-    train, validation = (with_weak_masks(split, labeller) for split in (train, validation))
-    require_drawn(line, train)
-    return train, validation
+        for name in ("train", *others)
+    ]
+    if line.segmenter.weak_labels:
+        labeller = fit_labeller(splits[0])
+        splits = [with_weak_masks(split, labeller) for split in splits]
+        require_drawn(line, splits[0])
+    return splits
 
 
 def with_masks(dataset: Dataset) -> Dataset:

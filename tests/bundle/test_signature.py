@@ -262,7 +262,7 @@ def test_many_processes_make_one_key(tmp_path: Path, project: Path) -> None:
     home = Home(tmp_path)
     assert found == set(trusted_keys(home))
     assert len(found) == 1
-    assert [path.name for path in home.signing_key.parent.glob("[!t]*")] == ["signing.key"]
+    assert [path.name for path in home.signing_key.parent.glob("[!t.]*")] == ["signing.key"]
 
 
 def test_a_killed_first_use_leaves_a_key_that_is_trusted_the_next_time(

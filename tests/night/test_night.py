@@ -275,3 +275,16 @@ def test_a_stored_file_that_is_no_image_is_held_with_its_reason(live: Tiny) -> N
     _predict(live, plan_night(live.home, live.line, DAY))
     found = {row["object"]: row for row in _rows(live)}["000-text"]
     assert (found["verdict"], found["reason"]) == ("review", "not_an_image")
+
+
+def test_a_night_of_two_bundles_is_not_reconciled(live: Tiny, store: ResultStore) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    _predict(live, plan)
+    later = replace(plan, bundle="b" * 64)
+    _predict(live, later, 1)
+    publish(live.home, store, "tiny", DAY)
+    with pytest.raises(CountError, match=r"shard 1: \d+ predictions of bundle b+; the night's is"):
+        reconcile(live.home, store, "tiny", DAY)
+    _predict(live, plan, 1)
+    publish(live.home, store, "tiny", DAY)
+    assert reconcile(live.home, store, "tiny", DAY).predictions == IMAGES

@@ -69,3 +69,15 @@ def test_a_search_is_refused(
 ) -> None:
     with pytest.raises(TrainingError, match="method"):
         search(env, home, patches, make_dataset(), "segmenter", 2, "f2")
+
+
+def test_too_little_memory_is_said_before_it_begins(
+    env: Env,
+    home: Home,
+    patches: LineConfig,
+    make_dataset: MakeDataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ml.training.preflight.free_memory", lambda: 100 << 20)
+    with pytest.raises(TrainingError, match=r"training needs \d+ MB; 80 MB may be used here"):
+        train(env, home, patches, make_dataset(), "segmenter")
