@@ -39,6 +39,16 @@ def tiny(evaluated_home: Path, tmp_path: Path) -> "Tiny":
     return tiny_line.Tiny(env, Home(env.home), tiny_line.make_line())
 
 
+@pytest.fixture
+def live(tiny: "Tiny") -> "Tiny":
+    """The tiny line with a champion (without MLflow, which the night does not need)."""
+    from ml import files
+
+    record = {"line": "tiny", "bundle": tiny.evaluate().name, "previous": None, "number": 1}
+    files.write_json(tiny.home.live("tiny"), record)
+    return tiny
+
+
 @pytest.fixture(scope="session")
 def project() -> Path:
     """The project's root."""

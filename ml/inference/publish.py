@@ -64,7 +64,7 @@ def publish(home: Home, store: ResultStore, line: str, day: str) -> Published:
         night["reconciled"] = known["reconciled"]
     elif known is not None:
         # Until the end its documents are of two runs.
-        store.put("nights", {f"{line}__{day}": known | {"reconciled": False}})
+        store.put("nights", {known.pop("id"): known | {"reconciled": False}})
     written = _replace(store, "shards", line, day, shards)
     written += _replace(store, "parts", line, day, parts)
     ledger.extend(home.ledger(line, day), entries, within="shard")

@@ -50,27 +50,19 @@ def _tree(root: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def lived(tiny: Tiny) -> Tiny:
-    """A line with a champion."""
-    record = {"line": "tiny", "bundle": tiny.evaluate().name, "previous": None, "number": 1}
-    files.write_json(tiny.home.live("tiny"), record)
-    return tiny
-
-
-@pytest.fixture
 def vault(tmp_path: Path) -> Vault:
     return Vault(tmp_path / "backups")
 
 
 def test_a_night_after_the_drill_gives_the_same_bytes(
-    lived: Tiny, vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    live: Tiny, vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = _night(lived)
-    tree = _tree(lived.home.root)
-    key = lived.home.signing_key.read_bytes()
+    before = _night(live)
+    tree = _tree(live.home.root)
+    key = live.home.signing_key.read_bytes()
     secret = tmp_path / "secret"
     secret.write_text("a long passphrase\n")
-    monkeypatch.setenv("LOUPE_HOME", str(lived.home.root))
+    monkeypatch.setenv("LOUPE_HOME", str(live.home.root))
 
     def loupe(*words: str) -> dict[str, Any]:
         done = CliRunner().invoke(main, list(words))
@@ -81,38 +73,38 @@ def test_a_night_after_the_drill_gives_the_same_bytes(
     made = loupe("backup", str(vault.root), "--passphrase-file", str(secret))
     assert made["tables"].keys() == {"tiny/images", "tiny/predictions"}
     assert (made["keys"], made["damaged"]) == ("encrypted", [])
-    shutil.rmtree(lived.home.root)
+    shutil.rmtree(live.home.root)
     assert loupe("restore", str(vault.root), "--check")["intact"] is True
     done = loupe("restore", str(vault.root), "--passphrase-file", str(secret))
     assert (done["written"], done["keys"]) == (made["files"] - 1, "restored")
-    assert _tree(lived.home.root) == tree
-    assert lived.home.signing_key.read_bytes() == key
-    assert lived.home.signing_key.stat().st_mode & 0o777 == 0o600
-    assert _night(lived) == before
-    assert ledger.verify(lived.home.ledger("tiny", DAY)) == len(before["documents"]["shards"])
+    assert _tree(live.home.root) == tree
+    assert live.home.signing_key.read_bytes() == key
+    assert live.home.signing_key.stat().st_mode & 0o777 == 0o600
+    assert _night(live) == before
+    assert ledger.verify(live.home.ledger("tiny", DAY)) == len(before["documents"]["shards"])
     again = loupe("backup", str(vault.root), "--passphrase-file", str(secret))
     # A repeated night commits the same rows anew; nearly all else is in the vault already.
     assert again["new"] < made["new"] / 3
 
 
 def test_a_backup_taken_while_a_shard_is_written_restores_a_whole_night(
-    lived: Tiny, vault: Vault, tmp_path: Path
+    live: Tiny, vault: Vault, tmp_path: Path
 ) -> None:
-    plan = plan_night(lived.home, lived.line, DAY)
+    plan = plan_night(live.home, live.line, DAY)
 
     def write() -> None:
         for shard in range(len(plan.sizes)):
-            predict_shards(lived.home, plan, [shard], 16, 1)
+            predict_shards(live.home, plan, [shard], 16, 1)
 
     night = threading.Thread(target=write)
     night.start()
     snapshots = []
     while night.is_alive():
-        snapshots.append(backup(lived.home, vault).snapshot)
+        snapshots.append(backup(live.home, vault).snapshot)
     night.join()
     assert len(snapshots) > 1
     for number, snapshot in enumerate([snapshots[0], snapshots[len(snapshots) // 2]]):
-        other = type(lived.home)(tmp_path / f"other{number}")
+        other = type(live.home)(tmp_path / f"other{number}")
         restore(other, vault, snapshot.name)
         rows = catalog.read_predictions(other, "tiny", day=DAY).to_pylist()
         shards = {row["shard"] for row in rows}
@@ -120,26 +112,26 @@ def test_a_backup_taken_while_a_shard_is_written_restores_a_whole_night(
         assert catalog.version(other, "tiny", "images") >= plan.images_version
 
 
-def test_a_home_in_use_is_never_overwritten_unasked(lived: Tiny, vault: Vault) -> None:
-    backup(lived.home, vault)
-    extra = lived.home.root / "nights" / "tiny" / "later.json"
+def test_a_home_in_use_is_never_overwritten_unasked(live: Tiny, vault: Vault) -> None:
+    backup(live.home, vault)
+    extra = live.home.root / "nights" / "tiny" / "later.json"
     files.write_json(extra, {})
-    tree = _tree(lived.home.root)
+    tree = _tree(live.home.root)
     with pytest.raises(BackupError, match="has something in it"):
-        restore(lived.home, vault)
-    assert _tree(lived.home.root) == tree
-    key = lived.home.signing_key.read_bytes()
-    restore(lived.home, vault, replace=True)
+        restore(live.home, vault)
+    assert _tree(live.home.root) == tree
+    key = live.home.signing_key.read_bytes()
+    restore(live.home, vault, replace=True)
     assert not extra.exists()
-    assert lived.home.signing_key.read_bytes() == key
+    assert live.home.signing_key.read_bytes() == key
 
 
 def test_a_killed_restore_goes_on_and_no_step_runs_meanwhile(
-    lived: Tiny, vault: Vault, monkeypatch: pytest.MonkeyPatch
+    live: Tiny, vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backup(lived.home, vault)
-    tree = _tree(lived.home.root)
-    shutil.rmtree(lived.home.root)
+    backup(live.home, vault)
+    tree = _tree(live.home.root)
+    shutil.rmtree(live.home.root)
     written = 0
     real = shutil.copyfile
 
@@ -153,62 +145,62 @@ def test_a_killed_restore_goes_on_and_no_step_runs_meanwhile(
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copyfile", killed)
         with pytest.raises(KeyboardInterrupt):
-            restore(lived.home, vault)
-    monkeypatch.setenv("LOUPE_HOME", str(lived.home.root))
+            restore(live.home, vault)
+    monkeypatch.setenv("LOUPE_HOME", str(live.home.root))
     step = CliRunner().invoke(main, ["shards", "--line", "demo", "--day", DAY])
     assert step.exit_code == 2
     assert "half restored" in step.stderr
-    done = restore(lived.home, vault)
+    done = restore(live.home, vault)
     assert done.stood == 19
-    assert _tree(lived.home.root) == tree
+    assert _tree(live.home.root) == tree
 
 
-def test_a_damaged_backup_is_refused_before_anything_is_written(lived: Tiny, vault: Vault) -> None:
-    made = backup(lived.home, vault).snapshot
+def test_a_damaged_backup_is_refused_before_anything_is_written(live: Tiny, vault: Vault) -> None:
+    made = backup(live.home, vault).snapshot
     blob = vault.blob(next(one.sha256 for one in made.copied if one.path.startswith("objects/")))
     blob.write_bytes(blob.read_bytes()[:-1])
-    tree = _tree(lived.home.root)
+    tree = _tree(live.home.root)
     with pytest.raises(BackupError, match="lost or altered; it is objects/"):
-        restore(lived.home, vault, replace=True)
-    assert _tree(lived.home.root) == tree
+        restore(live.home, vault, replace=True)
+    assert _tree(live.home.root) == tree
 
 
 def test_the_key_is_left_out_in_so_many_words_or_opens_with_its_passphrase_only(
-    lived: Tiny, vault: Vault, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    live: Tiny, vault: Vault, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    private = lived.home.signing_key.read_bytes()
-    assert backup(lived.home, vault).snapshot.keys == "left out"
+    private = live.home.signing_key.read_bytes()
+    assert backup(live.home, vault).snapshot.keys == "left out"
     assert "signing key is NOT in this backup" in caplog.text
-    backup(lived.home, vault, b"right")
+    backup(live.home, vault, b"right")
     contents = [path.read_bytes() for path in vault.root.rglob("*") if path.is_file()]
     assert not any(private.splitlines()[1] in content for content in contents)
-    other = type(lived.home)(tmp_path / "other")
+    other = type(live.home)(tmp_path / "other")
     with pytest.raises(SettingsError, match="cannot be read"):
         restore(other, vault, passphrase=b"wrong")
     assert not other.root.exists()
     with pytest.raises(BackupError, match=r"has no signing key \(left out\)"):
         restore(other, vault, "000001", passphrase=b"right")
     restore(other, vault, passphrase=b"right")
-    assert signing_key(other).public_key() == signing_key(lived.home).public_key()
-    assert load_bundle(other, lived.evaluate().name)
+    assert signing_key(other).public_key() == signing_key(live.home).public_key()
+    assert load_bundle(other, live.evaluate().name)
 
 
-def test_a_damaged_object_is_named_and_the_rest_is_copied(lived: Tiny, vault: Vault) -> None:
-    path = next(path for path in (lived.home.root / "objects").rglob("*") if path.is_file())
+def test_a_damaged_object_is_named_and_the_rest_is_copied(live: Tiny, vault: Vault) -> None:
+    path = next(path for path in (live.home.root / "objects").rglob("*") if path.is_file())
     path.write_bytes(b"rotten")
-    done = backup(lived.home, vault)
-    assert done.damaged == [path.relative_to(lived.home.root).as_posix()]
+    done = backup(live.home, vault)
+    assert done.damaged == [path.relative_to(live.home.root).as_posix()]
 
 
-def test_a_backup_inside_the_home_is_refused(lived: Tiny) -> None:
+def test_a_backup_inside_the_home_is_refused(live: Tiny) -> None:
     with pytest.raises(BackupError, match="belongs elsewhere"):
-        backup(lived.home, Vault(lived.home.root / "backups"))
+        backup(live.home, Vault(live.home.root / "backups"))
 
 
-def test_services_that_run_in_the_home_are_no_part_of_it(lived: Tiny, vault: Vault) -> None:
-    secret = lived.home.root / "stack" / "airflow" / "s3.secret"
+def test_services_that_run_in_the_home_are_no_part_of_it(live: Tiny, vault: Vault) -> None:
+    secret = live.home.root / "stack" / "airflow" / "s3.secret"
     files.write_bytes(secret, b"hidden")
-    backup(lived.home, vault)
+    backup(live.home, vault)
     copied = [one.path for one in vault.read().copied]
     assert copied
     assert not [path for path in copied if path.startswith("stack")]

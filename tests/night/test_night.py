@@ -288,3 +288,32 @@ def test_a_night_of_two_bundles_is_not_reconciled(live: Tiny, store: ResultStore
     _predict(live, plan, 1)
     publish(live.home, store, "tiny", DAY)
     assert reconcile(live.home, store, "tiny", DAY).predictions == IMAGES
+
+
+def test_a_second_publish_that_is_cut_off_no_longer_counts_as_reconciled(
+    live: Tiny, store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    _predict(live, plan)
+    publish(live.home, store, "tiny", DAY)
+    reconcile(live.home, store, "tiny", DAY)
+    (before,) = store.find("nights")
+    assert before["reconciled"]
+    _predict(live, replace(plan, bundle="b" * 64), 1)
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ml.inference.publish._replace", cut)
+        with pytest.raises(KeyboardInterrupt):
+            publish(live.home, store, "tiny", DAY)
+    kept: list[dict[str, Any]] = []
+    monkeypatch.setattr(store, "put", lambda _, documents: kept.extend(documents.values()))
+    assert store.find("nights") == [before | {"reconciled": False}]
+    with monkeypatch.context() as patch:
+        patch.setattr("ml.inference.publish._replace", cut)
+        with pytest.raises(KeyboardInterrupt):
+            publish(live.home, store, "tiny", DAY)
+    assert kept
+    assert all("id" not in body for body in kept)
