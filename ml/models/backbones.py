@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from safetensors import SafetensorError
@@ -41,31 +41,41 @@ def create_backbone(config: BackboneConfig, seed: int) -> nn.Module:
     """
     network = cast(nn.Module, _create(config, seed, num_classes=0, global_pool=""))
     if resizable(network):
-        msg = (
-            f"backbone {config.name!r} is a transformer, which serves the anomaly model alone; "
-            "leave the classifier out of `models`, or take a convolutional network"
-        )
-        raise TrainingError(msg)
+        _refuse_transformer(config)
     return network
 
 
 def create_pyramid(
-    config: BackboneConfig, seed: int, strides: tuple[int, ...], size: tuple[int, int]
+    config: BackboneConfig,
+    seed: int,
+    strides: tuple[int, ...],
+    size: tuple[int, int] | None = None,
 ) -> nn.Module:
     """A timm network that returns its feature maps at `strides`, in that order.
 
     Blocks of a plain vision transformer all have the stride of its patches: naming that once takes
-    the last block, twice the last two. Such networks take images of `size` only.
+    the last block, twice the last two. Such networks take images of `size` only, and without a
+    `size` they are refused.
     Raises TrainingError when the network has no such strides or `size` does not suit it.
     """
     untrained = config.model_copy(update={"weights": "none"})
     whole = _create(untrained, seed, num_classes=0)
     if resizable(whole):
+        if size is None:
+            _refuse_transformer(config)
         levels = _levels(config, reductions(whole), strides)
         return token_pyramid(_create(config, seed, num_classes=0), config.name, size, levels)
     found = _create(untrained, seed, features_only=True).feature_info.reduction()
     levels = _levels(config, found, strides)
     return cast(nn.Module, _create(config, seed, features_only=True, out_indices=levels))
+
+
+def _refuse_transformer(config: BackboneConfig) -> NoReturn:
+    msg = (
+        f"backbone {config.name!r} is a transformer, which serves the anomaly model alone; "
+        "leave the classifier out of `models`, or take a convolutional network"
+    )
+    raise TrainingError(msg)
 
 
 def _levels(config: BackboneConfig, found: list[int], strides: tuple[int, ...]) -> tuple[int, ...]:
@@ -129,13 +139,13 @@ def hold_stem(backbone: nn.Module, stride: int) -> list[nn.Module]:
     if not stride:
         return []
     stages: Any = backbone.feature_info
-    ends = {stage["reduction"]: stage["module"] for stage in stages}
+    ends = {stage["reduction"]: _flat(stage["module"]) for stage in stages}
     if stride not in ends:
         msg = f"`classifier.frozen_stride` is {stride}; the backbone has strides {sorted(ends)}"
         raise TrainingError(msg)
     layers = list(backbone.named_modules())
-    end = f"{ends[stride]}."
-    last = max(index for index, (name, _) in enumerate(layers) if f"{name}.".startswith(end))
+    end = f"{ends[stride]}_"
+    last = max(i for i, (name, _) in enumerate(layers) if f"{_flat(name)}_".startswith(end))
     # Those with parameters of their own: timm's batch norm is no leaf, and a container is no layer.
     held = [module for _, module in layers[: last + 1] if [*module.parameters(recurse=False)]]
     for module in held:

@@ -1,22 +1,42 @@
-"""Backbone, global average pooling, one linear layer.
+"""A backbone, its features pooled over the image, and one linear layer.
 
-With that head, Grad-CAM (Selvaraju et al., ICCV 2017) is a weighted sum of the last feature map,
-which is therefore exported: an explanation needs no backward pass.
+With that head, Grad-CAM (Selvaraju et al., ICCV 2017) is a weighted sum of the pooled maps, which
+are therefore exported: an explanation needs no backward pass.
 """
 
-from torch import Tensor, nn
+from collections.abc import Sequence
+from typing import Any
 
-from ml.models.backbones import Normalise, create_backbone, hold_batch_norm, hold_stem
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ml.models.backbones import (
+    Normalise,
+    create_backbone,
+    create_pyramid,
+    hold_batch_norm,
+    hold_stem,
+)
 from ml.models.light import same_light
 from ml.settings.line import BackboneConfig, Light
 
 OUTPUTS = ("logits", "features", "embedding")
 
+# What is taken of each map: mean, deviation, highest places; and the share of places that is.
+_KINDS = 3
+_TOP_SHARE = 0.02
+# Keeps the deviation of a flat map differentiable.
+_FLAT = 1e-6
+
 
 class Classifier(nn.Module):
     """`[N, 3, H, W]`, RGB 0-255, to logits `[N, classes]`; class 0 is ok.
 
-    Layers up to `frozen_stride` are held as they are.
+    Without `strides` the last feature map is averaged over the image. With them, mean, deviation
+    and the mean of the highest places are taken of the map at each stride: a pinhole changes the
+    highest places of a fine map, and next to nothing of a mean. Layers up to `frozen_stride` are
+    held as they are.
     """
 
     def __init__(
@@ -25,22 +45,33 @@ class Classifier(nn.Module):
         classes: int,
         seed: int,
         *,
+        strides: Sequence[int] = (),
         light: Light = "as_is",
         frozen_stride: int = 0,
     ) -> None:
         super().__init__()
         self.light = light
+        self.strides = tuple(sorted(strides))
         self.normalise = Normalise(config)
-        self.backbone = create_backbone(config, seed)
-        self.head = nn.Linear(self.backbone.num_features, classes)  # type: ignore[arg-type]
+        self.backbone: Any
+        if strides:
+            self.backbone = create_pyramid(config, seed, self.strides)
+            width = _KINDS * sum(self.backbone.feature_info.channels())
+        else:
+            self.backbone = create_backbone(config, seed)
+            width = self.backbone.num_features
+        self.head = nn.Linear(width, classes)
         self._hold = config.freeze_batch_norm
         self._stem = hold_stem(self.backbone, frozen_stride)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits, last feature map `[N, K, h, w]`, embedding `[N, K]`."""
+        """Logits, what was pooled `[N, K, h, w]` at the coarsest stride, embedding `[N, K]`."""
         image = self.normalise(same_light(image, self.light))
-        features = self.backbone.forward_features(image)  # type: ignore[operator]
-        embedding = features.mean(dim=(2, 3))
+        if self.strides:
+            features, embedding = _pooled(self.backbone(image), self.strides)
+        else:
+            features = self.backbone.forward_features(image)
+            embedding = features.mean(dim=(2, 3))
         return self.head(embedding), features, embedding
 
     def train(self, mode: bool = True) -> "Classifier":
@@ -50,3 +81,35 @@ class Classifier(nn.Module):
         for module in self._stem:
             hold_batch_norm(module)
         return self
+
+
+def _pooled(maps: Sequence[Tensor], strides: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Maps `[N, K, h, w]` of the coarsest size, and the means `[N, K]` before they were shrunk."""
+    size = maps[-1].shape[2:]
+    shares = [_shares(one) for one in maps]
+    coarse = [
+        _resized(functional.avg_pool2d(one, strides[-1] // stride, ceil_mode=True), size)
+        for one, stride in zip(shares, strides, strict=True)
+    ]
+    return torch.cat(coarse, dim=1), torch.cat([one.mean(dim=(2, 3)) for one in shares], dim=1)
+
+
+def _resized(maps: Tensor, size: torch.Size) -> Tensor:
+    # Networks that do not pad have maps that are not exact multiples of each other.
+    if maps.shape[2:] == size:
+        return maps
+    return functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def _shares(features: Tensor) -> Tensor:
+    """Of `[N, C, h, w]` maps `[N, 3C, h, w]` whose means over the places are its mean, standard
+    deviation and mean of the highest places.
+    """
+    mean = features.mean(dim=(2, 3), keepdim=True)
+    square = (features - mean).square() + _FLAT
+    deviation = square.mean(dim=(2, 3), keepdim=True).sqrt()
+    places = features.flatten(2)
+    count = max(1, int(_TOP_SHARE * places.shape[2]))
+    lowest = places.topk(count, dim=2).values[..., -1:, None]
+    highest = lowest + (features - lowest).clamp(min=0) * (places.shape[2] / count)
+    return torch.cat([features, square / deviation, highest], dim=1)

@@ -188,6 +188,9 @@ class ClassifierConfig(_Section):
     frozen_stride: int = Field(
         0, ge=0, description="layers up to this stride keep their pretrained weights"
     )
+    strides: tuple[_Count, ...] = Field(
+        (), description="pool mean, deviation and highest places of the maps at these strides"
+    )
     light: Light = "as_is"
     conditions: Literal["steady", "varying"] = Field(
         "steady", description='"varying" trains on other contrast, slopes of light and blur too'

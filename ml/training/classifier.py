@@ -48,6 +48,7 @@ def fit_classifier(
             line.backbone,
             len(classes),
             line.seed,
+            strides=config.strides,
             light=config.light,
             frozen_stride=config.frozen_stride,
         )

@@ -1,12 +1,15 @@
 """What the classifier and the segmenter promise of their outputs."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from ml.models.classifier import Classifier
+from ml.models.classifier import OUTPUTS, Classifier
 from ml.models.light import same_light
 from ml.models.segmenter import Segmenter
 from ml.settings.line import BackboneConfig
+from ml.training.export import check_parity, export_onnx
 
 TINY = BackboneConfig(name="test_resnet", weights="none")
 
@@ -18,6 +21,43 @@ def test_logits_are_a_linear_layer_on_the_mean_of_the_exported_features() -> Non
         torch.testing.assert_close(embedding, features.mean(dim=(2, 3)))
         torch.testing.assert_close(logits, model.head(embedding))
     assert logits.shape == (2, 3)
+
+
+def test_pooled_strides_give_mean_deviation_and_highest_places() -> None:
+    model = Classifier(TINY, classes=3, seed=1, strides=(32, 8)).eval()
+    images = torch.rand(2, 3, 64, 64) * 255
+    with torch.inference_mode():
+        logits, features, embedding = model(images)
+        fine, coarse = model.backbone(model.normalise(images))
+        torch.testing.assert_close(logits, model.head(embedding))
+        torch.testing.assert_close(embedding, features.mean(dim=(2, 3)))
+    highest = fine.flatten(2).topk(int(0.02 * 64) or 1, dim=2).values.mean(dim=2)
+    deviation = fine.flatten(2).std(dim=2, correction=0)
+    expected = torch.cat([fine.mean(dim=(2, 3)), deviation, highest], dim=1)
+    torch.testing.assert_close(embedding[:, : expected.shape[1]], expected, atol=2e-3, rtol=1e-3)
+    assert features.shape[2:] == coarse.shape[2:] == (2, 2)
+
+
+def test_a_small_spot_moves_pooled_strides_more_than_the_mean_of_the_last_map() -> None:
+    images = torch.full((1, 3, 128, 128), 128.0)
+    spotted = images.clone()
+    spotted[:, :, 60:64, 60:64] = 0
+
+    def moved(strides: tuple[int, ...]) -> float:
+        model = Classifier(TINY, classes=2, seed=1, strides=strides).eval()
+        with torch.inference_mode():
+            before, after = (model(one)[2] for one in (images, spotted))
+        return float((after - before).norm() / before.norm())
+
+    assert moved((8, 16, 32)) > 3 * moved(())
+
+
+@pytest.mark.parametrize("size", [(64, 64), (50, 70), (33, 32)])
+def test_pooled_strides_score_alike_in_onnx(size: tuple[int, int], tmp_path: Path) -> None:
+    model = Classifier(TINY, classes=2, seed=1, strides=(8, 16, 32)).eval()
+    path = tmp_path / "classifier.onnx"
+    export_onnx(model, OUTPUTS, size, path)
+    assert check_parity("classifier", model, path, torch.rand(3, 3, *size) * 255) < 1e-3
 
 
 @pytest.mark.parametrize("size", [(64, 64), (50, 70), (33, 32)])
