@@ -1,8 +1,10 @@
 """Fixtures that more than one room uses."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -47,6 +49,29 @@ def live(tiny: "Tiny") -> "Tiny":
     record = {"line": "tiny", "bundle": tiny.evaluate().name, "previous": None, "number": 1}
     files.write_json(tiny.home.live("tiny"), record)
     return tiny
+
+
+@pytest.fixture(scope="session")
+def aws_server() -> Iterator[str]:
+    """The address of one moto server, which speaks S3 and SQS."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def aws(aws_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """That server, empty, and an environment in which every client goes there."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws_server)
+    with urlopen(Request(f"{aws_server}/moto-api/reset", method="POST")):
+        return aws_server
 
 
 @pytest.fixture(scope="session")
