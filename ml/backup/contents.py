@@ -17,6 +17,7 @@ _ORDER = (
         "results.db",
         "mlflow.db",
         "live",
+        "waiting",
         "ledger",
         "nights",
         "latency",

@@ -1,4 +1,4 @@
-"""Which bundle is live on a line: a small file that promotion writes and everybody reads."""
+"""Which bundle is live on a line, and which waits to be: small files that everybody reads."""
 
 from typing import Any
 
@@ -35,3 +35,33 @@ def live_bundle(home: Home, line: str) -> Bundle | None:
     """The verified champion of a line, or None; BundleError when it was altered."""
     name = live_name(home, line)
     return None if name is None else load_bundle(home, name)
+
+
+def waiting_name(home: Home, line: str) -> str | None:
+    """Name of the challenger that the gate let through last and nobody has promoted, or None.
+
+    Raises BundleError when the file does not say which it is.
+    """
+    path = home.waiting(line)
+    if not path.exists():
+        return None
+    try:
+        return str(files.read_json(path)["bundle"])
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{path}: not readable; run `loupe gate` again"
+        raise BundleError(msg) from error
+
+
+def wait(home: Home, line: str, bundle: str) -> None:
+    """Let a bundle wait for its promotion, in the place of the one that waited before."""
+    files.write_json(home.waiting(line), {"line": line, "bundle": bundle})
+
+
+def stop_waiting(home: Home, line: str, bundle: str) -> None:
+    """A bundle that was promoted or refused waits no more; another one goes on waiting."""
+    try:
+        waits = waiting_name(home, line) == bundle
+    except BundleError:
+        waits = True  # nobody knows who does
+    if waits:
+        home.waiting(line).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ day_option = click.option("--day", required=True, help="YYYY-MM-DD")
 @step
 @day_option
 @click.option("--bundle", help="for a backfill: inspect with this bundle instead of the champion")
-@click.option("--shadow", help="a challenger that scores the same images; no verdict is its")
+@click.option("--shadow", help="a challenger, or `waiting`, that scores the same images")
 def shards(context: Context, day: str, bundle: str | None, shadow: str | None) -> Result:
     """Deal the day's accepted images into shards and fix the night's bundle."""
     from ml.inference.night import plan_night

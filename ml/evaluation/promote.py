@@ -6,7 +6,7 @@ from ml import files
 from ml.audit import ledger
 from ml.audit.promotions import Switch
 from ml.bundle.history import read_history, unrecorded
-from ml.bundle.live import live_name
+from ml.bundle.live import live_name, stop_waiting, wait
 from ml.evaluation.documents import Decision, put_decision
 from ml.evaluation.gate import Judgement, judge
 from ml.evaluation.registry import register
@@ -32,6 +32,10 @@ def gate(env: Env, home: Home, line: LineConfig, name: str) -> Judgement:
         return judgement
     register(env, bundle, "challenger")
     decision: Decision = "waiting" if judgement.promote else "kept"
+    if judgement.promote:
+        wait(home, line.name, name)
+    else:
+        stop_waiting(home, line.name, name)
     put_decision(open_results(env, home), home, bundle, decision, judgement.reasons)
     return judgement
 

@@ -7,6 +7,7 @@ from ml.audit import ledger
 from ml.audit.promotions import Step, Switch
 from ml.bundle import Bundle, load_bundle
 from ml.bundle.history import is_live
+from ml.bundle.live import stop_waiting
 from ml.errors import BundleError
 from ml.evaluation.documents import put_live
 from ml.evaluation.registry import register
@@ -50,6 +51,7 @@ def finish(env: Env, home: Home, line: LineConfig, bundle: Bundle, switch: Switc
     ledger.append(home.promotions(line.name), switch.as_entry())
     if not is_live(home, switch):
         files.write_json(home.live(line.name), switch.record)
+    stop_waiting(home, line.name, switch.bundle)
     # After the live file: a bad champion must not stay because MLflow is down.
     version = register(env, bundle, "champion")
     put_live(open_results(env, home), home, line, bundle, switch)

@@ -5,14 +5,14 @@ mix two bundles, or shift an image from one shard to another.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from ml import files
-from ml.bundle.live import live_name
+from ml.bundle.live import live_name, waiting_name
 from ml.data import catalog
 from ml.data.day import check_day
 from ml.errors import BundleError, DataError
@@ -25,6 +25,8 @@ _IDENTITY = ["object", "version", "sha256"]
 # What the inspection of an image needs of it.
 _NEEDED = ["object", "sha256", "part", "lot", "camera", "captured_at", "height", "width"]
 _MEGABYTE = 1_000_000
+# Instead of a bundle's name: the challenger that waits for its promotion, if any does.
+WAITING = "waiting"
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,8 @@ def plan_night(
     """Plan a night and write the plan; shards of a longer earlier plan are dropped.
 
     The night inspects with the champion, or with `bundle`; beside it scores the line's shadow, or
-    `shadow`. A day that is planned again has the
-    images that came since; where none did, the plan keeps its version. Raises DataError when `day`
-    is not a day.
+    `shadow`: a bundle, or WAITING. A day that is planned again has the images that came since;
+    where none did, the plan keeps its version. Raises DataError when `day` is not a day.
     """
     known = find_plan(home, line.name, day)
     version = catalog.version(home, line.name, "images")
@@ -70,9 +71,12 @@ def plan_night(
             version = known.images_version
         else:
             log.warning("%s: %d images planned, now %d", day, known.images, images.num_rows)
-    bundle = bundle or _champion(home, line.name)
+    bundle = bundle or _or_none(live_name, home, line.name)
+    shadow = shadow or line.night.shadow
+    if shadow == WAITING:
+        shadow = _or_none(waiting_name, home, line.name)
     sizes = deal(images["bytes"].to_pylist(), line.night.shard_images, line.night.shard_megabytes)
-    plan = Plan(line.name, day, bundle, version, sizes, shadow or line.night.shadow)
+    plan = Plan(line.name, day, bundle, version, sizes, shadow)
     files.write_json(home.night(line.name, day), asdict(plan))
     count = len(plan.sizes)
     catalog.drop_shards_from(home, line.name, day, count)
@@ -147,9 +151,9 @@ def _has(home: Home, plan: Plan, images: pa.Table) -> bool:
     return bool(planned.select(_IDENTITY).equals(images.select(_IDENTITY)))
 
 
-def _champion(home: Home, line: str) -> str:
+def _or_none(name_of: Callable[[Home, str], str | None], home: Home, line: str) -> str:
     try:
-        return live_name(home, line) or ""
+        return name_of(home, line) or ""
     except BundleError as error:
         # The night goes on: without a champion every part is held for review.
         log.error("%s", error)

@@ -73,6 +73,10 @@ class Home:
         """The small file that names the champion bundle; the API and the night read it."""
         return self.root / "live" / f"{line}.json"
 
+    def waiting(self, line: str) -> Path:
+        """The small file that names the challenger which the gate let through last."""
+        return self.root / "waiting" / f"{line}.json"
+
     def night(self, line: str, day: str) -> Path:
         """The plan of one night: its shards, and the bundle that is fixed for it."""
         return self.root / "nights" / line / f"{day}.json"

@@ -334,7 +334,9 @@ class NightConfig(_Section):
     shard_images: int = Field(500, ge=1, description="most images of a shard")
     shard_megabytes: int = Field(1000, ge=1, description="most bytes of a shard's images, in MB")
     batch: int = Field(16, ge=1)
-    shadow: str = Field("", description="a bundle that scores the same images; no verdict is its")
+    shadow: str = Field(
+        "", description="a bundle, or `waiting`, that scores the same images; no verdict is its"
+    )
 
 
 class MonitorConfig(_Section):

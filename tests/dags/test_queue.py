@@ -8,7 +8,6 @@ from pathlib import Path
 import boto3
 import pytest
 from airflow.serialization.serialized_objects import DagSerialization
-from moto.server import ThreadedMotoServer
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "plugins"))
 
@@ -27,20 +26,11 @@ layout.kind = "class_folders"
 
 
 @pytest.fixture
-def queue(monkeypatch):
+def queue(aws):
     """A client of an SQS server, and the address of a queue."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     client = boto3.client("sqs")
     made = client.create_queue(QueueName="arrivals", Attributes={"VisibilityTimeout": "60"})
-    yield client, made["QueueUrl"]
-    client.delete_queue(QueueUrl=made["QueueUrl"])
-    server.stop()
+    return client, made["QueueUrl"]
 
 
 def test_a_burst_of_messages_is_one_event_and_is_kept_until_it_is_out(queue):

@@ -5,36 +5,35 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from ml.data.source import open_source
 from ml.errors import SourceError, SourceSilentError
 
 
 @pytest.fixture
-def bucket(monkeypatch):
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+def bucket(aws):
     client = boto3.client("s3")
     client.create_bucket(Bucket="plant")
-    yield client
-    server.stop()
+    return client
 
 
 def test_objects_below_the_prefix_are_listed_over_pages_and_read(bucket):
-    for number in range(1005):
-        bucket.put_object(Bucket="plant", Key=f"line/ok/{number:04d}.png", Body=b"x")
+    for number in range(25):
+        bucket.put_object(Bucket="plant", Key=f"line/ok/{number:02d}.png", Body=b"x")
     bucket.put_object(Bucket="plant", Key="other/1.png", Body=b"y")
     source = open_source("s3://plant/line")
+    asked = []
+
+    def ten_a_page(params, **_):
+        asked.append(params.get("ContinuationToken"))
+        params["MaxKeys"] = 10
+
+    events = source._client.meta.events
+    events.register("before-parameter-build.s3.ListObjectsV2", ten_a_page)
     keys = [item.key for item in source.list()]
-    assert len(keys) == 1005
-    assert keys[0] == "ok/0000.png"
-    assert source.read("ok/0000.png") == b"x"
+    assert keys == [f"ok/{number:02d}.png" for number in range(25)]
+    assert len(set(asked)) == 3
+    assert source.read("ok/00.png") == b"x"
 
 
 def test_a_changed_object_has_another_version(bucket):
@@ -55,7 +54,7 @@ def test_a_missing_bucket_and_object_are_named(bucket):
 
 
 @pytest.fixture
-def busy_bucket(monkeypatch):
+def busy_bucket(aws, monkeypatch):
     """An S3 that answers every request with 503 Slow Down."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -71,9 +70,6 @@ def busy_bucket(monkeypatch):
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     yield
     server.shutdown()

@@ -6,7 +6,6 @@ import boto3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from ml.data import catalog, ingest
 from ml.data.layout import describe
@@ -147,14 +146,8 @@ def test_labels_follow_the_folder_of_the_day():
     }
 
 
-def test_a_bucket_is_asked_for_the_days_only(monkeypatch):
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+@pytest.mark.usefixtures("aws")
+def test_a_bucket_is_asked_for_the_days_only():
     client = boto3.client("s3")
     client.create_bucket(Bucket="days")
     for day in range(1, 29):
@@ -168,4 +161,3 @@ def test_a_bucket_is_asked_for_the_days_only(monkeypatch):
     keys = [item.key for item in place.list(["2026/02/10/", "2026/02/11/", "2026/03/01/"])]
     assert keys == ["2026/02/10/ok/a.png", "2026/02/11/ok/a.png"]
     assert len(asked) == 3
-    server.stop()

@@ -9,7 +9,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from ml.data import reading, source
 from ml.data.ingest import ingest
@@ -92,35 +91,21 @@ class Proxy:
         self.server.server_close()
 
 
-@pytest.fixture(scope="module")
-def moto():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def bucket(moto, monkeypatch):
-    """A client of a bucket of its own that goes past the proxy."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+def bucket(aws, monkeypatch):
+    """A client of a bucket that goes past the proxy."""
     monkeypatch.setattr(reading, "_FIRST_PAUSE_S", 0.01)
-    client = boto3.client("s3", endpoint_url=moto)
+    client = boto3.client("s3")
     client.create_bucket(Bucket="faults")
-    yield client
-    for item in client.list_objects_v2(Bucket="faults").get("Contents", []):
-        client.delete_object(Bucket="faults", Key=item["Key"])
+    return client
 
 
 @pytest.fixture
-def proxy(moto, bucket, plant, monkeypatch):
+def proxy(aws, bucket, plant, monkeypatch):
     for path in plant.source.rglob("*.*"):
         key = path.relative_to(plant.source).as_posix()
         bucket.put_object(Bucket="faults", Key=key, Body=path.read_bytes())
-    made = Proxy(moto)
+    made = Proxy(aws)
     monkeypatch.setenv("AWS_ENDPOINT_URL", made.address)
     yield made
     made.stop()

@@ -110,6 +110,18 @@ def test_skipped_browser_checks_are_the_last_words_of_make_test(project, failing
         assert done.stdout.splitlines()[-1] == "SKIPPED 7 browser checks"
 
 
+@pytest.mark.parametrize("failing", ["", "tests/embedded*", "--ignore*"])
+def test_python_tests_run_beside_each_other_and_either_can_fail(project, failing):
+    script = f'echo "pytest: $*"\ncase "$*" in {failing or "nothing"}) exit 1;; esac\n'
+    _program(project / ".venv/bin/pytest", f"#!/bin/sh\n{script}")
+    done = _make(project, "python-test", "-o", "dashboard")
+    assert (done.returncode != 0) is bool(failing)
+    rooms = ["tests/embedded", "tests/stack"]
+    others = [f"--ignore={room}" for room in rooms]
+    said = {line.removeprefix("pytest: ") for line in done.stdout.splitlines()}
+    assert {" ".join(rooms), " ".join(others)} <= said
+
+
 def _browser_checks(**environ):
     here = {**os.environ, "LOUPE_CHROMIUM": "/nowhere", "LOUPE_REQUIRE_BROWSER": "", **environ}
     done = subprocess.run(

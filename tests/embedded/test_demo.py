@@ -104,14 +104,29 @@ def _differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 
 def _services() -> set[int]:
-    """All processes of this machine that are called like a service of a stack."""
+    """All processes of this machine that are called like a service of a stack.
+
+    But not those of rooms that are tested meanwhile.
+    """
     words = ("airflow", "mlflow", "-m serving")
-    found = psutil.process_iter(["cmdline"])
-    return {
-        one.pid
-        for one in found
-        if any(word in " ".join(one.info["cmdline"] or []) for word in words)
-    }
+    found = (one for one in psutil.process_iter() if any(word in _command(one) for word in words))
+    return {one.pid for one in found if not _is_of_other_tests(one)}
+
+
+def _is_of_other_tests(process: psutil.Process) -> bool:
+    """Whether another pytest started it. What an ended demo leaves behind has lost its parent."""
+    try:
+        above = [one for one in process.parents() if one.pid not in (1, os.getpid())]
+    except psutil.NoSuchProcess:
+        return False
+    return any("pytest" in _command(one) for one in above)
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 @pytest.fixture(scope="module")

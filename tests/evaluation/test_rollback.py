@@ -19,7 +19,7 @@ from ml.audit import ledger
 from ml.audit.promotions import read_switches
 from ml.bundle import live_bundle
 from ml.bundle.history import champion_at
-from ml.bundle.live import live_name
+from ml.bundle.live import live_name, wait, waiting_name
 from ml.errors import BundleError, LedgerError, StackError
 from ml.evaluation import switch as switching
 from ml.evaluation.promote import gate, promote
@@ -348,8 +348,21 @@ def test_the_gate_does_not_bring_a_rolled_back_bundle_back(two: tuple[Tiny, str,
     _promote(tiny, first)
     _promote(tiny, second)
     _rollback(tiny)
+    wait(tiny.home, "tiny", second)
     judgement = gate(tiny.env, tiny.home, tiny.line, second)
     assert not judgement.promote
     assert any("rolled back" in reason for reason in judgement.reasons)
+    assert waiting_name(tiny.home, "tiny") is None
     _promote(tiny, second)
     _assert_live(tiny, second)
+
+
+def test_a_challenger_waits_from_the_gate_to_its_promotion(two: tuple[Tiny, str, str]) -> None:
+    tiny, first, second = two
+    _promote(tiny, first)
+    assert gate(tiny.env, tiny.home, tiny.line, second).promote
+    assert waiting_name(tiny.home, "tiny") == second
+    _promote(tiny, first)
+    assert waiting_name(tiny.home, "tiny") == second
+    _promote(tiny, second)
+    assert waiting_name(tiny.home, "tiny") is None

@@ -8,6 +8,7 @@ import pytest
 import tiny_line
 from tiny_line import Tiny
 
+from ml.bundle.live import wait
 from ml.data import catalog
 from ml.errors import DataError
 from ml.imaging import Pixels
@@ -70,6 +71,19 @@ def test_a_shadow_scores_the_same_decoding_and_touches_no_verdict(
     # Planned again without it, the night has no shadow left.
     _inspect(live, None)
     assert _rows(live, "shadow") == []
+
+
+def test_the_challenger_that_waits_is_the_shadow_where_the_line_says_so(
+    live: Tiny, challenger: str
+) -> None:
+    night = live.line.night.model_copy(update={"shadow": "waiting"})
+    line = live.line.model_copy(update={"night": night})
+    assert plan_night(live.home, line, DAY).shadow == ""
+    wait(live.home, "tiny", challenger)
+    assert plan_night(live.home, line, DAY).shadow == challenger
+    assert plan_night(live.home, live.line, DAY).shadow == ""
+    live.home.waiting("tiny").write_text("{")
+    assert plan_night(live.home, line, DAY).shadow == ""
 
 
 def test_a_shadow_that_is_refused_stops_nothing(live: Tiny, challenger: str) -> None:
