@@ -41,19 +41,18 @@ class Decision:
 
 
 def settled(
-    images: list[Row], staged: list[Row], batch: str, *, is_replay: bool = False
+    images: list[Row], staged: list[Row], *, is_replay: bool = False
 ) -> dict[tuple[str, str], Row]:
     """The rows that the catalog has of a staged batch, by object and version.
 
-    They were decided by this batch before, or by another ingest, and that stands. Only what was
-    quarantined by another batch is decided anew, in a replay.
+    They were decided by this batch before, or by another ingest, and that stands. Only a replay
+    decides anew what was quarantined, each time: what it contradicted may be mended by now.
     """
     mine = {row_key(row) for row in staged}
     return {
         row_key(row): row
         for row in images
-        if row_key(row) in mine
-        and not (is_replay and row["status"] == "quarantined" and row["batch"] != batch)
+        if row_key(row) in mine and not (is_replay and row["status"] == "quarantined")
     }
 
 

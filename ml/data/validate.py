@@ -70,7 +70,7 @@ def _decide(
     """The decision over what is open of a staged batch, and the row of each of its images."""
     staged = table.to_pylist()
     known = images.select(COLUMNS).to_pylist()
-    done = settled(known, staged, batch, is_replay=is_replay(table))
+    done = settled(known, staged, is_replay=is_replay(table))
     numbers = [number for number, row in enumerate(staged) if row_key(row) not in done]
     decision = decide(
         [staged[number] for number in numbers],

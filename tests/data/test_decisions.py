@@ -167,7 +167,7 @@ def test_every_present_content_is_accepted_once_whatever_is_replaced(batches) ->
         present |= batch
         for _ in range(2):  # The second time as a retry.
             rows = list(table.values())
-            done = settled(rows, staged, str(number))
+            done = settled(rows, staged)
             left = [row for row in staged if row_key(row) not in done]
             found = decide(left, {}, Past.read(rows, {}), str(number))
             before = dict(table)
