@@ -1,6 +1,7 @@
 """What becomes of each image of a batch, given what the catalog has already. Reads no file."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,14 +57,22 @@ def settled(
     }
 
 
-def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) -> Decision:
+def decide(
+    staged: list[Row],
+    failed: dict[int, str],
+    past: Past,
+    batch: str,
+    later: Collection[str] = (),
+) -> Decision:
     """Accept, quarantine or mark as duplicate.
 
     `failed` is row number → reason. The same bytes under another label are quarantined: one of
     the two labels is wrong, and a person must say which. A new version of an object replaces the
-    older one; what was a duplicate of that takes its place.
+    older one; what was a duplicate of that takes its place. `later` are batches that were listed
+    after this one: where they have an object with other bytes, this version is the older one.
     """
-    changed = _changed(staged, failed, past)
+    old = _old(staged, past, later)
+    changed = _changed(staged, failed, past, old)
     now = {row_key(row): row for row in [*past.rows, *changed]}.values()
     accepted = {row["sha256"]: row for row in now if row["status"] == "accepted"}
     kinds = {sha256: _kind(past.labels.get(sha256, {})) for sha256 in accepted}
@@ -74,26 +83,42 @@ def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) ->
         status, reason = "accepted", ""
         if number in failed:
             status, reason = "quarantined", failed[number]
+        elif sha256 not in accepted and row["object"] in old:
+            status, reason = "replaced", _REPLACED
         elif sha256 not in accepted:
             accepted[sha256], kinds[sha256] = row, kind
         elif kind and kinds[sha256] and kind != kinds[sha256]:
             status, reason = "quarantined", "label_conflict"
             _log_conflict(row, kind, accepted[sha256], kinds[sha256])
         else:
-            status, reason = "duplicate", _SAME_BYTES
+            status, reason = "duplicate", _REPLACED if row["object"] in old else _SAME_BYTES
             kinds[sha256] = kinds[sha256] or kind
         # A duplicate may be the first to have a label.
-        if status in ("accepted", "duplicate") and kind and sha256 not in labelled:
+        if status != "quarantined" and kind and sha256 not in labelled:
             labelled.add(sha256)
             labels[sha256] = _label(row)
         rows.append(row | {"status": status, "reason": reason, "batch": batch})
     return Decision(rows, changed, list(labels.values()))
 
 
-def _changed(staged: list[Row], failed: dict[int, str], past: Past) -> list[Row]:
+def _old(staged: list[Row], past: Past, later: Collection[str]) -> set[str]:
+    """The objects of which the catalog has a newer version, with other bytes."""
+    content = {row["object"]: row["sha256"] for row in staged}
+    return {
+        row["object"]
+        for row in past.rows
+        if row["batch"] in later
+        and row["reason"] != _REPLACED
+        and content.get(row["object"], row["sha256"]) != row["sha256"]
+    }
+
+
+def _changed(staged: list[Row], failed: dict[int, str], past: Past, old: set[str]) -> list[Row]:
     """Rows of other batches that a good new version replaces, and duplicates that follow them."""
     content = {
-        row["object"]: row["sha256"] for number, row in enumerate(staged) if number not in failed
+        row["object"]: row["sha256"]
+        for number, row in enumerate(staged)
+        if number not in failed and row["object"] not in old
     }
     gone = [r for r in past.rows if content.get(r["object"], r["sha256"]) != r["sha256"]]
     status_of = {"accepted": "replaced", "duplicate": "duplicate"}

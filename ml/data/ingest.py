@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 
 from ml.data import catalog
+from ml.data.batch import Moment
 from ml.data.layout import Facts, describe
 from ml.data.listing import Watermark, scope_of, utc_now
 from ml.data.source import Listed, Source, open_source
@@ -50,11 +51,12 @@ def ingest(
     stopped answering.
     """
     place = open_source(source)
-    scope = scope_of(line, source, mark, utc_now())
+    now = utc_now()
+    scope, moment = scope_of(line, source, mark, now), Moment.of(home, line.name, now)
     listed = list_work(line, place, source, scope.prefixes)
     work = [one for one in listed if until is None or one.day <= until]
     new = _not_in_catalog(home, line.name, work)
-    staged = stage(home, line, place, new, threads) if new else Staged("", 0, 0)
+    staged = stage(home, line, place, new, threads, moment) if new else Staged("", 0, 0)
     if staged.held:
         log.warning("%d images were not as listed; a later ingest takes them", staged.held)
     # What was left must be listed again, also in the folder of a day that is over.

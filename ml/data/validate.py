@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from ml import files
 from ml.data import catalog
+from ml.data.batch import is_replay, later_batches, listed_count, read_batch
 from ml.data.decide import COLUMNS, Decision, Past, decide, row_key, settled
-from ml.data.staging import is_replay, listed_count, read_staging
 from ml.data.suite import suite
 from ml.data.validation_report import render_docs, render_report
 from ml.errors import CountError, DataError
@@ -48,7 +48,7 @@ def validate(home: Home, line: LineConfig, batch: str) -> Outcome:
     """
     if not batch:
         return Outcome("", 0, 0, 0, {}, [], None)
-    table = read_staging(home, line.name, batch)
+    table = read_batch(home, line.name, batch)
     staged = table.to_pylist()
     failed, results = _run_suite(line, staged)
     # What is decided hangs on what the catalog has: no other ingest may write it in between.
@@ -72,11 +72,14 @@ def _decide(
     known = images.select(COLUMNS).to_pylist()
     done = settled(known, staged, is_replay=is_replay(table))
     numbers = [number for number, row in enumerate(staged) if row_key(row) not in done]
+    objects = {row["object"] for row in staged}
+    others = {row["batch"] for row in known if row["object"] in objects}
     decision = decide(
         [staged[number] for number in numbers],
         {at: failed[number] for at, number in enumerate(numbers) if number in failed},
         Past.read(known, catalog.read_labels(home, line, source="layout")),
         batch,
+        later_batches(home, line, table, others),
     )
     now = done | {row_key(row): row for row in decision.rows}
     return decision, [now[row_key(row)] for row in staged]

@@ -2,13 +2,15 @@
 
 import hashlib
 import logging
+import os
+from datetime import UTC, datetime
 
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.data import catalog
+from ml.data import catalog, ingest
 from ml.data import validate as validation
 from ml.data.dataset import load_dataset
 from ml.data.decide import Past, decide, row_key, settled
@@ -63,6 +65,39 @@ def test_a_dataset_has_only_the_latest_version_of_a_replaced_file(plant: Plant) 
     samples = load_dataset(plant.home, "plant", made.dataset).samples
     assert [one.sha256 for one in samples if one.part == "part0"] == [latest]
     assert catalog.read_images(plant.home, "plant").num_rows == 11
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["validated before", "validated after"])
+def test_the_newest_bytes_stay_in_whatever_order_batches_are_validated(plant, is_first) -> None:
+    old = plant.ingest().name
+    plant.picture("ok/part0.png", 77)
+    new = plant.ingest().name
+    for batch in (new, old) if is_first else (old, new):
+        validate(plant.home, plant.line, batch)
+    newest = hashlib.sha256((plant.source / "ok/part0.png").read_bytes()).hexdigest()
+    rows = catalog.read_images(plant.home, "plant", status=None).to_pylist()
+    (first, second) = [row for row in rows if row["object"] == "ok/part0.png"]
+    assert {first["status"], second["status"]} == {"accepted", "replaced"}
+    assert next(r for r in (first, second) if r["status"] == "accepted")["sha256"] == newest
+    assert len(catalog.read_labels(plant.home, "plant")) == 7
+
+
+def test_a_version_that_comes_back_before_it_was_validated_is_the_newest(
+    plant, monkeypatch
+) -> None:
+    first = plant.source / "ok/part0.png"
+    content, stat = first.read_bytes(), first.stat()
+    old = plant.ingest().name
+    plant.picture("ok/part0.png", 77)
+    plant.run()
+    first.write_bytes(content)
+    os.utime(first, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    monkeypatch.setattr(ingest, "utc_now", lambda: datetime(2020, 1, 1, tzinfo=UTC))  # set back
+    validate(plant.home, plant.line, plant.ingest().name)
+    assert validate(plant.home, plant.line, old).accepted == 6
+    rows = catalog.read_images(plant.home, "plant", status=["accepted"]).to_pylist()
+    (row,) = [row for row in rows if row["object"] == "ok/part0.png"]
+    assert row["sha256"] == hashlib.sha256(content).hexdigest()
 
 
 def test_contradictory_labels_of_equal_bytes_are_reported(plant: Plant, caplog) -> None:
@@ -153,26 +188,32 @@ names = st.sampled_from("abc")
 contents = st.sampled_from(["A", "B", "C"])
 
 
-@given(st.lists(st.dictionaries(names, contents, min_size=1), max_size=6))
-def test_every_present_content_is_accepted_once_whatever_is_replaced(batches) -> None:
-    """Each batch says which objects have which content from now on."""
+@given(
+    st.lists(st.dictionaries(names, contents, min_size=1), max_size=6),
+    st.randoms(use_true_random=False),
+)
+def test_every_present_content_is_accepted_once_whatever_is_replaced(batches, random) -> None:
+    """Each batch says which objects have which content from now on; they are validated shuffled."""
     table: dict[tuple[str, str], dict[str, str]] = {}
-    present: dict[str, str] = {}
-    for number, batch in enumerate(batches):
+    validated = set()
+    for number in random.sample(range(len(batches)), len(batches)):
         staged = [
             _row(name, content, version=str(number))
-            for name, content in sorted(batch.items())
-            if present.get(name) != content
+            for name, content in sorted(batches[number].items())
         ]
-        present |= batch
+        validated.add(number)
+        later = {str(other) for other in range(number + 1, len(batches))}
         for _ in range(2):  # The second time as a retry.
             rows = list(table.values())
             done = settled(rows, staged)
             left = [row for row in staged if row_key(row) not in done]
-            found = decide(left, {}, Past.read(rows, {}), str(number))
+            found = decide(left, {}, Past.read(rows, {}), str(number), later)
             before = dict(table)
             table |= {(row["object"], row["version"]): row for row in found.changed}
             table |= {(row["object"], row["version"]): row for row in found.rows}
         assert table == before
+        present: dict[str, str] = {}
+        for one in sorted(validated):
+            present |= batches[one]
         accepted = [row["sha256"] for row in table.values() if row["status"] == "accepted"]
         assert sorted(accepted) == sorted(set(present.values()))
