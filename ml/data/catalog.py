@@ -91,7 +91,13 @@ PREDICTIONS = pa.schema(
 # Images that nights inspect: accepted ones, also those whose object was replaced since.
 USABLE = ("accepted", "replaced")
 
+# Images in order of these.
+_ORDER = ("object", "version")
+
 _COMMIT_TRIES = 8
+
+# Which files to read: those that may have such a row, by each column's least and greatest value.
+_FilesWith = Sequence[tuple[str, str, str]]
 
 
 @contextmanager
@@ -151,8 +157,11 @@ def read_images(
     until: str | None = None,
     status: Sequence[str] | None = USABLE,
     version: int | None = None,
+    columns: Sequence[str] = tuple(IMAGES.names),
 ) -> pa.Table:
     """Images sorted by object; of one day, or captured up to and with `until`.
+
+    Of a day only the files that have it are read.
 
     By default every image that was accepted, also those whose object was replaced since: nights
     and datasets that have them keep them. As they are now, or as version `version` of the table
@@ -160,22 +169,25 @@ def read_images(
     """
     from deltalake.exceptions import DeltaError
 
-    keep = pc.scalar(True)
+    keep, files_with = pc.scalar(True), []
     if status is not None:
         keep &= _text("status").isin(list(status))
     if day is not None:
         keep &= _text("day") == day
+        files_with.append(("day", "=", day))
     if until is not None:
         keep &= _text("day") <= until
+        files_with.append(("day", "<=", until))
     path = home.table(line, "images")
+    schema = pa.schema([IMAGES.field(name) for name in {*columns, *_ORDER}])
     try:
-        table = _read(path, IMAGES, keep, version)
+        table = _read(path, schema, keep, files_with, version)
     except (DeltaError, FileNotFoundError) as error:
         if version is None:
             raise
         msg = f"{path}: version {version} can no longer be read; plan the night anew: {error}"
         raise DataError(msg) from error
-    return table.sort_by([("object", "ascending"), ("version", "ascending")])
+    return table.sort_by([(name, "ascending") for name in _ORDER]).select(columns)
 
 
 def count_images(home: Home, line: str) -> Counter[str]:
@@ -192,8 +204,8 @@ def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str
 
     With `source` (`layout` or `review`) only the labels that come from there.
     """
-    filters = None if source is None else [("source", "=", source)]
-    rows = _read(home.table(line, "labels"), LABELS, filters).to_pylist()
+    keep = None if source is None else _text("source") == source
+    rows = _read(home.table(line, "labels"), LABELS, keep).to_pylist()
     ranked = sorted(rows, key=lambda row: row["source"] == "review")
     return {row["sha256"]: row for row in ranked}
 
@@ -210,11 +222,11 @@ def read_predictions(
 
     Without `embeddings` there is far less to read.
     """
-    filters = None if day is None else [("day", "=", day)]
     schema = PREDICTIONS
     if not embeddings:
         schema = schema.remove(schema.get_field_index("embedding"))
-    table = _read(home.table(line, name), schema, filters)
+    of_day = [] if day is None else [("day", "=", day)]
+    table = _read(home.table(line, name), schema, files_with=of_day)
     order = [("day", "ascending"), ("shard", "ascending"), ("object", "ascending")]
     return table.sort_by(order)
 
@@ -224,8 +236,8 @@ def count_predictions(home: Home, line: str, day: str) -> Counter[int]:
     table = _open(home.table(line, "predictions"))
     if table is None:
         return Counter()
-    of_day = [("day", "=", day)]
-    return Counter(table.to_pyarrow_table(columns=["shard"], filters=of_day)["shard"].to_pylist())
+    of_day = table.to_pyarrow_dataset(file_pruning_predicate=[("day", "=", day)])
+    return Counter(of_day.to_table(columns=["shard"])["shard"].to_pylist())
 
 
 def version(home: Home, line: str, name: str) -> int:
@@ -248,14 +260,19 @@ def _text(name: str) -> pc.Expression:
 
 
 def _read(
-    path: Path, schema: pa.Schema, filters: Any = None, version: int | None = None
+    path: Path,
+    schema: pa.Schema,
+    keep: pc.Expression | None = None,
+    files_with: _FilesWith = (),
+    version: int | None = None,
 ) -> pa.Table:
     table = _open(path, version)
     if table is None:
         return schema.empty_table()
     here = {field.name for field in table.schema().fields}
     columns = [name for name in schema.names if name in here]
-    return _completed(table.to_pyarrow_table(columns=columns, filters=filters), schema)
+    dataset = table.to_pyarrow_dataset(file_pruning_predicate=list(files_with) or None)
+    return _completed(dataset.to_table(columns=columns, filter=keep), schema)
 
 
 def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -97,6 +97,6 @@ def _days(line: LineConfig, facts: dict[str, Facts], listed: dict[str, Listed]) 
 
 def _not_in_catalog(home: Home, line: str, work: list[Work]) -> list[Work]:
     # Compared by name and version, not by time: late, re-ordered and changed objects are all found.
-    table = catalog.read_images(home, line, status=None)
+    table = catalog.read_images(home, line, status=None, columns=("object", "version"))
     known = set(zip(table["object"].to_pylist(), table["version"].to_pylist(), strict=True))
     return [one for one in work if (one.item.key, one.item.version) not in known]
