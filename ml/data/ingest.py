@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 class Batch:
     """What one ingest staged. `name` is empty when there was nothing new.
 
-    `held` images were not as listed when they were read; a later ingest takes them. `mark` is the
-    watermark for the next ingest; None where the last one's stays.
+    `held` images were not as listed when they were read, or could not be; a later ingest takes
+    them. `mark` is the watermark for the next ingest; None where the last one's stays.
     """
 
     name: str
@@ -58,7 +58,7 @@ def ingest(
     new = _not_in_catalog(home, line.name, work)
     staged = stage(home, line, place, new, threads, moment) if new else Staged("", 0, 0)
     if staged.held:
-        log.warning("%d images were not as listed; a later ingest takes them", staged.held)
+        log.warning("%d images held; a later ingest takes them", staged.held)
     # What was left must be listed again, also in the folder of a day that is over.
     is_all = not staged.held and len(work) == len(listed)
     return Batch(staged.name, len(work), staged.images, staged.held, scope.mark if is_all else None)

@@ -41,7 +41,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Staged:
-    """A batch as it was staged; `held` images were not as listed and wait for a later ingest."""
+    """A batch as it was staged; `held` images did not come and wait for a later ingest."""
 
     name: str
     images: int
@@ -53,8 +53,9 @@ def stage(
 ) -> Staged:
     """Read and measure every image of `work`, which was listed at `moment`, and write the batch.
 
-    An image that changed since it was listed, that is gone or that never came whole is left out:
-    a later ingest lists it again. Raises SourceSilentError when the source stopped answering.
+    An image that changed since it was listed, that is gone, cannot be read or never came whole is
+    left out: a later ingest lists it again. Raises SourceSilentError when the source stopped
+    answering, SourceError when nothing of it can be read.
     """
     name = batch_name(work)
     if home.staging(line.name, name).exists():
