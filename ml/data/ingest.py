@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ml.data import catalog
 from ml.data.batch import Moment
-from ml.data.layout import Facts, describe
+from ml.data.layout import Facts, describe, has_match
 from ml.data.listing import Watermark, scope_of, utc_now
 from ml.data.source import Listed, Source, open_source
 from ml.data.spread import deal_days
@@ -73,7 +73,10 @@ def list_work(
     have any.
     """
     listed = {item.key: item for item in place.list(prefixes)}
-    facts = describe(line.source.layout, listed, place.read)
+    facts = describe(line.source.layout, listed, place.read, is_whole=prefixes is None)
+    if prefixes is not None and not has_match(line.source.layout, facts):
+        # Odd names of today, or a wrong pattern: only the whole source tells which.
+        return list_work(line, place, name)
     if not facts and prefixes is None:
         msg = (
             f"{name}: no images of layout `{line.source.layout.kind}` among {len(listed)} "
