@@ -133,8 +133,6 @@ def write_predictions(
             str(path),
             rows.cast(PREDICTIONS),
             mode="overwrite",
-            # A table of an older Loupe gets the columns that it lacks; its rows have null there.
-            schema_mode="merge",
             predicate=f"day = '{day}' AND shard = {shard}",
         )
     )
