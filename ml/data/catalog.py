@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ml import files
 from ml.errors import DataError
@@ -91,13 +90,7 @@ PREDICTIONS = pa.schema(
 # Images that nights inspect: accepted ones, also those whose object was replaced since.
 USABLE = ("accepted", "replaced")
 
-# Images in order of these.
-_ORDER = ("object", "version")
-
 _COMMIT_TRIES = 8
-
-# Which files to read: those that may have such a row, by each column's least and greatest value.
-_FilesWith = Sequence[tuple[str, str, str]]
 
 
 @contextmanager
@@ -167,25 +160,22 @@ def read_images(
     """
     from deltalake.exceptions import DeltaError
 
-    keep, files_with = pc.scalar(True), []
+    where = []
     if status is not None:
-        keep &= _text("status").isin(list(status))
+        where.append(f"status IN ({', '.join(map(_quoted, status))})")
     if day is not None:
-        keep &= _text("day") == day
-        files_with.append(("day", "=", day))
+        where.append(f"day = {_quoted(day)}")
     if until is not None:
-        keep &= _text("day") <= until
-        files_with.append(("day", "<=", until))
+        where.append(f"day <= {_quoted(until)}")
     path = home.table(line, "images")
-    schema = pa.schema([IMAGES.field(name) for name in {*columns, *_ORDER}])
+    schema = pa.schema([IMAGES.field(name) for name in columns])
     try:
-        table = _read(path, schema, keep, files_with, version)
-    except (DeltaError, FileNotFoundError) as error:
+        return _read(path, schema, where, "object, version", version)
+    except (DeltaError, pa.ArrowException) as error:
         if version is None:
             raise
         msg = f"{path}: version {version} can no longer be read; plan the night anew: {error}"
         raise DataError(msg) from error
-    return table.sort_by([(name, "ascending") for name in _ORDER]).select(columns)
 
 
 def count_images(home: Home, line: str) -> Counter[str]:
@@ -193,8 +183,8 @@ def count_images(home: Home, line: str) -> Counter[str]:
     table = _open(home.table(line, "images"))
     if table is None:
         return Counter()
-    usable = _text("status").isin(list(USABLE))
-    return Counter(table.to_pyarrow_table(columns=["day"], filters=usable)["day"].to_pylist())
+    usable = f"status IN ({', '.join(map(_quoted, USABLE))})"
+    return _counted(_select(table, "day, count(*)", [usable], "GROUP BY day"))
 
 
 def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str, dict[str, Any]]:
@@ -202,8 +192,8 @@ def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str
 
     With `source` (`layout` or `review`) only the labels that come from there.
     """
-    keep = None if source is None else _text("source") == source
-    rows = _read(home.table(line, "labels"), LABELS, keep).to_pylist()
+    where = [] if source is None else [f"source = {_quoted(source)}"]
+    rows = _read(home.table(line, "labels"), LABELS, where).to_pylist()
     ranked = sorted(rows, key=lambda row: row["source"] == "review")
     return {row["sha256"]: row for row in ranked}
 
@@ -216,17 +206,15 @@ def read_predictions(
     embeddings: bool = True,
     name: str = "predictions",
 ) -> pa.Table:
-    """Predictions (or those of the `shadow`) sorted by day, shard and object.
+    """Predictions (or those of the `shadow`) sorted by day, shard, object and SHA-256.
 
     Without `embeddings` there is far less to read.
     """
     schema = PREDICTIONS
     if not embeddings:
         schema = schema.remove(schema.get_field_index("embedding"))
-    of_day = [] if day is None else [("day", "=", day)]
-    table = _read(home.table(line, name), schema, files_with=of_day)
-    order = [("day", "ascending"), ("shard", "ascending"), ("object", "ascending")]
-    return table.sort_by(order)
+    where = [] if day is None else [f"day = {_quoted(day)}"]
+    return _read(home.table(line, name), schema, where, "day, shard, object, sha256")
 
 
 def count_predictions(home: Home, line: str, day: str) -> Counter[int]:
@@ -234,8 +222,7 @@ def count_predictions(home: Home, line: str, day: str) -> Counter[int]:
     table = _open(home.table(line, "predictions"))
     if table is None:
         return Counter()
-    of_day = table.to_pyarrow_dataset(file_pruning_predicate=[("day", "=", day)])
-    return Counter(of_day.to_table(columns=["shard"])["shard"].to_pylist())
+    return _counted(_select(table, "shard, count(*)", [f"day = {_quoted(day)}"], "GROUP BY shard"))
 
 
 def version(home: Home, line: str, name: str) -> int:
@@ -252,25 +239,36 @@ def _open(path: Path, version: int | None = None) -> Any:
     return DeltaTable(str(path), version=version)
 
 
-def _text(name: str) -> pc.Expression:
-    # A merge writes text as `string_view`, which Arrow cannot compare.
-    return pc.field(name).cast(_TEXT)
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _read(
     path: Path,
     schema: pa.Schema,
-    keep: pc.Expression | None = None,
-    files_with: _FilesWith = (),
+    where: Sequence[str] = (),
+    order: str = "",
     version: int | None = None,
 ) -> pa.Table:
     table = _open(path, version)
     if table is None:
         return schema.empty_table()
     here = {field.name for field in table.schema().fields}
-    columns = [name for name in schema.names if name in here]
-    dataset = table.to_pyarrow_dataset(file_pruning_predicate=list(files_with) or None)
-    return _completed(dataset.to_table(columns=columns, filter=keep), schema)
+    columns = ", ".join(f'"{name}"' for name in schema.names if name in here)
+    return _completed(_select(table, columns, where, f"ORDER BY {order}" if order else ""), schema)
+
+
+def _select(table: Any, what: str, where: Sequence[str] = (), then: str = "") -> pa.Table:
+    """The answer to a query; files that cannot have such rows are not opened."""
+    from deltalake import QueryBuilder
+
+    condition = f"WHERE {' AND '.join(where)}" if where else ""
+    rows = QueryBuilder().register("rows", table)
+    return pa.table(rows.execute(f"SELECT {what} FROM rows {condition} {then}"))
+
+
+def _counted(groups: pa.Table) -> Counter[Any]:
+    return Counter(dict(zip(*(column.to_pylist() for column in groups.columns), strict=True)))
 
 
 def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
