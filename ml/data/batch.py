@@ -25,8 +25,8 @@ class Moment:
     """When a source was listed; the smaller is the earlier.
 
     The version that the table `images` had then tells two listings apart, whatever the clock says;
-    the clock decides where no batch was validated in between. A batch of an older Loupe has no
-    moment and is the earliest.
+    the clock decides where no batch was validated in between. A batch of an older Loupe, or one
+    that is gone, is the earliest.
     """
 
     images_version: int = -2
@@ -76,13 +76,18 @@ def read_batch(home: Home, line: str, name: str) -> pa.Table:
     return table
 
 
-def later_batches(home: Home, line: str, staged: pa.Table, names: Iterable[str]) -> set[str]:
-    """Those of some batches that were listed after a staged one."""
-    moment = _moment(staged.schema)
-    there = [(name, home.staging(line, name)) for name in names]
+def moments(home: Home, line: str, names: Iterable[str]) -> dict[str, Moment]:
+    """When each of some batches was listed."""
+    paths = {name: home.staging(line, name) for name in names}
     return {
-        name for name, path in there if path.exists() and _moment(pq.read_schema(path)) > moment
+        name: _moment(pq.read_schema(path)) if path.exists() else Moment()
+        for name, path in paths.items()
     }
+
+
+def moment_of(staged: pa.Table) -> Moment:
+    """When a staged batch was listed."""
+    return _moment(staged.schema)
 
 
 def listed_count(staged: pa.Table) -> int:

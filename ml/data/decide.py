@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 # What is read of every row of the catalog.
 COLUMNS = ("object", "version", "sha256", "status", "reason", "day", "batch")
 
-_REPLACED = "a newer version of this object was accepted"
+REPLACED = "a newer version of this object was accepted"
 _SAME_BYTES = "same bytes as an accepted image"
 
 
@@ -42,18 +42,26 @@ class Decision:
 
 
 def settled(
-    images: list[Row], staged: list[Row], *, is_replay: bool = False
+    images: list[Row],
+    staged: list[Row],
+    earlier: Collection[str] = (),
+    *,
+    is_replay: bool = False,
 ) -> dict[tuple[str, str], Row]:
     """The rows that the catalog has of a staged batch, by object and version.
 
     They were decided by this batch before, or by another ingest, and that stands. Only a replay
-    decides anew what was quarantined, each time: what it contradicted may be mended by now.
+    decides anew what was quarantined, each time: what it contradicted may be mended by now. And so
+    is decided a version that the source has again, after one of the batches `earlier` than this.
     """
     mine = {row_key(row) for row in staged}
+    newer = {r["object"] for r in images if _is_present(r) and r["batch"] not in earlier}
     return {
         row_key(row): row
         for row in images
-        if row_key(row) in mine and not (is_replay and row["status"] == "quarantined")
+        if row_key(row) in mine
+        and not (is_replay and row["status"] == "quarantined")
+        and not (row["reason"] == REPLACED and row["object"] not in newer)
     }
 
 
@@ -84,14 +92,14 @@ def decide(
         if number in failed:
             status, reason = "quarantined", failed[number]
         elif sha256 not in accepted and row["object"] in old:
-            status, reason = "replaced", _REPLACED
+            status, reason = "replaced", REPLACED
         elif sha256 not in accepted:
             accepted[sha256], kinds[sha256] = row, kind
         elif kind and kinds[sha256] and kind != kinds[sha256]:
             status, reason = "quarantined", "label_conflict"
             _log_conflict(row, kind, accepted[sha256], kinds[sha256])
         else:
-            status, reason = "duplicate", _REPLACED if row["object"] in old else _SAME_BYTES
+            status, reason = "duplicate", REPLACED if row["object"] in old else _SAME_BYTES
             kinds[sha256] = kinds[sha256] or kind
         # A duplicate may be the first to have a label.
         if status != "quarantined" and kind and sha256 not in labelled:
@@ -108,7 +116,7 @@ def _old(staged: list[Row], past: Past, later: Collection[str]) -> set[str]:
         row["object"]
         for row in past.rows
         if row["batch"] in later
-        and row["reason"] != _REPLACED
+        and _is_present(row)
         and content.get(row["object"], row["sha256"]) != row["sha256"]
     }
 
@@ -123,11 +131,11 @@ def _changed(staged: list[Row], failed: dict[int, str], past: Past, old: set[str
     gone = [r for r in past.rows if content.get(r["object"], r["sha256"]) != r["sha256"]]
     status_of = {"accepted": "replaced", "duplicate": "duplicate"}
     left = {row_key(row) for row in gone}
-    marked = [row | {"status": status_of[row["status"]], "reason": _REPLACED} for row in gone]
+    marked = [row | {"status": status_of[row["status"]], "reason": REPLACED} for row in gone]
     free = {row["sha256"] for row in gone if row["status"] == "accepted"}
     followers: dict[str, Row] = {}
     for row in past.rows:
-        is_copy = row["status"] == "duplicate" and row["reason"] != _REPLACED
+        is_copy = row["status"] == "duplicate" and _is_present(row)
         if is_copy and row["sha256"] in free and row_key(row) not in left:
             followers.setdefault(row["sha256"], row | {"status": "accepted", "reason": ""})
     return [*marked, *followers.values()]
@@ -145,6 +153,11 @@ def _label(row: Row) -> Row:
 
 def _kind(label: Row) -> str:
     return label.get("defect_type") or label.get("label") or ""
+
+
+def _is_present(row: Row) -> bool:
+    """Whether a row is of the newest good version of its object."""
+    return row["status"] in ("accepted", "duplicate") and row["reason"] != REPLACED
 
 
 def row_key(row: Row) -> tuple[str, str]:

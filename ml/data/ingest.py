@@ -6,8 +6,11 @@ Nothing is accepted here; `validate.py` decides. A killed ingest leaves no batch
 import logging
 from dataclasses import dataclass
 
+import pyarrow.compute as pc
+
 from ml.data import catalog
 from ml.data.batch import Moment
+from ml.data.decide import REPLACED
 from ml.data.layout import Facts, describe, has_match
 from ml.data.listing import Watermark, scope_of, utc_now
 from ml.data.source import Listed, Source, open_source
@@ -99,7 +102,9 @@ def _days(line: LineConfig, facts: dict[str, Facts], listed: dict[str, Listed]) 
 
 
 def _not_in_catalog(home: Home, line: str, work: list[Work]) -> list[Work]:
-    # Compared by name and version, not by time: late, re-ordered and changed objects are all found.
-    table = catalog.read_images(home, line, status=None, columns=("object", "version"))
+    # Compared by name and version, not by time: late, re-ordered and changed objects are all found,
+    # and versions that came back after a newer one.
+    table = catalog.read_images(home, line, status=None, columns=("object", "version", "reason"))
+    table = table.filter(pc.not_equal(table["reason"], REPLACED))
     known = set(zip(table["object"].to_pylist(), table["version"].to_pylist(), strict=True))
     return [one for one in work if (one.item.key, one.item.version) not in known]

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from ml import files
 from ml.data import catalog
-from ml.data.batch import is_replay, later_batches, listed_count, read_batch
+from ml.data.batch import is_replay, listed_count, moment_of, moments, read_batch
 from ml.data.decide import COLUMNS, Decision, Past, Row, decide, row_key, settled
 from ml.data.suite import suite
 from ml.data.validation_report import render_docs, render_report
@@ -71,16 +71,18 @@ def _decide(
     staged = table.to_pylist()
     images = catalog.read_images(home, line, status=None, columns=COLUMNS)
     known = _related(images, table).to_pylist()
-    done = settled(known, staged, is_replay=is_replay(table))
-    numbers = [number for number, row in enumerate(staged) if row_key(row) not in done]
+    mine = moment_of(table)
     objects = {row["object"] for row in staged}
-    others = {row["batch"] for row in known if row["object"] in objects}
+    others = moments(home, line, {row["batch"] for row in known if row["object"] in objects})
+    earlier = {name for name, moment in others.items() if moment < mine}
+    done = settled(known, staged, earlier, is_replay=is_replay(table))
+    numbers = [number for number, row in enumerate(staged) if row_key(row) not in done]
     decision = decide(
         [staged[number] for number in numbers],
         {at: failed[number] for at, number in enumerate(numbers) if number in failed},
         Past.read(known, catalog.read_labels(home, line, source="layout")),
         batch,
-        later_batches(home, line, table, others),
+        {name for name, moment in others.items() if moment > mine},
     )
     now = done | {row_key(row): row for row in decision.rows}
     return decision, [now[row_key(row)] for row in staged]

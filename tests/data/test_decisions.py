@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ml.data import catalog, ingest
 from ml.data import validate as validation
 from ml.data.dataset import load_dataset
-from ml.data.decide import Past, decide, row_key, settled
+from ml.data.decide import REPLACED, Past, decide, row_key, settled
 from ml.data.snapshot import snapshot
 from ml.data.suite import Expectation
 from ml.data.validate import validate
@@ -67,13 +67,11 @@ def test_a_dataset_has_only_the_latest_version_of_a_replaced_file(plant: Plant) 
     assert catalog.read_images(plant.home, "plant").num_rows == 11
 
 
-@pytest.mark.parametrize("is_first", [True, False], ids=["validated before", "validated after"])
-def test_the_newest_bytes_stay_in_whatever_order_batches_are_validated(plant, is_first) -> None:
+def test_the_newest_bytes_stay_when_an_older_batch_is_validated_late(plant) -> None:
     old = plant.ingest().name
     plant.picture("ok/part0.png", 77)
-    new = plant.ingest().name
-    for batch in (new, old) if is_first else (old, new):
-        validate(plant.home, plant.line, batch)
+    plant.run()
+    validate(plant.home, plant.line, old)
     newest = hashlib.sha256((plant.source / "ok/part0.png").read_bytes()).hexdigest()
     rows = catalog.read_images(plant.home, "plant", status=None).to_pylist()
     (first, second) = [row for row in rows if row["object"] == "ok/part0.png"]
@@ -82,12 +80,13 @@ def test_the_newest_bytes_stay_in_whatever_order_batches_are_validated(plant, is
     assert len(catalog.read_labels(plant.home, "plant")) == 7
 
 
-def test_a_version_that_comes_back_before_it_was_validated_is_the_newest(
-    plant, monkeypatch
-) -> None:
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "not validated before"])
+def test_a_version_that_comes_back_is_the_newest(plant, monkeypatch, is_known) -> None:
     first = plant.source / "ok/part0.png"
     content, stat = first.read_bytes(), first.stat()
     old = plant.ingest().name
+    if is_known:
+        validate(plant.home, plant.line, old)
     plant.picture("ok/part0.png", 77)
     plant.run()
     first.write_bytes(content)
@@ -98,6 +97,7 @@ def test_a_version_that_comes_back_before_it_was_validated_is_the_newest(
     rows = catalog.read_images(plant.home, "plant", status=["accepted"]).to_pylist()
     (row,) = [row for row in rows if row["object"] == "ok/part0.png"]
     assert row["sha256"] == hashlib.sha256(content).hexdigest()
+    assert plant.ingest().new == 0
 
 
 def test_contradictory_labels_of_equal_bytes_are_reported(plant: Plant, caplog) -> None:
@@ -188,32 +188,57 @@ names = st.sampled_from("abc")
 contents = st.sampled_from(["A", "B", "C"])
 
 
-@given(
-    st.lists(st.dictionaries(names, contents, min_size=1), max_size=6),
-    st.randoms(use_true_random=False),
-)
-def test_every_present_content_is_accepted_once_whatever_is_replaced(batches, random) -> None:
-    """Each batch says which objects have which content from now on; they are validated shuffled."""
-    table: dict[tuple[str, str], dict[str, str]] = {}
-    validated = set()
+batches = st.lists(st.dictionaries(names, contents, min_size=1), max_size=6)
+shuffled = st.randoms(use_true_random=False)
+Table = dict[tuple[str, str], dict[str, str]]
+
+
+def _validate(table: Table, staged: list[dict[str, str]], number: int, count: int) -> None:
+    """Batch `number` of `count`, into a table, twice: the second time as a retry."""
+    earlier, later = ({str(n) for n in r} for r in (range(number), range(number + 1, count)))
+    for _ in range(2):
+        rows, before = list(table.values()), dict(table)
+        done = settled(rows, staged, earlier)
+        left = [row for row in staged if row_key(row) not in done]
+        found = decide(left, {}, Past.read(rows, {}), str(number), later)
+        table |= {row_key(row): row for row in [*found.changed, *found.rows]}
+    assert table == before
+
+
+def _accepted(table: Table) -> list[str]:
+    return sorted(row["sha256"] for row in table.values() if row["status"] == "accepted")
+
+
+@given(batches, shuffled)
+def test_every_present_content_is_accepted_once_in_whatever_order(batches, random) -> None:
+    """Each batch says which objects have which content from now on, as a new version."""
+    table: Table = {}
+    validated: list[int] = []
     for number in random.sample(range(len(batches)), len(batches)):
-        staged = [
-            _row(name, content, version=str(number))
-            for name, content in sorted(batches[number].items())
-        ]
-        validated.add(number)
-        later = {str(other) for other in range(number + 1, len(batches))}
-        for _ in range(2):  # The second time as a retry.
-            rows = list(table.values())
-            done = settled(rows, staged)
-            left = [row for row in staged if row_key(row) not in done]
-            found = decide(left, {}, Past.read(rows, {}), str(number), later)
-            before = dict(table)
-            table |= {(row["object"], row["version"]): row for row in found.changed}
-            table |= {(row["object"], row["version"]): row for row in found.rows}
-        assert table == before
+        batch = sorted(batches[number].items())
+        staged = [_row(name, content, version=str(number)) for name, content in batch]
+        _validate(table, staged, number, len(batches))
+        validated.append(number)
         present: dict[str, str] = {}
         for one in sorted(validated):
             present |= batches[one]
-        accepted = [row["sha256"] for row in table.values() if row["status"] == "accepted"]
-        assert sorted(accepted) == sorted(set(present.values()))
+        assert _accepted(table) == sorted(set(present.values()))
+
+
+@given(batches, shuffled)
+def test_an_ingest_takes_versions_that_came_back_whatever_was_before(batches, random) -> None:
+    """A version is its content, as in a bucket, so the same one may come again."""
+    table: Table = {}
+    count = len(batches) + 1
+    for number in random.sample(range(len(batches)), len(batches)):
+        batch = sorted(batches[number].items())
+        staged = [_row(name, content, version=content) for name, content in batch]
+        _validate(table, staged, number, count)
+    present: dict[str, str] = {}
+    for batch in batches:
+        present |= batch
+    known = {key for key, row in table.items() if row["reason"] != REPLACED}
+    listed = [_row(name, content, version=content) for name, content in sorted(present.items())]
+    _validate(table, [row for row in listed if row_key(row) not in known], count - 1, count)
+    assert _accepted(table) == sorted(set(present.values()))
+    assert all(table[row_key(row)]["reason"] != REPLACED for row in listed)
