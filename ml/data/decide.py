@@ -44,15 +44,16 @@ class Decision:
 def settled(
     images: list[Row],
     staged: list[Row],
-    earlier: Collection[str] = (),
+    earlier: Collection[str],
     *,
     is_replay: bool = False,
 ) -> dict[tuple[str, str], Row]:
     """The rows that the catalog has of a staged batch, by object and version.
 
     They were decided by this batch before, or by another ingest, and that stands. Only a replay
-    decides anew what was quarantined, each time: what it contradicted may be mended by now. And so
-    is decided a version that the source has again, after one of the batches `earlier` than this.
+    decides anew what was quarantined, each time: what it contradicted may be mended by now. A
+    replaced version is decided anew, too, when what replaced it came from a batch that was listed
+    `earlier` than this one: the source has it again.
     """
     mine = {row_key(row) for row in staged}
     newer = {r["object"] for r in images if _is_present(r) and r["batch"] not in earlier}
