@@ -14,6 +14,7 @@ import click
 
 from ml.cli.step import clear_errors
 from ml.errors import StackError
+from ml.settings import Env, Home
 
 _PROJECT = Path(__file__).parents[2]
 _SECONDS_TO_STOP = 90
@@ -35,7 +36,6 @@ def stack(down: bool) -> None:
 
 def _up() -> None:
     from ml.services.production import running_stack
-    from ml.settings import Env
 
     env = Env.read()
     with _only_one(env.home), running_stack(env, _PROJECT) as services:
@@ -45,7 +45,7 @@ def _up() -> None:
             f"  Airflow   {where.airflow}\n  dashboard {where.dashboard}\n"
             f"  MLflow    {where.mlflow}\n  S3        {where.s3} (bucket `images`)\n"
             f"  results   {results}\n"
-            f"  steps     . {env.home / 'stack' / 'env'}\nCtrl-C ends everything.",
+            f"  steps     . {Home(env.home).stack / 'env'}\nCtrl-C ends everything.",
             flush=True,
         )
         for said in services.watch():
@@ -55,8 +55,6 @@ def _up() -> None:
 
 def _down() -> None:
     """End the command that runs the stack; it ends the services."""
-    from ml.settings import Env
-
     path = _lock(Env.read().home)
     if not path.exists() or _is_free(path):
         print("no stack of this LOUPE_HOME runs")
@@ -73,7 +71,7 @@ def _down() -> None:
 
 def _lock(home: Path) -> Path:
     """Locked while a stack runs, and holds the id of the process that runs it."""
-    return home / "stack" / "lock"
+    return Home(home).stack / "lock"
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ml import files
 from ml.errors import DataError
@@ -127,8 +126,6 @@ def write_predictions(
             str(path),
             rows.cast(PREDICTIONS),
             mode="overwrite",
-            # A table of an older Loupe gets the columns that it lacks; its rows have null there.
-            schema_mode="merge",
             predicate=f"day = '{day}' AND shard = {shard}",
         )
     )
@@ -151,8 +148,11 @@ def read_images(
     until: str | None = None,
     status: Sequence[str] | None = USABLE,
     version: int | None = None,
+    columns: Sequence[str] = tuple(IMAGES.names),
 ) -> pa.Table:
     """Images sorted by object; of one day, or captured up to and with `until`.
+
+    Of a day only the files that have it are read.
 
     By default every image that was accepted, also those whose object was replaced since: nights
     and datasets that have them keep them. As they are now, or as version `version` of the table
@@ -160,22 +160,22 @@ def read_images(
     """
     from deltalake.exceptions import DeltaError
 
-    keep = pc.scalar(True)
+    where = []
     if status is not None:
-        keep &= _text("status").isin(list(status))
+        where.append(f"status IN ({', '.join(map(_quoted, status))})")
     if day is not None:
-        keep &= _text("day") == day
+        where.append(f"day = {_quoted(day)}")
     if until is not None:
-        keep &= _text("day") <= until
+        where.append(f"day <= {_quoted(until)}")
     path = home.table(line, "images")
+    schema = pa.schema([IMAGES.field(name) for name in columns])
     try:
-        table = _read(path, IMAGES, keep, version)
-    except (DeltaError, FileNotFoundError) as error:
+        return _read(path, schema, where, "object, version", version)
+    except (DeltaError, pa.ArrowException) as error:
         if version is None:
             raise
         msg = f"{path}: version {version} can no longer be read; plan the night anew: {error}"
         raise DataError(msg) from error
-    return table.sort_by([("object", "ascending"), ("version", "ascending")])
 
 
 def count_images(home: Home, line: str) -> Counter[str]:
@@ -183,8 +183,8 @@ def count_images(home: Home, line: str) -> Counter[str]:
     table = _open(home.table(line, "images"))
     if table is None:
         return Counter()
-    usable = _text("status").isin(list(USABLE))
-    return Counter(table.to_pyarrow_table(columns=["day"], filters=usable)["day"].to_pylist())
+    usable = f"status IN ({', '.join(map(_quoted, USABLE))})"
+    return _counted(_select(table, "day, count(*)", [usable], "GROUP BY day"))
 
 
 def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str, dict[str, Any]]:
@@ -192,8 +192,8 @@ def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str
 
     With `source` (`layout` or `review`) only the labels that come from there.
     """
-    filters = None if source is None else [("source", "=", source)]
-    rows = _read(home.table(line, "labels"), LABELS, filters).to_pylist()
+    where = [] if source is None else [f"source = {_quoted(source)}"]
+    rows = _read(home.table(line, "labels"), LABELS, where).to_pylist()
     ranked = sorted(rows, key=lambda row: row["source"] == "review")
     return {row["sha256"]: row for row in ranked}
 
@@ -206,17 +206,15 @@ def read_predictions(
     embeddings: bool = True,
     name: str = "predictions",
 ) -> pa.Table:
-    """Predictions (or those of the `shadow`) sorted by day, shard and object.
+    """Predictions (or those of the `shadow`) sorted by day, shard, object and SHA-256.
 
     Without `embeddings` there is far less to read.
     """
-    filters = None if day is None else [("day", "=", day)]
     schema = PREDICTIONS
     if not embeddings:
         schema = schema.remove(schema.get_field_index("embedding"))
-    table = _read(home.table(line, name), schema, filters)
-    order = [("day", "ascending"), ("shard", "ascending"), ("object", "ascending")]
-    return table.sort_by(order)
+    where = [] if day is None else [f"day = {_quoted(day)}"]
+    return _read(home.table(line, name), schema, where, "day, shard, object, sha256")
 
 
 def count_predictions(home: Home, line: str, day: str) -> Counter[int]:
@@ -224,8 +222,7 @@ def count_predictions(home: Home, line: str, day: str) -> Counter[int]:
     table = _open(home.table(line, "predictions"))
     if table is None:
         return Counter()
-    of_day = [("day", "=", day)]
-    return Counter(table.to_pyarrow_table(columns=["shard"], filters=of_day)["shard"].to_pylist())
+    return _counted(_select(table, "shard, count(*)", [f"day = {_quoted(day)}"], "GROUP BY shard"))
 
 
 def version(home: Home, line: str, name: str) -> int:
@@ -242,20 +239,36 @@ def _open(path: Path, version: int | None = None) -> Any:
     return DeltaTable(str(path), version=version)
 
 
-def _text(name: str) -> pc.Expression:
-    # A merge writes text as `string_view`, which Arrow cannot compare.
-    return pc.field(name).cast(_TEXT)
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _read(
-    path: Path, schema: pa.Schema, filters: Any = None, version: int | None = None
+    path: Path,
+    schema: pa.Schema,
+    where: Sequence[str] = (),
+    order: str = "",
+    version: int | None = None,
 ) -> pa.Table:
     table = _open(path, version)
     if table is None:
         return schema.empty_table()
     here = {field.name for field in table.schema().fields}
-    columns = [name for name in schema.names if name in here]
-    return _completed(table.to_pyarrow_table(columns=columns, filters=filters), schema)
+    columns = ", ".join(f'"{name}"' for name in schema.names if name in here)
+    return _completed(_select(table, columns, where, f"ORDER BY {order}" if order else ""), schema)
+
+
+def _select(table: Any, what: str, where: Sequence[str] = (), then: str = "") -> pa.Table:
+    """The answer to a query; files that cannot have such rows are not opened."""
+    from deltalake import QueryBuilder
+
+    condition = f"WHERE {' AND '.join(where)}" if where else ""
+    rows = QueryBuilder().register("rows", table)
+    return pa.table(rows.execute(f"SELECT {what} FROM rows {condition} {then}"))
+
+
+def _counted(groups: pa.Table) -> Counter[Any]:
+    return Counter(dict(zip(*(column.to_pylist() for column in groups.columns), strict=True)))
 
 
 def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -1,6 +1,7 @@
 """What becomes of each image of a batch, given what the catalog has already. Reads no file."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ log = logging.getLogger(__name__)
 # What is read of every row of the catalog.
 COLUMNS = ("object", "version", "sha256", "status", "reason", "day", "batch")
 
-_REPLACED = "a newer version of this object was accepted"
+REPLACED = "a newer version of this object was accepted"
 _SAME_BYTES = "same bytes as an accepted image"
 
 
@@ -41,30 +42,46 @@ class Decision:
 
 
 def settled(
-    images: list[Row], staged: list[Row], batch: str, *, is_replay: bool = False
+    images: list[Row],
+    staged: list[Row],
+    earlier: Collection[str],
+    *,
+    is_replay: bool = False,
 ) -> dict[tuple[str, str], Row]:
     """The rows that the catalog has of a staged batch, by object and version.
 
-    They were decided by this batch before, or by another ingest, and that stands. Only what was
-    quarantined by another batch is decided anew, in a replay.
+    They were decided by this batch before, or by another ingest, and that stands. Only a replay
+    decides anew what was quarantined, each time: what it contradicted may be mended by now. A
+    replaced version is decided anew, too, when what replaced it came from a batch that was listed
+    `earlier` than this one: the source has it again.
     """
     mine = {row_key(row) for row in staged}
+    newer = {r["object"] for r in images if _is_present(r) and r["batch"] not in earlier}
     return {
         row_key(row): row
         for row in images
         if row_key(row) in mine
-        and not (is_replay and row["status"] == "quarantined" and row["batch"] != batch)
+        and not (is_replay and row["status"] == "quarantined")
+        and not (row["reason"] == REPLACED and row["object"] not in newer)
     }
 
 
-def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) -> Decision:
+def decide(
+    staged: list[Row],
+    failed: dict[int, str],
+    past: Past,
+    batch: str,
+    later: Collection[str] = (),
+) -> Decision:
     """Accept, quarantine or mark as duplicate.
 
     `failed` is row number → reason. The same bytes under another label are quarantined: one of
     the two labels is wrong, and a person must say which. A new version of an object replaces the
-    older one; what was a duplicate of that takes its place.
+    older one; what was a duplicate of that takes its place. `later` are batches that were listed
+    after this one: where they have an object with other bytes, this version is the older one.
     """
-    changed = _changed(staged, failed, past)
+    old = _old(staged, past, later)
+    changed = _changed(staged, failed, past, old)
     now = {row_key(row): row for row in [*past.rows, *changed]}.values()
     accepted = {row["sha256"]: row for row in now if row["status"] == "accepted"}
     kinds = {sha256: _kind(past.labels.get(sha256, {})) for sha256 in accepted}
@@ -75,35 +92,51 @@ def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) ->
         status, reason = "accepted", ""
         if number in failed:
             status, reason = "quarantined", failed[number]
+        elif sha256 not in accepted and row["object"] in old:
+            status, reason = "replaced", REPLACED
         elif sha256 not in accepted:
             accepted[sha256], kinds[sha256] = row, kind
         elif kind and kinds[sha256] and kind != kinds[sha256]:
             status, reason = "quarantined", "label_conflict"
             _log_conflict(row, kind, accepted[sha256], kinds[sha256])
         else:
-            status, reason = "duplicate", _SAME_BYTES
+            status, reason = "duplicate", REPLACED if row["object"] in old else _SAME_BYTES
             kinds[sha256] = kinds[sha256] or kind
         # A duplicate may be the first to have a label.
-        if status in ("accepted", "duplicate") and kind and sha256 not in labelled:
+        if status != "quarantined" and kind and sha256 not in labelled:
             labelled.add(sha256)
             labels[sha256] = _label(row)
         rows.append(row | {"status": status, "reason": reason, "batch": batch})
     return Decision(rows, changed, list(labels.values()))
 
 
-def _changed(staged: list[Row], failed: dict[int, str], past: Past) -> list[Row]:
+def _old(staged: list[Row], past: Past, later: Collection[str]) -> set[str]:
+    """The objects of which the catalog has a newer version, with other bytes."""
+    content = {row["object"]: row["sha256"] for row in staged}
+    return {
+        row["object"]
+        for row in past.rows
+        if row["batch"] in later
+        and _is_present(row)
+        and content.get(row["object"], row["sha256"]) != row["sha256"]
+    }
+
+
+def _changed(staged: list[Row], failed: dict[int, str], past: Past, old: set[str]) -> list[Row]:
     """Rows of other batches that a good new version replaces, and duplicates that follow them."""
     content = {
-        row["object"]: row["sha256"] for number, row in enumerate(staged) if number not in failed
+        row["object"]: row["sha256"]
+        for number, row in enumerate(staged)
+        if number not in failed and row["object"] not in old
     }
     gone = [r for r in past.rows if content.get(r["object"], r["sha256"]) != r["sha256"]]
     status_of = {"accepted": "replaced", "duplicate": "duplicate"}
     left = {row_key(row) for row in gone}
-    marked = [row | {"status": status_of[row["status"]], "reason": _REPLACED} for row in gone]
+    marked = [row | {"status": status_of[row["status"]], "reason": REPLACED} for row in gone]
     free = {row["sha256"] for row in gone if row["status"] == "accepted"}
     followers: dict[str, Row] = {}
     for row in past.rows:
-        is_copy = row["status"] == "duplicate" and row["reason"] != _REPLACED
+        is_copy = row["status"] == "duplicate" and _is_present(row)
         if is_copy and row["sha256"] in free and row_key(row) not in left:
             followers.setdefault(row["sha256"], row | {"status": "accepted", "reason": ""})
     return [*marked, *followers.values()]
@@ -121,6 +154,11 @@ def _label(row: Row) -> Row:
 
 def _kind(label: Row) -> str:
     return label.get("defect_type") or label.get("label") or ""
+
+
+def _is_present(row: Row) -> bool:
+    """Whether a row is of the newest good version of its object."""
+    return row["status"] in ("accepted", "duplicate") and row["reason"] != REPLACED
 
 
 def row_key(row: Row) -> tuple[str, str]:

@@ -6,8 +6,12 @@ Nothing is accepted here; `validate.py` decides. A killed ingest leaves no batch
 import logging
 from dataclasses import dataclass
 
+import pyarrow.compute as pc
+
 from ml.data import catalog
-from ml.data.layout import Facts, describe
+from ml.data.batch import Moment
+from ml.data.decide import REPLACED
+from ml.data.layout import Facts, describe, has_match
 from ml.data.listing import Watermark, scope_of, utc_now
 from ml.data.source import Listed, Source, open_source
 from ml.data.spread import deal_days
@@ -22,8 +26,8 @@ log = logging.getLogger(__name__)
 class Batch:
     """What one ingest staged. `name` is empty when there was nothing new.
 
-    `held` images were not as listed when they were read; a later ingest takes them. `mark` is the
-    watermark for the next ingest; None where the last one's stays.
+    `held` images were not as listed when they were read, or could not be; a later ingest takes
+    them. `mark` is the watermark for the next ingest; None where the last one's stays.
     """
 
     name: str
@@ -50,13 +54,14 @@ def ingest(
     stopped answering.
     """
     place = open_source(source)
-    scope = scope_of(line, source, mark, utc_now())
+    now = utc_now()
+    scope, moment = scope_of(line, source, mark, now), Moment.of(home, line.name, now)
     listed = list_work(line, place, source, scope.prefixes)
     work = [one for one in listed if until is None or one.day <= until]
     new = _not_in_catalog(home, line.name, work)
-    staged = stage(home, line, place, new, threads) if new else Staged("", 0, 0)
+    staged = stage(home, line, place, new, threads, moment) if new else Staged("", 0, 0)
     if staged.held:
-        log.warning("%d images were not as listed; a later ingest takes them", staged.held)
+        log.warning("%d images held; a later ingest takes them", staged.held)
     # What was left must be listed again, also in the folder of a day that is over.
     is_all = not staged.held and len(work) == len(listed)
     return Batch(staged.name, len(work), staged.images, staged.held, scope.mark if is_all else None)
@@ -71,7 +76,10 @@ def list_work(
     have any.
     """
     listed = {item.key: item for item in place.list(prefixes)}
-    facts = describe(line.source.layout, listed, place.read)
+    facts = describe(line.source.layout, listed, place.read, is_whole=prefixes is None)
+    if prefixes is not None and not has_match(line.source.layout, facts):
+        # Odd names of today, or a wrong pattern: only the whole source tells which.
+        return list_work(line, place, name)
     if not facts and prefixes is None:
         msg = (
             f"{name}: no images of layout `{line.source.layout.kind}` among {len(listed)} "
@@ -94,7 +102,9 @@ def _days(line: LineConfig, facts: dict[str, Facts], listed: dict[str, Listed]) 
 
 
 def _not_in_catalog(home: Home, line: str, work: list[Work]) -> list[Work]:
-    # Compared by name and version, not by time: late, re-ordered and changed objects are all found.
-    table = catalog.read_images(home, line, status=None)
+    # Compared by name and version, not by time: late, re-ordered and changed objects are all found,
+    # and versions that came back after a newer one.
+    table = catalog.read_images(home, line, status=None, columns=("object", "version", "reason"))
+    table = table.filter(pc.not_equal(table["reason"], REPLACED))
     known = set(zip(table["object"].to_pylist(), table["version"].to_pylist(), strict=True))
     return [one for one in work if (one.item.key, one.item.version) not in known]

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -30,12 +30,16 @@ class Facts:
 
 
 def describe(
-    config: LayoutConfig, keys: Iterable[str], read: Callable[[str], bytes]
+    config: LayoutConfig,
+    keys: Iterable[str],
+    read: Callable[[str], bytes],
+    *,
+    is_whole: bool = True,
 ) -> dict[str, Facts]:
     """The facts of every image among `keys`; other objects are left out.
 
     Raises SourceError naming the manifest when a needed one is missing or wrong, the key of a
-    wrong capture time, and a pattern that matches no image at all.
+    wrong capture time, and a pattern that matches no image of a whole source.
     """
     keys = set(keys)
     manifest = _manifest(config, keys, read)
@@ -52,18 +56,20 @@ def describe(
         base = reader(config, key, keys, manifest)
         if base is not None:
             facts[key] = _complete(config, base, manifest.get(key, {}))
-    _require_match(config, list(facts))
+    if is_whole and not has_match(config, facts):
+        # Else every group would fall back to a file name, and a part be split from itself.
+        msg = (
+            f"`source.layout.pattern` {config.pattern!r} matches none of {len(facts)} images, "
+            f"such as {next(iter(facts))}"
+        )
+        raise SourceError(msg)
     return facts
 
 
-def _require_match(config: LayoutConfig, keys: list[str]) -> None:
-    # Else every group would fall back to a file name, and a part be split from itself.
-    if keys and config.pattern and not any(re.search(config.pattern, key) for key in keys):
-        msg = (
-            f"`source.layout.pattern` {config.pattern!r} matches none of {len(keys)} images, "
-            f"such as {keys[0]}"
-        )
-        raise SourceError(msg)
+def has_match(config: LayoutConfig, keys: Collection[str]) -> bool:
+    """Whether the pattern matches any of these images; so it does where there is none of either."""
+    pattern = config.pattern
+    return not keys or not pattern or any(re.search(pattern, key) for key in keys)
 
 
 _Manifest = dict[str, dict[str, str]]

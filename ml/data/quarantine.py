@@ -13,9 +13,11 @@ import pyarrow as pa
 from ml import files
 from ml.audit import ledger
 from ml.data import catalog
+from ml.data.batch import Moment, write_batch
 from ml.data.ingest import list_work
+from ml.data.listing import utc_now
 from ml.data.source import open_source
-from ml.data.staging import measured, write_batch
+from ml.data.staging import measured
 from ml.data.validate import Outcome, validate, write_docs
 from ml.errors import DataError
 from ml.settings import Home, LineConfig
@@ -65,6 +67,7 @@ def replay(home: Home, line: LineConfig, choice: Choice, *, source: str, threads
         return Replay(Outcome("", 0, 0, 0, {}, [], None), 0)
     place = open_source(source)
     wanted = {(row["object"], row["version"]) for row in rows}
+    moment = Moment.of(home, line.name, utc_now())
     listed = list_work(line, place, source)
     work = [one for one in listed if (one.item.key, one.item.version) in wanted]
     found = [row for row in measured(home, line, place, work, threads) if row is not None]
@@ -73,7 +76,7 @@ def replay(home: Home, line: LineConfig, choice: Choice, *, source: str, threads
         # A mended mask or another limit makes another batch, and only that is decided anew.
         told = [[str(value) for value in row.values()] for row in found]
         batch = files.content_key([line.checks.model_dump(mode="json"), told])
-        write_batch(home, line.name, batch, found, replay=True)
+        write_batch(home, line.name, batch, found, moment, replay=True)
     return Replay(validate(home, line, batch), len(rows) - len(found))
 
 

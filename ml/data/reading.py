@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from ml.ahead import run_ahead
 from ml.data.source import Listed, Source
-from ml.errors import SourceChangedError, SourceSilentError
+from ml.errors import SourceChangedError, SourceError, SourceSilentError
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +23,9 @@ _TRIES = 3
 _FIRST_PAUSE_S = 0.2
 # A single object that takes this long is a sign of a source that has too much to do.
 _SLOW_S = 5.0
-# So many objects in a row that do not come, each tried several times: the source is down.
-_MOST_SILENT = 5
+# So many objects in a row that do not come, each tried several times: the source is down. So it
+# is when so many or more cannot be read, and no other comes.
+_MOST_LOST = 5
 
 
 class ReadLimit:
@@ -71,32 +72,37 @@ def read_all(source: Source, groups: Iterable[list[Listed]], limit: ReadLimit) -
     """The contents of each group of objects, in order.
 
     At most four groups for each read at once wait, so memory is bounded. A group is None where
-    one of its objects changed, is gone or never came whole. Raises SourceSilentError when several
-    in a row did not come: then the source is down, and every other would only wait as long.
+    one of its objects changed, is gone, cannot be read or never came whole. Raises
+    SourceSilentError when several in a row did not come: then the source is down, and every other
+    would only wait as long; SourceError when several cannot be read and none came.
     """
-    silent, came = 0, False
+    silent = unreadable = 0
+    came = False
 
-    def read(group: list[Listed]) -> Reading | SourceSilentError:
+    def read(group: list[Listed]) -> Reading | SourceError:
         try:
             return [_read(source, item, limit) for item in group]
-        except SourceChangedError as error:
-            log.warning("%s; held for a later ingest", error)
-        except SourceSilentError as error:
+        except SourceError as error:
             return error
-        return None
 
     for found in run_ahead(read, groups, threads=limit.most, ahead=4 * limit.most):
-        if isinstance(found, SourceSilentError):
-            last, silent = found, silent + 1
-            if silent == _MOST_SILENT:
-                limit.is_stopped = True
-                raise found
-            log.warning("%s; held for a later ingest", found)
-            yield None
-        else:
+        if not isinstance(found, SourceError):
             silent, came = 0, True
             yield found
-    if silent and not came:
+            continue
+        last = found
+        if isinstance(found, SourceSilentError):
+            silent += 1
+        elif isinstance(found, SourceChangedError):
+            silent, came = 0, True
+        else:
+            unreadable += 1
+        if silent == _MOST_LOST:
+            limit.is_stopped = True
+            raise found
+        log.warning("%s; held for a later ingest", found)
+        yield None
+    if not came and (silent or unreadable >= _MOST_LOST):
         raise last
 
 

@@ -1,6 +1,8 @@
 """Where new images appear: a folder or an S3 bucket, behind one small interface."""
 
+import logging
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,6 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ml.errors import SourceChangedError, SourceError, SourceSilentError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Source(Protocol):
         """The bytes of an object as it was listed, whole.
 
         Raises SourceChangedError when it is another by now or gone, SourceSilentError when it did
-        not come whole: a body cut short, no answer, too busy.
+        not come whole: a body cut short, no answer, too busy. SourceError when it cannot be read.
         """
 
 
@@ -62,12 +66,30 @@ class FolderSource:
             msg = f"source folder {self.root} does not exist; create it or correct `source.uri`"
             raise SourceError(msg)
         folders = [self.root] if prefixes is None else [self.root / one for one in prefixes]
-        for path in sorted(path for folder in folders for path in folder.rglob("*")):
-            key = path.relative_to(self.root).as_posix()
-            if path.is_file() and not any(part.startswith(".") for part in key.split("/")):
-                stat = path.stat()
-                modified = datetime.fromtimestamp(stat.st_mtime, UTC)
-                yield Listed(key, stat.st_size, _version(stat), modified)
+        for path in sorted(path for folder in folders for path in self._below(folder)):
+            try:
+                found = path.stat()
+            except OSError as error:
+                self._left_out(error)
+                continue
+            if stat.S_ISREG(found.st_mode):
+                key = path.relative_to(self.root).as_posix()
+                modified = datetime.fromtimestamp(found.st_mtime, UTC)
+                yield Listed(key, found.st_size, _version(found), modified)
+
+    def _below(self, folder: Path) -> Iterator[Path]:
+        for top, inside, names in os.walk(folder, onerror=self._left_out):
+            inside[:] = [name for name in inside if not name.startswith(".")]
+            yield from (Path(top, name) for name in names if not name.startswith("."))
+
+    def _left_out(self, error: OSError) -> None:
+        """One folder or file that cannot be listed stops no other."""
+        if error.filename == str(self.root):
+            msg = f"source folder {self.root} cannot be listed: {error}"
+            raise SourceError(msg) from error
+        # What is gone since need not be said, nor a day's folder that is not there yet.
+        if not isinstance(error, FileNotFoundError):
+            log.warning("%s; left out of this listing", error)
 
     def read(self, key: str) -> bytes:
         try:
@@ -166,8 +188,8 @@ class BucketSource:
         return content
 
 
-def _version(stat: os.stat_result) -> str:
-    return f"{stat.st_size}-{stat.st_mtime_ns}"
+def _version(found: os.stat_result) -> str:
+    return f"{found.st_size}-{found.st_mtime_ns}"
 
 
 def _silent_or_wrong(error: Exception) -> type[SourceError]:

@@ -4,32 +4,24 @@ A killed step leaves no batch or a whole one. Nothing is accepted here; `validat
 """
 
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ml import files
 from ml.ahead import run_ahead
-from ml.data import catalog
+from ml.data.batch import STAGED, Moment, list_again, write_batch
 from ml.data.layout import Facts
 from ml.data.measure import measure
 from ml.data.reading import Reading, ReadLimit, read_all
 from ml.data.source import Listed, Source
-from ml.errors import DataError, ImageError
+from ml.errors import ImageError
 from ml.imaging import decode_grey, decode_rgb
 from ml.progress import track
 from ml.settings import Home, LineConfig
-
-STAGED = pa.schema(
-    [field for field in catalog.IMAGES if field.name not in ("status", "reason", "batch")]
-    + [pa.field(name, pa.string()) for name in ("label", "defect_type", "mask", "problem")]
-)
 
 
 @dataclass(frozen=True)
@@ -49,27 +41,31 @@ class Work:
 
 @dataclass(frozen=True)
 class Staged:
-    """A batch as it was staged; `held` images were not as listed and wait for a later ingest."""
+    """A batch as it was staged; `held` images did not come and wait for a later ingest."""
 
     name: str
     images: int
     held: int
 
 
-def stage(home: Home, line: LineConfig, source: Source, work: list[Work], threads: int) -> Staged:
-    """Read and measure every image of `work`, and write the batch.
+def stage(
+    home: Home, line: LineConfig, source: Source, work: list[Work], threads: int, moment: Moment
+) -> Staged:
+    """Read and measure every image of `work`, which was listed at `moment`, and write the batch.
 
-    An image that changed since it was listed, that is gone or that never came whole is left out:
-    a later ingest lists it again. Raises SourceSilentError when the source stopped answering.
+    An image that changed since it was listed, that is gone, cannot be read or never came whole is
+    left out: a later ingest lists it again. Raises SourceSilentError when the source stopped
+    answering, SourceError when nothing of it can be read.
     """
     name = batch_name(work)
     if home.staging(line.name, name).exists():
+        list_again(home, line.name, name, moment)
         return Staged(name, len(work), 0)
     rows = measured(home, line, source, work, threads)
     whole = [one for one, row in zip(work, rows, strict=True) if row is not None]
     if whole:
         name = batch_name(whole)
-        write_batch(home, line.name, name, [row for row in rows if row is not None])
+        write_batch(home, line.name, name, [row for row in rows if row is not None], moment)
     return Staged(name if whole else "", len(whole), len(work) - len(whole))
 
 
@@ -91,45 +87,6 @@ def measured(
 def batch_name(work: Iterable[Work]) -> str:
     """The name of a batch of these images."""
     return files.content_key([[one.item.key, one.item.version] for one in work])
-
-
-def write_batch(
-    home: Home, line: str, name: str, rows: list[dict[str, Any]], *, replay: bool = False
-) -> None:
-    """Write the staged rows (`STAGED`) of a batch; a replay has images quarantined before."""
-    schema = STAGED.with_metadata({"listed": str(len(rows)), "replay": str(int(replay))})
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
-    os.sync()  # the objects, before anything names them: once is faster than for each
-    files.write_bytes(home.staging(line, name), sink.getvalue().to_pybytes())
-
-
-def read_staging(home: Home, line: str, batch: str) -> pa.Table:
-    """The staged rows of a batch, and how many objects were listed for it as metadata `listed`.
-
-    Raises DataError when there is no batch of that name.
-    """
-    path = home.staging(line, batch)
-    if not path.exists():
-        msg = f"{path}: no such batch; run `loupe ingest --line {line}` first"
-        raise DataError(msg)
-    table = pq.read_table(path)
-    if b"listed" not in (table.schema.metadata or {}):
-        msg = (
-            f"{path}: staged by an earlier version; delete it and run `loupe ingest --line {line}`"
-        )
-        raise DataError(msg)
-    return table
-
-
-def listed_count(staged: pa.Table) -> int:
-    """How many objects were listed for a staged batch."""
-    return int(staged.schema.metadata[b"listed"])
-
-
-def is_replay(staged: pa.Table) -> bool:
-    """Whether a staged batch has images that were quarantined before."""
-    return bool(staged.schema.metadata.get(b"replay") == b"1")
 
 
 def _row(home: Home, line: LineConfig, work: Work, contents: list[bytes]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from ml import files
 from ml.data import catalog
-from ml.data.decide import COLUMNS, Decision, Past, decide, row_key, settled
-from ml.data.staging import is_replay, listed_count, read_staging
+from ml.data.batch import is_replay, listed_count, moment_of, moments, read_batch
+from ml.data.decide import COLUMNS, Decision, Past, Row, decide, row_key, settled
 from ml.data.suite import suite
 from ml.data.validation_report import render_docs, render_report
 from ml.errors import CountError, DataError
@@ -48,51 +48,65 @@ def validate(home: Home, line: LineConfig, batch: str) -> Outcome:
     """
     if not batch:
         return Outcome("", 0, 0, 0, {}, [], None)
-    table = read_staging(home, line.name, batch)
+    table = read_batch(home, line.name, batch)
     staged = table.to_pylist()
     failed, results = _run_suite(line, staged)
     # What is decided hangs on what the catalog has: no other ingest may write it in between.
     with catalog.locked(home, line.name):
-        images = catalog.read_images(home, line.name, status=None)
-        decision, decided = _decide(home, line.name, table, failed, images, batch)
+        decision, decided = _decide(home, line.name, table, failed, batch)
         report = home.reports(line.name) / "validate" / f"{batch}.html"
         outcome = _count(decided, batch, report)
         files.write_bytes(report, render_report(line, outcome, results, decided).encode())
-        _commit(home, line.name, decision, images)
-        _require_all(home, line.name, outcome, staged, listed_count(table))
-        write_docs(home, line)
+        _commit(home, line.name, decision)
+        images = catalog.read_images(home, line.name, status=None, columns=COLUMNS)
+        _require_all(images, line.name, outcome, staged, listed_count(table))
+        _write_docs(home, line, images)
     return outcome
 
 
 def _decide(
-    home: Home, line: str, table: pa.Table, failed: dict[int, str], images: pa.Table, batch: str
-) -> tuple[Decision, list[dict[str, Any]]]:
+    home: Home, line: str, table: pa.Table, failed: dict[int, str], batch: str
+) -> tuple[Decision, list[Row]]:
     """The decision over what is open of a staged batch, and the row of each of its images."""
     staged = table.to_pylist()
-    known = images.select(COLUMNS).to_pylist()
-    done = settled(known, staged, batch, is_replay=is_replay(table))
+    images = catalog.read_images(home, line, status=None, columns=COLUMNS)
+    known = _related(images, table).to_pylist()
+    mine = moment_of(table)
+    objects = {row["object"] for row in staged}
+    others = moments(home, line, {row["batch"] for row in known if row["object"] in objects})
+    earlier = {name for name, moment in others.items() if moment < mine}
+    done = settled(known, staged, earlier, is_replay=is_replay(table))
     numbers = [number for number, row in enumerate(staged) if row_key(row) not in done]
     decision = decide(
         [staged[number] for number in numbers],
         {at: failed[number] for at, number in enumerate(numbers) if number in failed},
         Past.read(known, catalog.read_labels(home, line, source="layout")),
         batch,
+        {name for name, moment in others.items() if moment > mine},
     )
     now = done | {row_key(row): row for row in decision.rows}
     return decision, [now[row_key(row)] for row in staged]
 
 
-def write_docs(home: Home, line: LineConfig) -> Path:
-    """Write the line's validation page, from what its catalog has now; returns the page."""
-    rows = catalog.read_images(home, line.name, status=None).select(COLUMNS).to_pylist()
+def _related(images: pa.Table, staged: pa.Table) -> pa.Table:
+    """The rows of the catalog that a batch hangs on: its objects, and those of the same bytes."""
+    same_object = pc.is_in(images["object"], staged["object"])
+    bytes_of = [*staged["sha256"].chunks, *images.filter(same_object)["sha256"].chunks]
+    same_bytes = pc.is_in(images["sha256"], pa.chunked_array(bytes_of, pa.string()))
+    return images.filter(pc.or_(same_object, same_bytes))
+
+
+def write_docs(home: Home, line: LineConfig) -> None:
+    """Write the line's validation page, from what its catalog has now."""
+    _write_docs(home, line, catalog.read_images(home, line.name, status=None, columns=COLUMNS))
+
+
+def _write_docs(home: Home, line: LineConfig, images: pa.Table) -> None:
     page = home.reports(line.name) / "validate" / "index.html"
-    files.write_bytes(page, render_docs(line, suite(line.checks), rows).encode())
-    return page
+    files.write_bytes(page, render_docs(line, suite(line.checks), images).encode())
 
 
-def _run_suite(
-    line: LineConfig, staged: list[dict[str, Any]]
-) -> tuple[dict[int, str], list[dict[str, Any]]]:
+def _run_suite(line: LineConfig, staged: list[Row]) -> tuple[dict[int, str], list[dict[str, Any]]]:
     """Row number → reason of its first failed expectation, and one result per expectation."""
     # Both must be set before the first import; there is nobody to send usage figures to.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -140,7 +154,7 @@ def _class_name(kind: str) -> str:
     return "".join(word.capitalize() for word in kind.split("_"))
 
 
-def _count(rows: list[dict[str, Any]], batch: str, report: Path) -> Outcome:
+def _count(rows: list[Row], batch: str, report: Path) -> Outcome:
     counts = Counter(row["status"] for row in rows)
     return Outcome(
         batch,
@@ -153,21 +167,28 @@ def _count(rows: list[dict[str, Any]], batch: str, report: Path) -> Outcome:
     )
 
 
-def _commit(home: Home, line: str, decision: Decision, images: pa.Table) -> None:
+def _commit(home: Home, line: str, decision: Decision) -> None:
     labels = pa.Table.from_pylist(decision.labels, schema=catalog.LABELS)
     catalog.upsert_labels(home, line, labels)
-    changed = {row_key(row): row for row in decision.changed}
-    named = pa.array([row["object"] for row in decision.changed], pa.string())
-    others = images.filter(pc.is_in(images["object"], named)).to_pylist()
-    rows = decision.rows + [r | changed[row_key(r)] for r in others if row_key(r) in changed]
+    rows = decision.rows + _whole(home, line, decision.changed)
     catalog.upsert_images(home, line, pa.Table.from_pylist(rows, schema=catalog.IMAGES))
 
 
+def _whole(home: Home, line: str, changed: list[Row]) -> list[Row]:
+    """Changed rows with the columns that the decision did not need."""
+    now = {row_key(row): row for row in changed}
+    named = pa.array([row["object"] for row in changed], pa.string())
+    rows: list[Row] = []
+    for day in sorted({row["day"] for row in changed}):
+        images = catalog.read_images(home, line, day=day, status=None)
+        rows += images.filter(pc.is_in(images["object"], named)).to_pylist()
+    return [row | now[row_key(row)] for row in rows if row_key(row) in now]
+
+
 def _require_all(
-    home: Home, line: str, outcome: Outcome, staged: list[dict[str, Any]], listed: int
+    images: pa.Table, line: str, outcome: Outcome, staged: list[Row], listed: int
 ) -> None:
     """Compare what the ingest listed with what the catalog has now."""
-    images = catalog.read_images(home, line, status=None).select(COLUMNS)
     named = pa.array({row["object"] for row in staged}, pa.string())
     mine = {row_key(row) for row in staged}
     rows = images.filter(pc.is_in(images["object"], named)).to_pylist()

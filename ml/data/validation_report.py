@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import markupsafe
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ml.data.suite import Expectation
 from ml.settings import LineConfig
@@ -76,27 +78,29 @@ def render_report(
     return page.render(line=line, outcome=outcome, results=results, refused=refused, style=style)
 
 
-def render_docs(line: LineConfig, suite: list[Expectation], rows: list[dict[str, Any]]) -> str:
+def render_docs(line: LineConfig, suite: list[Expectation], images: pa.Table) -> str:
     """HTML of a line's suite, of what it refused so far, and of its batches, the newest day first.
 
-    `rows` are those of the catalog.
+    `images` are those of the catalog.
     """
-    refused = Counter(row["reason"] for row in rows if row["status"] in ("quarantined", "dropped"))
+    is_refused = pc.is_in(images["status"], pa.array(["quarantined", "dropped"]))
+    refused = Counter(images.filter(is_refused)["reason"].to_pylist())
     page = jinja2.Environment(autoescape=True).from_string(_DOCS)
     return page.render(
         line=line,
         suite=suite,
         refused=refused,
         others=sorted(set(refused) - {one.reason for one in suite}),
-        batches=_batches(rows),
+        batches=_batches(images),
         style=markupsafe.Markup(_STYLE),
     )
 
 
-def _batches(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _batches(images: pa.Table) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for row in rows:
+    counted = images.group_by(["batch", "day", "status"]).aggregate([([], "count_all")])
+    for row in counted.to_pylist():
         one = found.setdefault(row["batch"], {"name": row["batch"], "days": set(), **_COUNTS})
         one["days"].add(row["day"])
-        one[row["status"]] += 1
+        one[row["status"]] += row["count_all"]
     return sorted(found.values(), key=lambda one: (max(one["days"]), one["name"]), reverse=True)

@@ -14,7 +14,7 @@ from ml.services.environment import (
     python,
 )
 from ml.services.processes import HOST, Processes, end_processes, free_port
-from ml.settings import Env
+from ml.settings import Env, Home
 
 _PORTS = {"airflow": 8080, "dashboard": 8000, "mlflow": 5000}
 
@@ -37,7 +37,7 @@ def running_stack(env: Env, project: Path) -> Iterator[Addresses]:
         services.start("mlflow", mlflow, {**environ, "MLFLOW_BACKEND_STORE_URI": env.mlflow})
         for name, command in airflow_commands(ports["airflow"], ports["dashboard"]).items():
             services.start(name, command, environ)
-        files.write_json(env.home / "stack.json", asdict(addresses))
+        files.write_json(Home(env.home).addresses, asdict(addresses))
         services.wait_for_answer("api-server", f"{addresses.airflow}/api/v2/monitor/health")
         services.wait_for_answer("mlflow", f"{addresses.mlflow}/health")
         services.wait_for_answer("dashboard", f"{addresses.dashboard}/healthz")
@@ -47,7 +47,7 @@ def running_stack(env: Env, project: Path) -> Iterator[Addresses]:
 
 
 def _environment(env: Env, project: Path, addresses: Addresses) -> dict[str, str]:
-    home = env.home / "airflow"
+    home = Home(env.home).airflow
     settings = {
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": "2",

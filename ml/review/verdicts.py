@@ -30,7 +30,7 @@ def review(home: Home, line: str, store: ResultStore) -> Reviewed:
     A `fail` keeps the mask of the layout's label, and its defect type unless the person names one.
     """
     found = store.find("reviews", {"line": line}, order_by="at")
-    known = {row["sha256"] for row in catalog.read_images(home, line).to_pylist()}
+    known = set(catalog.read_images(home, line, columns=["sha256"])["sha256"].to_pylist())
     layout = catalog.read_labels(home, line, source="layout")
     labels = {
         one["sha256"]: _label(one, layout.get(one["sha256"], {}))

@@ -28,7 +28,7 @@ from ml.services.firestore import Firestore
 from ml.services.postgres import Postgres
 from ml.services.processes import HOST, MARK, Processes, end_processes, free_port, secret
 from ml.services.redis import Redis
-from ml.settings import Env
+from ml.settings import Env, Home
 
 _PORTS = {
     "airflow": 8080, "dashboard": 8000, "mlflow": 5000,
@@ -99,7 +99,8 @@ def running_stack(env: Env, project: Path) -> Iterator[Stack]:
         raise StackError(msg)
     end_processes(env.home)
     ports = {name: free_port(wanted) for name, wanted in _PORTS.items()}
-    folder = env.home / "stack"
+    home = Home(env.home)
+    folder = home.stack
     database = Postgres(folder / "postgres", ports["postgres"])
     broker = Redis(folder / "redis", ports["redis"])
     results = Firestore(folder / "firestore", ports["firestore"])
@@ -133,7 +134,7 @@ def running_stack(env: Env, project: Path) -> Iterator[Stack]:
         airflow.login()
         airflow.ensure_pool("gpu", _WORKERS["gpu"])
         _write_pids(services)
-        files.write_json(env.home / "stack.json", asdict(addresses))
+        files.write_json(home.addresses, asdict(addresses))
         yield Stack(addresses, services)
     finally:
         _end(env, services.pids(), results if addresses.firestore else None, database)
@@ -141,7 +142,7 @@ def running_stack(env: Env, project: Path) -> Iterator[Stack]:
 
 def _end(env: Env, pids: dict[str, int], results: Firestore | None, database: Postgres) -> None:
     """First what writes, then what is written to."""
-    (env.home / "stack.json").unlink(missing_ok=True)
+    Home(env.home).addresses.unlink(missing_ok=True)
     end_processes(env.home, spare=[pids[name] for name in _STORES if name in pids])
     if results is not None:
         with contextlib.suppress(OSError):  # it never came up
@@ -185,7 +186,7 @@ def _environment(
         "DATABASE__SQL_ALCHEMY_CONN": database.address("airflow"),
         "CELERY__BROKER_URL": broker.address,
     }
-    home = env.home / "stack" / "airflow"
+    home = Home(env.home).stack / "airflow"
     return {
         # A message that a killed worker held is delivered anew; one whose task still runs is then
         # recognised by Airflow and dropped.
@@ -222,7 +223,7 @@ def _write_environment(path: Path, environ: dict[str, str]) -> None:
 
 
 def _write_pids(services: Processes) -> None:
-    path = services.home / "stack" / "pids.json"
+    path = Home(services.home).stack / "pids.json"
     pids = services.pids()
     if not path.exists() or files.read_json(path) != pids:
         files.write_json(path, pids)

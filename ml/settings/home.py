@@ -107,6 +107,21 @@ class Home:
         return self.root / "results.db"
 
     @property
+    def airflow(self) -> Path:
+        """Airflow's own home under `loupe demo`: its database and task logs."""
+        return self.root / "airflow"
+
+    @property
+    def stack(self) -> Path:
+        """What the services of `loupe stack` hold."""
+        return self.root / "stack"
+
+    @property
+    def addresses(self) -> Path:
+        """Where the running services answer."""
+        return self.root / "stack.json"
+
+    @property
     def restoring(self) -> Path:
         """Says which backup is being restored; while it is there, no step may run."""
         return self.root / "restoring.json"

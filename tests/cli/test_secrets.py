@@ -154,9 +154,37 @@ def test_masks_blot_out_secrets_and_leave_the_rest():
     text = f"s3://k:{CANARY}@b/p?X-Amz-Signature={CANARY}&x=1 token={CANARY}, at git@host/a@b"
     expected = f"s3://{MASK}@b/p?X-Amz-Signature={MASK}&x=1 token={MASK} at git@host/a@b"
     assert masked(text) == expected
+    for text, expected in {
+        f'{{"password": "pa\\"{CANARY}", "x": 1}}': f'{{"password": "{MASK}", "x": 1}}',
+        f"{{'aws_secret_key': '{CANARY}'}}": f"{{'aws_secret_key': '{MASK}'}}",
+        f'say "{{\\"api_key\\": \\"{CANARY}\\"}}"': f'say "{{\\"api_key\\": \\"{MASK}\\"}}"',
+        f"connect(password='{CANARY} 1', port=5)": f"connect(password='{MASK}', port=5)",
+        f"access_token={CANARY}": f"access_token={MASK}",
+        f"Authorization: Basic {CANARY}\nnext": f"Authorization: {MASK}\nnext",
+        f"{{'authorization': 'Token {CANARY}', 'x': 1}}": f"{{'authorization': '{MASK}', 'x': 1}}",
+        f"curl -H bearer {CANARY}== -v": f"curl -H bearer {MASK} -v",
+        '{"password": null, "tokens": 512}': '{"password": null, "tokens": 512}',
+        "token: none, password or secret": "token: none, password or secret",
+    }.items():
+        assert masked(text) == expected
     pem = f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----"
     assert masked(f"key {pem} end") == f"key {MASK} end"
     environ = {"LOUPE_TOKEN": CANARY, "AWS_SECRET_ACCESS_KEY": "test", "X_TOKEN": __file__}
     assert secrets_of(environ) == [CANARY]
     assert secrets_of({"ANY": "postgresql://u:pass/word-1@h/db"}) == []
     assert secrets_of({"ANY": "postgresql://u:password-1@h/db"}) == ["password-1"]
+
+
+def test_a_secret_in_pieces_is_seen_when_its_line_is_whole(run):
+    script = f"""
+import sys
+from ml.masking import mask_output
+mask_output()
+for part in ("first ", "{CANARY[:9]}", "{CANARY[9:]}", " last", chr(10), "password", "="):
+    sys.stdout.write(part)
+print("{CANARY[::-1]}", end="")
+sys.stdout.flush()
+print(" and more, without an end", end="")
+"""
+    _, output = run(script)
+    assert output == f"first {MASK} last\npassword={MASK} and more, without an end"

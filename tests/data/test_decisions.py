@@ -2,16 +2,18 @@
 
 import hashlib
 import logging
+import os
+from datetime import UTC, datetime
 
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.data import catalog
+from ml.data import catalog, ingest
 from ml.data import validate as validation
 from ml.data.dataset import load_dataset
-from ml.data.decide import Past, decide, row_key, settled
+from ml.data.decide import REPLACED, Past, decide, row_key, settled
 from ml.data.snapshot import snapshot
 from ml.data.suite import Expectation
 from ml.data.validate import validate
@@ -63,6 +65,39 @@ def test_a_dataset_has_only_the_latest_version_of_a_replaced_file(plant: Plant) 
     samples = load_dataset(plant.home, "plant", made.dataset).samples
     assert [one.sha256 for one in samples if one.part == "part0"] == [latest]
     assert catalog.read_images(plant.home, "plant").num_rows == 11
+
+
+def test_the_newest_bytes_stay_when_an_older_batch_is_validated_late(plant) -> None:
+    old = plant.ingest().name
+    plant.picture("ok/part0.png", 77)
+    plant.run()
+    validate(plant.home, plant.line, old)
+    newest = hashlib.sha256((plant.source / "ok/part0.png").read_bytes()).hexdigest()
+    rows = catalog.read_images(plant.home, "plant", status=None).to_pylist()
+    (first, second) = [row for row in rows if row["object"] == "ok/part0.png"]
+    assert {first["status"], second["status"]} == {"accepted", "replaced"}
+    assert next(r for r in (first, second) if r["status"] == "accepted")["sha256"] == newest
+    assert len(catalog.read_labels(plant.home, "plant")) == 7
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "not validated before"])
+def test_a_version_that_comes_back_is_the_newest(plant, monkeypatch, is_known) -> None:
+    first = plant.source / "ok/part0.png"
+    content, stat = first.read_bytes(), first.stat()
+    old = plant.ingest().name
+    if is_known:
+        validate(plant.home, plant.line, old)
+    plant.picture("ok/part0.png", 77)
+    plant.run()
+    first.write_bytes(content)
+    os.utime(first, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    monkeypatch.setattr(ingest, "utc_now", lambda: datetime(2020, 1, 1, tzinfo=UTC))  # set back
+    validate(plant.home, plant.line, plant.ingest().name)
+    assert validate(plant.home, plant.line, old).accepted == 6
+    rows = catalog.read_images(plant.home, "plant", status=["accepted"]).to_pylist()
+    (row,) = [row for row in rows if row["object"] == "ok/part0.png"]
+    assert row["sha256"] == hashlib.sha256(content).hexdigest()
+    assert plant.ingest().new == 0
 
 
 def test_contradictory_labels_of_equal_bytes_are_reported(plant: Plant, caplog) -> None:
@@ -153,26 +188,57 @@ names = st.sampled_from("abc")
 contents = st.sampled_from(["A", "B", "C"])
 
 
-@given(st.lists(st.dictionaries(names, contents, min_size=1), max_size=6))
-def test_every_present_content_is_accepted_once_whatever_is_replaced(batches) -> None:
-    """Each batch says which objects have which content from now on."""
-    table: dict[tuple[str, str], dict[str, str]] = {}
+batches = st.lists(st.dictionaries(names, contents, min_size=1), max_size=6)
+shuffled = st.randoms(use_true_random=False)
+Table = dict[tuple[str, str], dict[str, str]]
+
+
+def _validate(table: Table, staged: list[dict[str, str]], number: int, count: int) -> None:
+    """Batch `number` of `count`, into a table, twice: the second time as a retry."""
+    earlier, later = ({str(n) for n in r} for r in (range(number), range(number + 1, count)))
+    for _ in range(2):
+        rows, before = list(table.values()), dict(table)
+        done = settled(rows, staged, earlier)
+        left = [row for row in staged if row_key(row) not in done]
+        found = decide(left, {}, Past.read(rows, {}), str(number), later)
+        table |= {row_key(row): row for row in [*found.changed, *found.rows]}
+    assert table == before
+
+
+def _accepted(table: Table) -> list[str]:
+    return sorted(row["sha256"] for row in table.values() if row["status"] == "accepted")
+
+
+@given(batches, shuffled)
+def test_every_present_content_is_accepted_once_in_whatever_order(batches, random) -> None:
+    """Each batch says which objects have which content from now on, as a new version."""
+    table: Table = {}
+    validated: list[int] = []
+    for number in random.sample(range(len(batches)), len(batches)):
+        batch = sorted(batches[number].items())
+        staged = [_row(name, content, version=str(number)) for name, content in batch]
+        _validate(table, staged, number, len(batches))
+        validated.append(number)
+        present: dict[str, str] = {}
+        for one in sorted(validated):
+            present |= batches[one]
+        assert _accepted(table) == sorted(set(present.values()))
+
+
+@given(batches, shuffled)
+def test_an_ingest_takes_versions_that_came_back_whatever_was_before(batches, random) -> None:
+    """A version is its content, as in a bucket, so the same one may come again."""
+    table: Table = {}
+    count = len(batches) + 1
+    for number in random.sample(range(len(batches)), len(batches)):
+        batch = sorted(batches[number].items())
+        staged = [_row(name, content, version=content) for name, content in batch]
+        _validate(table, staged, number, count)
     present: dict[str, str] = {}
-    for number, batch in enumerate(batches):
-        staged = [
-            _row(name, content, version=str(number))
-            for name, content in sorted(batch.items())
-            if present.get(name) != content
-        ]
+    for batch in batches:
         present |= batch
-        for _ in range(2):  # The second time as a retry.
-            rows = list(table.values())
-            done = settled(rows, staged, str(number))
-            left = [row for row in staged if row_key(row) not in done]
-            found = decide(left, {}, Past.read(rows, {}), str(number))
-            before = dict(table)
-            table |= {(row["object"], row["version"]): row for row in found.changed}
-            table |= {(row["object"], row["version"]): row for row in found.rows}
-        assert table == before
-        accepted = [row["sha256"] for row in table.values() if row["status"] == "accepted"]
-        assert sorted(accepted) == sorted(set(present.values()))
+    known = {key for key, row in table.items() if row["reason"] != REPLACED}
+    listed = [_row(name, content, version=content) for name, content in sorted(present.items())]
+    _validate(table, [row for row in listed if row_key(row) not in known], count - 1, count)
+    assert _accepted(table) == sorted(set(present.values()))
+    assert all(table[row_key(row)]["reason"] != REPLACED for row in listed)

@@ -12,7 +12,7 @@ from ml.data.layout import describe
 from ml.data.listing import Watermark, scope_of
 from ml.data.source import BucketSource, FolderSource, open_source
 from ml.data.validate import validate
-from ml.errors import DataError, SourceChangedError
+from ml.errors import DataError, SourceChangedError, SourceError
 from tests.data.conftest import Plant, make_line
 
 DAYS = "%Y/%m/%d/"
@@ -161,3 +161,18 @@ def test_a_bucket_is_asked_for_the_days_only():
     keys = [item.key for item in place.list(["2026/02/10/", "2026/02/11/", "2026/03/01/"])]
     assert keys == ["2026/02/10/ok/a.png", "2026/02/11/ok/a.png"]
     assert len(asked) == 3
+
+
+def test_a_day_of_odd_names_alone_stops_no_incremental_listing(plant, clock, tmp_path):
+    plant.source = tmp_path / "days"
+    plant.line = make_line(days=DAYS, pattern=r"part(?P<part>\d+)")
+    plant.picture("2026/03/01/ok/part1.png", 1)
+    first = _run(plant, None)
+    clock(2)
+    assert _run(plant, first.mark).listed == 0
+    plant.picture("2026/03/10/ok/light-check.png", 2)
+    assert _run(plant, first.mark).new == 1
+    plant.line = make_line(days=DAYS, pattern=r"piece(?P<part>\d+)")
+    plant.picture("2026/03/10/ok/part3.png", 3)
+    with pytest.raises(SourceError, match="matches none of 3 images"):
+        _run(plant, first.mark)

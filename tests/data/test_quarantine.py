@@ -1,5 +1,6 @@
 """What was not accepted can be seen, tried again and left out, and nothing is doubled by it."""
 
+import hashlib
 import json
 import os
 import re
@@ -55,6 +56,18 @@ def test_a_replay_accepts_what_passes_by_now_once_and_a_retry_takes_nothing_back
     assert validate(plant.home, plant.line, first).accepted == 7
     assert _replay(plant).outcome.quarantined == 1
     assert _rows(plant) == after
+
+
+def test_a_replay_looks_again_when_the_other_image_of_a_label_conflict_was_mended(plant):
+    plant.run()
+    copy = plant.write("scratch/zcopy.png", (plant.source / "ok/part0.png").read_bytes())
+    assert plant.run().reasons == {"label_conflict": 1}
+    assert _replay(plant).outcome.reasons == {"label_conflict": 1}
+    plant.picture("ok/part0.png", 77)
+    plant.run()
+    assert _replay(plant).outcome.accepted == 1
+    label = catalog.read_labels(plant.home, "plant")[hashlib.sha256(copy.read_bytes()).hexdigest()]
+    assert (label["label"], label["defect_type"]) == ("defect", "scratch")
 
 
 def test_an_old_version_does_not_come_back_over_a_newer_one(plant):

@@ -1,11 +1,15 @@
 """A bucket that fails, drags or cuts bodies short: nothing damaged is accepted, nothing is lost."""
 
+import os
+import tempfile
 import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import boto3
 import pytest
@@ -14,7 +18,7 @@ from ml.data import reading, source
 from ml.data.ingest import ingest
 from ml.data.reading import ReadLimit
 from ml.data.validate import validate
-from ml.errors import SourceSilentError
+from ml.errors import SourceError, SourceSilentError
 
 # What to do with the answer to a GET of an object, by its key and how often it was asked for.
 Fault = Callable[[str, int], str]
@@ -209,6 +213,57 @@ def test_reads_at_once_are_bounded(plant, proxy, bucket):
     proxy.most_running = 0
     assert _ingest(plant).new == 36
     assert 4 < proxy.most_running <= source.BucketSource.parallel
+
+
+def test_a_file_that_cannot_be_read_is_held_with_its_reason_and_the_others_go_on(plant, caplog):
+    broken = plant.source / "ok/broken.png"
+    broken.symlink_to("/proc/self/mem")  # to be read from its start: an I/O error
+    batch = plant.ingest()
+    assert (batch.new, batch.held, batch.mark) == (6, 1, None)
+    assert f"{broken}: cannot be read: [Errno 5] Input/output error; held" in caplog.text
+    assert validate(plant.home, plant.line, batch.name).accepted == 6
+    assert plant.ingest().held == 1  # nothing else is new, which is no error
+    broken.unlink()
+    plant.picture("ok/broken.png", 9)
+    assert plant.ingest().new == 1
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_an_error(plant):
+    for path in plant.source.rglob("*.*"):
+        path.unlink()
+        path.symlink_to("/proc/self/mem")
+    with pytest.raises(SourceError, match="Input/output error"):
+        plant.ingest()
+
+
+@contextmanager
+def somebody() -> Iterator[None]:
+    """Who may not read everything, as root may."""
+    mine = os.geteuid()
+    if mine == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(mine)
+
+
+def test_what_may_not_be_listed_is_left_out_and_said(caplog):
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        for key in ("open/a.png", "seen/b.png", "shut/c.png"):
+            (root / key).parent.mkdir()
+            (root / key).write_bytes(b"x")
+        for path, mode in ((root, 0o755), (root / "seen", 0o744), (root / "shut", 0)):
+            path.chmod(mode)
+        with somebody():
+            assert [one.key for one in source.FolderSource(root).list()] == ["open/a.png"]
+            with pytest.raises(SourceError, match="cannot be listed"):
+                list(source.FolderSource(root / "shut").list())
+        (root / "shut").chmod(0o755)
+        (root / "seen").chmod(0o755)
+    assert "seen/b.png'; left out of this listing" in caplog.text
+    assert "shut'; left out of this listing" in caplog.text
 
 
 def test_a_file_that_is_still_being_written_is_held(plant, monkeypatch):

@@ -14,6 +14,7 @@ from tiny_line import Tiny
 from ml import files
 from ml.audit import ledger
 from ml.data import catalog
+from ml.data.upgrade import ensure_current
 from ml.errors import CountError, DataError
 from ml.inference.batch import predict_shards
 from ml.inference.engine import ModelSet, Outputs, Scored
@@ -84,6 +85,7 @@ def test_rows_of_an_older_installation_stay_and_new_shards_join_them(
         catalog.write_predictions(live.home, "tiny", "2026-01-04", 0, rows)
     (before,) = catalog.read_predictions(live.home, "tiny").to_pylist()
     assert (before["object"], before["p_anomaly"]) == ("old.png", None)
+    ensure_current(live.home)  # as each command does first
     plan = plan_night(live.home, live.line, DAY)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda shard: _predict(live, plan, shard), range(1, 5)))
