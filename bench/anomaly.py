@@ -22,6 +22,7 @@ import numpy.typing as npt
 from result_tables import put
 
 from ml.data.dataset import Dataset, Sample, load_dataset
+from ml.data.split import split_groups
 from ml.settings import Home, LineConfig, load_line
 
 PROJECT = Path(__file__).parents[1]
@@ -52,6 +53,14 @@ def prepare(name: str) -> tuple[LineConfig, Home, Dataset]:
         loupe(home, "validate", "--line", name, "--batch", batch)
         record.write_text(json.dumps(loupe(home, "snapshot", "--line", name)))
     return line, home, load_dataset(home, name, json.loads(record.read_text())["dataset"])
+
+
+def resplit(dataset: Dataset, line: LineConfig, seed: int) -> Dataset:
+    """The dataset with its groups dealt out by another seed."""
+    kinds = [(one.group, one.defect_type or "ok") for one in dataset.samples]
+    split = split_groups(kinds, line.split.model_copy(update={"seed": seed}))
+    samples = tuple(replace(one, split=split[one.group]) for one in dataset.samples)
+    return Dataset(dataset.name, samples, {})
 
 
 def loupe(home: Home, *command: str) -> Any:

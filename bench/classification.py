@@ -1,13 +1,14 @@
 """The classifier on a real line, against a linear probe and plain fine-tuning in the same run.
 
-    python bench/classification.py [line ...]
+    python bench/classification.py [--seed 20261121 1] [line ...]
 
-Needs the images that the line files name. Each contender learns and scores in a process of its
+Needs the images that the line files name. Every seed is another split. Each contender learns and scores in a process of its
 own, one after the other, on the same groups, images, backbone and size; plain fine-tuning gets at
 least the processor minutes that Loupe took. The threshold of each is the one of the best F2 on
 validation. The table goes into RESULTS.md.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from anomaly import PROJECT, prepare
+from anomaly import PROJECT, prepare, resplit
 from result_tables import put
 
 from ml.data.dataset import Dataset
@@ -174,36 +175,50 @@ def interval(values: Numbers) -> str:
     return f"{values[0]:.3f} ({low:.2f}–{high:.2f})"
 
 
-def one(name: str, kind: str, minutes: float) -> Found:
+def one(name: str, kind: str, seed: int, minutes: float) -> Found:
     """What a contender found; one thread, so that minutes compare whatever else runs."""
     import torch
 
     torch.set_num_threads(1)
-    found: Found = {"ours": ours, "probe": probe, "plain": plain}[kind](*prepare(name), minutes)
+    line, home, dataset = prepare(name)
+    contender = {"ours": ours, "probe": probe, "plain": plain}[kind]
+    found: Found = contender(line, home, resplit(dataset, line, seed), minutes)
     return found
 
 
 def main() -> None:
     """Measure and write the table."""
-    if sys.argv[1:2] == ["--one"]:
-        print(json.dumps(one(sys.argv[2], sys.argv[3], float(sys.argv[4]))))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("lines", nargs="*", default=LINES)
+    parser.add_argument("--seed", type=int, nargs="+", default=[20261121, 1])
+    parser.add_argument("--one", nargs=2, metavar=("CONTENDER", "MINUTES"), help="for itself")
+    asked = parser.parse_args()
+    if asked.one:
+        kind, minutes = asked.one
+        print(json.dumps(one(asked.lines[0], kind, asked.seed[0], float(minutes))))
         return
-    for name in sys.argv[1:] or LINES:
-        line, _, dataset = prepare(name)
-        minutes = 0.0
-        for kind, title in CONTENDERS.items():
-            done = subprocess.run(
-                [sys.executable, __file__, "--one", name, kind, str(minutes)],
-                cwd=PROJECT,
-                stdout=subprocess.PIPE,
-                check=True,
-                text=True,
-            )
-            found = json.loads(done.stdout.splitlines()[-1])
-            minutes = max(minutes, found["minutes"])
-            cells = [name, title, f"{found['epochs']}", f"{found['minutes']:.1f}"]
-            cells += figures(found, dataset, line.seed)
-            put("classification", f"| {' | '.join(cells)} |", key=2)
+    for name in asked.lines:
+        line, _, whole = prepare(name)
+        for seed in asked.seed:
+            measure(name, seed, line, resplit(whole, line, seed))
+
+
+def measure(name: str, seed: int, line: LineConfig, dataset: Dataset) -> None:
+    """A row for each contender on one split."""
+    minutes = 0.0
+    for kind, title in CONTENDERS.items():
+        done = subprocess.run(
+            [sys.executable, __file__, name, "--seed", str(seed), "--one", kind, str(minutes)],
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            check=True,
+            text=True,
+        )
+        found = json.loads(done.stdout.splitlines()[-1])
+        minutes = max(minutes, found["minutes"])
+        cells = [name, str(seed), title, f"{found['epochs']}", f"{found['minutes']:.1f}"]
+        cells += figures(found, dataset, line.seed)
+        put("classification", f"| {' | '.join(cells)} |", key=3)
 
 
 if __name__ == "__main__":

@@ -23,13 +23,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from anomaly import PROJECT, prepare
+from anomaly import PROJECT, prepare, resplit
 from result_tables import put
 from torch import nn
 
 from ml.bundle.card import MaskRule
 from ml.data.dataset import Dataset
-from ml.data.split import split_groups
 from ml.evaluation.intervals import bootstrap_weights
 from ml.evaluation.localisation import map_metrics
 from ml.evaluation.mask_rule import MaskRuleChoice
@@ -51,14 +50,6 @@ CONTENDERS = {
 FIGURES = ("dice_macro", "missed", "false_region", "dice_pooled")
 # What a step costs beyond the network itself: reading, changing and checking the images.
 AROUND = 1.15
-
-
-def resplit(dataset: Dataset, line: LineConfig, seed: int) -> Dataset:
-    """The dataset with its groups dealt out by another seed."""
-    kinds = [(one.group, one.defect_type or "ok") for one in dataset.samples]
-    split = split_groups(kinds, line.split.model_copy(update={"seed": seed}))
-    samples = tuple(replace(one, split=split[one.group]) for one in dataset.samples)
-    return Dataset(dataset.name, samples, {})
 
 
 def ours(line: LineConfig, home: Home, data: Dataset, minutes: float) -> tuple[nn.Module, float]:
