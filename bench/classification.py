@@ -2,10 +2,10 @@
 
     python bench/classification.py [--seed 20261121 1] [line ...]
 
-Needs the images that the line files name. Every seed is another split. Each contender learns and scores in a process of its
-own, one after the other, on the same groups, images, backbone and size; plain fine-tuning gets at
-least the processor minutes that Loupe took. The threshold of each is the one of the best F2 on
-validation. The table goes into RESULTS.md.
+Needs the images that the line files name. Every seed is another split. Each contender learns and
+scores in a process of its own, one after the other, on the same groups, images, backbone and size;
+plain fine-tuning gets at least the processor minutes that Loupe took. The threshold of each is the
+one of the best F2 on validation. The table goes into RESULTS.md.
 """
 
 import argparse
