@@ -7,6 +7,7 @@ nothing at test. What was found lies beside the run, so that a repeated step dec
 import platform
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ml.settings import Env, Home, LineConfig
 from ml.settings.line import ModelName
 from ml.training.export import MAX_PARITY, named_outputs, raw_scores
 from ml.training.mixed import Candidate, LayerSearch
+from ml.training.packing import packed
 from ml.training.pixels import load_pixels, to_tensor
 from ml.training.quantise import activation_ranges, layers, prepared
 from ml.training.run import INT8, INT8_ONNX, Run
@@ -165,7 +167,12 @@ class _Trial:
             found = loss_in_points(fp32, self._measure(path))
             return np.inf if found is None else found
 
-        return LayerSearch(self._graph, ranges, self._path, harm, loss).best(MAX_LOSS)
+        best = LayerSearch(self._graph, ranges, self._path, harm, loss).best(MAX_LOSS)
+        smaller = packed(best.content)
+        self._path.write_bytes(smaller)
+        lost = loss(self._path)
+        good_enough = lost <= max(best.loss, MAX_LOSS)
+        return replace(best, content=smaller, loss=lost) if good_enough else best
 
     def _figures(self, best: Candidate, fp32: Metrics) -> Figures:
         images = to_tensor(self._validation.images[:_CHECKED]).contiguous().numpy()
