@@ -19,13 +19,13 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from result_tables import put
 
 from ml.data.dataset import Dataset, Sample, load_dataset
 from ml.settings import Home, LineConfig, load_line
 
 PROJECT = Path(__file__).parents[1]
 ROOT = PROJECT / ".loupe-bench" / "anomaly"
-RESULTS = PROJECT / "bench" / "RESULTS.md"
 PEER = PROJECT / "bench" / "peers" / "anomalib_patchcore.py"
 LINES = ("magnetic_tile", "kolektor_sdd")
 BANK = 1000
@@ -265,15 +265,15 @@ def main() -> None:
     for name in sys.argv[1:] or LINES:
         prepare(name)
         for kind in CONTENDERS:
-            put(name, kind, contend(name, kind))
-        put(name, "folds", contend(name, "folds"))
+            put_row(name, kind, contend(name, kind))
+        put_row(name, "folds", contend(name, "folds"))
 
 
-def put(name: str, kind: str, found: dict[str, Any]) -> None:
-    """Put a row into its table in RESULTS.md, in the place of an older one."""
+def put_row(name: str, kind: str, found: dict[str, Any]) -> None:
+    """Put a row into its table in RESULTS.md."""
     if kind == "folds":
-        cells, marker = [name, *(f"{key} {value}" for key, value in found.items())], "folds"
-        row = f"| {cells[0]} | {cells[1].removeprefix('all ')} | {'; '.join(cells[2:])} |"
+        whole, *parts = (f"{key} {value}" for key, value in found.items())
+        put("anomaly folds", f"| {name} | {whole.removeprefix('all ')} | {'; '.join(parts)} |")
     else:
         types = "; ".join(
             f"{key.removeprefix('auroc ')} {value:.3f}"
@@ -283,14 +283,7 @@ def put(name: str, kind: str, found: dict[str, Any]) -> None:
         speed = f"{found['fit_s']:.0f} | {found['extra_mb']:.0f} | {found['score_ms']:.0f}"
         quality = " | ".join(f"{found[key]:.3f}" for key in ("auroc", "ap", "pixel_auroc", "aupro"))
         row = f"| {name} | {CONTENDERS[kind]} | {speed} | {quality} | {types} |"
-        marker = "contenders"
-    start, end = f"<!-- anomaly {marker} -->\n", "<!-- end -->\n"
-    before, _, rest = RESULTS.read_text().partition(start)
-    table, _, after = rest.partition(end)
-    key = row.split(" | ")[:1] if kind == "folds" else row.split(" | ")[:2]
-    rows = [old for old in table.splitlines() if old.split(" | ")[: len(key)] != key]
-    RESULTS.write_text(before + start + "\n".join([*rows, row]) + "\n" + end + after)
-    print(row, flush=True)
+        put("anomaly contenders", row, key=2)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from anomaly import FOLDS, LINES, PROJECT, RESULTS, folds, prepare
+from anomaly import FOLDS, LINES, PROJECT, folds, prepare
+from result_tables import put
 
 from ml.data.dataset import Dataset, Sample
 from ml.settings import Home, LineConfig
@@ -29,7 +30,6 @@ METHODS = ("patchcore", "discriminator", "student_teacher")
 EPOCHS = 4
 ROOT = PROJECT / ".loupe-bench" / "methods"
 THREADS = int(os.environ.get("LOUPE_THREADS", "2"))
-MARKER = "anomaly methods"
 
 Scores = npt.NDArray[np.float64]
 
@@ -138,17 +138,6 @@ def scored(name: str, method: str, number: int) -> dict[str, list[float]]:
     return json.loads(path.read_text())
 
 
-def put(name: str, cells: list[str]) -> None:
-    """Put a row into the table in RESULTS.md, in the place of an older one."""
-    row = f"| {' | '.join([name, *cells])} |"
-    start, end = f"<!-- {MARKER} -->\n", "<!-- end -->\n"
-    before, _, rest = RESULTS.read_text().partition(start)
-    table, _, after = rest.partition(end)
-    rows = [old for old in table.splitlines() if not old.startswith(f"| {name} |")]
-    RESULTS.write_text(before + start + "\n".join([*rows, row]) + "\n" + end + after)
-    print(row, flush=True)
-
-
 def main() -> None:
     """Measure and write the table."""
     if sys.argv[1:2] == ["--one"]:
@@ -156,7 +145,7 @@ def main() -> None:
         print(json.dumps(fold_scores(name, method, int(number))))
         return
     for name in sys.argv[1:] or LINES:
-        put(name, measure(name))
+        put("anomaly methods", f"| {' | '.join([name, *measure(name)])} |")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from anomaly import PROJECT, RESULTS, prepare
+from anomaly import PROJECT, prepare
+from result_tables import put
 
 from ml.data.dataset import Dataset
 from ml.settings import Home, LineConfig
@@ -31,7 +32,6 @@ CONTENDERS = {
 }
 # The peer: what most tutorials do.
 BATCH, LEARNING_RATE, MOST_EPOCHS = 16, 3e-4, 50
-START, END = "<!-- classification -->\n", "<!-- end -->\n"
 
 Numbers = npt.NDArray[Any]
 Found = dict[str, Any]
@@ -202,18 +202,8 @@ def main() -> None:
             found = json.loads(done.stdout.splitlines()[-1])
             minutes = max(minutes, found["minutes"])
             cells = [name, title, f"{found['epochs']}", f"{found['minutes']:.1f}"]
-            put([*cells, *figures(found, dataset, line.seed)])
-
-
-def put(cells: list[str]) -> None:
-    """Put a row into the table in RESULTS.md, in the place of an older one."""
-    before, _, rest = RESULTS.read_text().partition(START)
-    table, _, after = rest.partition(END)
-    start = f"| {cells[0]} | {cells[1]} |"
-    rows = [old for old in table.splitlines() if not old.startswith(start)]
-    row = "| " + " | ".join(cells) + " |"
-    RESULTS.write_text(before + START + "\n".join([*rows, row]) + "\n" + END + after)
-    print(row, flush=True)
+            cells += figures(found, dataset, line.seed)
+            put("classification", f"| {' | '.join(cells)} |", key=2)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from result_tables import write
+
 PROJECT = Path(__file__).parents[1]
-RESULTS = PROJECT / "bench" / "RESULTS.md"
 FILES = ("ingest", "train", "nightly", "monitor", "review")
 LOOPS = 20
 _LOOP = re.compile(r"Ran scheduling loop in ([0-9.]+) ms")
@@ -72,7 +73,7 @@ def main() -> None:
         f"{max(loops):.2f} s at most ({len(loops)} loops, {options.lines} lines; the load of the "
         f"machine was {os.getloadavg()[0]:.1f})."
     )
-    write("\n".join([head, *rows, "", said]))
+    write("dag parse", "\n".join([head, *rows, "", said]))
 
 
 def make_home(folder: Path, lines: int) -> dict[str, str]:
@@ -133,15 +134,6 @@ def run(environ: dict[str, str], *words: str) -> str:
     if done.returncode:
         sys.exit(f"{' '.join(words)[:80]}: {done.stdout[-2000:]}")
     return done.stdout
-
-
-def write(table: str) -> None:
-    """Put the table between its marks in RESULTS.md."""
-    text = RESULTS.read_text()
-    begin, end = "<!-- dag parse -->", "<!-- end of dag parse -->"
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
-    RESULTS.write_text(f"{before}{begin}\n{table}\n{end}{after}")
 
 
 if __name__ == "__main__":

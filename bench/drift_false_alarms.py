@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from result_tables import write
 from scipy.stats import binomtest
 
 from ml.data.measure import MEASURES, measure
@@ -23,9 +24,7 @@ from ml.monitoring.compare import Rows, columns, compare
 from ml.monitoring.statistics import holm
 
 PROJECT = Path(__file__).parents[1]
-RESULTS = PROJECT / "bench" / "RESULTS.md"
 TILES = PROJECT.parent / "shared" / "data" / "magnetic_tiles"
-START, END = "<!-- drift false alarms -->\n", "<!-- end of drift false alarms -->\n"
 ALPHAS = (0.01, 0.05)
 NIGHTS = 600
 NIGHTS_BY_IMAGE = 100
@@ -165,10 +164,7 @@ def main() -> None:
             row = f"| {name} | {alpha} | {by_group} | {by_image} |"
             print(row, flush=True)
             table += row + "\n"
-    text = RESULTS.read_text()
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    RESULTS.write_text(before + START + table + END + after)
+    write("drift false alarms", table)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from anomaly import PROJECT, RESULTS, loupe
+from anomaly import PROJECT, loupe
+from result_tables import put
 
 from ml.data.dataset import Dataset, load_dataset
 from ml.evaluation import metrics
@@ -26,7 +27,6 @@ from ml.training.train import train
 ROOT = PROJECT / ".loupe-bench" / "int8"
 LINES = ("casting", "magnetic_tile")
 MODELS = ("classifier", "anomaly")
-START, END = "<!-- int8 -->\n", "<!-- end -->\n"
 
 
 def prepare(name: str) -> tuple[Env, Home, LineConfig, Dataset]:
@@ -77,22 +77,12 @@ def row(env: Env, home: Home, line: LineConfig, data: Dataset, model: str) -> st
     return "| " + " | ".join(cells) + " |"
 
 
-def put(new: str) -> None:
-    """Put a row into the table, in the place of an older one."""
-    before, _, rest = RESULTS.read_text().partition(START)
-    table, _, after = rest.partition(END)
-    key = new.split(" | ")[:2]
-    rows = [old for old in table.splitlines() if old.split(" | ")[:2] != key]
-    RESULTS.write_text(before + START + "\n".join([*rows, new]) + "\n" + END + after)
-    print(new, flush=True)
-
-
 def main() -> None:
     """Measure the lines that were asked for."""
     for name in sys.argv[1:] or LINES:
         env, home, line, data = prepare(name)
         for model in MODELS:
-            put(row(env, home, line, data, model))
+            put("int8", row(env, home, line, data, model), key=2)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from result_tables import put
 
 from ml.data.appearance import neighbours
 from ml.data.copies import Copy, find_copies
@@ -28,7 +29,6 @@ from ml.settings.line import SplitConfig
 
 PROJECT = Path(__file__).parents[1]
 SETS = PROJECT.parent / "shared" / "data"
-RESULTS = PROJECT / "bench" / "RESULTS.md"
 NAMES = ("casting", "kolektor_sdd", "magnetic_tiles")
 SEEDS = range(10)
 HASH_BITS = 10  # the usual threshold of a 64-bit perceptual hash
@@ -138,7 +138,8 @@ def run(name: str, pictures: Path | None) -> None:
             found = find_copies(len(rows), lambda i: read(name, rows[i]), keys)
             pairs = [(copy.first, copy.second) for copy in found]
         cells = [name, what, method, *figures(rows, keys, pairs)]
-        put("leaking splits", [*cells, f"{time.monotonic() - started:.0f}"], key=3)
+        cells.append(f"{time.monotonic() - started:.0f}")
+        put("leaking splits", f"| {' | '.join(cells)} |", key=3)
     groups = [row["group"] for row in rows]
     started = time.monotonic()
     found = find_copies(len(rows), lambda i: read(name, rows[i]), groups)
@@ -146,7 +147,7 @@ def run(name: str, pictures: Path | None) -> None:
     hashes = hashed_pairs(name, rows, groups, 8)
     peer = len({tuple(sorted((groups[a], groups[b]))) for a, b in hashes})
     joined, torn = f"{len(linked(rows, found))}", crossing_links(rows, found, name)
-    put("group splits", [name, f"{len(set(groups))}", joined, torn, f"{peer}", seconds], key=1)
+    put("group splits", f"| {name} | {len(set(groups))} | {joined} | {torn} | {peer} | {seconds} |")
     if pictures:
         draw(name, rows, found, pictures)
 
@@ -162,20 +163,7 @@ def growth() -> None:
         pairs = len(neighbours(vectors[0], vectors[1], keys, 16))
         seconds = time.monotonic() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        put("leak growth", [f"{count}", f"{pairs}", f"{seconds:.1f}", f"{peak:.0f}"], key=1)
-
-
-def put(table: str, cells: list[str], key: int) -> None:
-    """Replace or add the row that starts with the same `key` cells, between the table's marks."""
-    start, end = f"<!-- {table} -->\n", "<!-- end -->\n"
-    before, _, rest = RESULTS.read_text().partition(start)
-    body, _, after = rest.partition(end)
-    head, rows = body.splitlines()[:2], body.splitlines()[2:]
-    by_key = {tuple(row.strip("| ").split(" | ")[:key]): row for row in rows}
-    by_key[tuple(cells[:key])] = "| " + " | ".join(cells) + " |"
-    text = "\n".join([*head, *by_key.values()]) + "\n"
-    RESULTS.write_text(before + start + text + end + after)
-    print(by_key[tuple(cells[:key])], flush=True)
+        put("leak growth", f"| {count} | {pairs} | {seconds:.1f} | {peak:.0f} |")
 
 
 def main() -> None:

@@ -20,8 +20,9 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from anomaly import PROJECT, RESULTS, kilobytes
+from anomaly import PROJECT, kilobytes
 from night_line import ROOT, add_images, make_home, make_line, make_networks
+from result_tables import put
 
 from ml.ahead import in_batches, run_ahead
 from ml.bundle import load_bundle
@@ -192,17 +193,6 @@ def growth(counts: list[int]) -> Iterator[str]:
         memory = found["peak_mb"] / base["peak_mb"]
         rate = f"{found['images_per_s']:.0f} | {found['seconds']:.1f}"
         yield f"| {count} | {rate} | {times:.2f} | {found['peak_mb']:.0f} | {memory:.2f} |"
-
-
-def put(marker: str, row: str) -> None:
-    """Add a row to a table of RESULTS.md, or replace the one that begins alike."""
-    start, end = f"<!-- {marker} -->\n", "<!-- end -->\n"
-    before, _, rest = RESULTS.read_text().partition(start)
-    table, _, after = rest.partition(end)
-    key = row.split(" | ")[0]
-    rows = [old for old in table.splitlines() if old.split(" | ")[0] != key]
-    RESULTS.write_text(before + start + "\n".join([*rows, row]) + "\n" + end + after)
-    print(row, flush=True)
 
 
 def main() -> None:

@@ -12,15 +12,15 @@ import sys
 import time
 from pathlib import Path
 
+from result_tables import put
+
 from ml.results import Document, open_results
 from ml.settings import Env, Home, load_line
 
 PROJECT = Path(__file__).parents[1]
 HOMES = PROJECT / ".loupe-bench"
-RESULTS = PROJECT / "bench" / "RESULTS.md"
 LINES = ("kolektor_sdd", "casting", "magnetic_tile")
 FIGURES = ("fused.auroc", "fused.escape", "fused.overkill", "fused.review_rate")
-START, END = "<!-- real lines -->\n", "<!-- end -->\n"
 
 
 def run(name: str) -> tuple[int, float]:
@@ -74,19 +74,11 @@ def shown(metric: dict[str, float | None] | None) -> str:
 def main() -> None:
     """Run the lines that were asked for and put their rows into RESULTS.md."""
     names = sys.argv[1:] or LINES
-    text = RESULTS.read_text()
-    before, _, rest = text.partition(START)
-    table, _, after = rest.partition(END)
-    rows = {line.split(" | ")[0].removeprefix("| "): line for line in table.splitlines()[2:]}
     for name in names:
         status, minutes = run(name)
         if status:
             sys.exit(f"{name}: the demo ended with status {status}")
-        rows[name] = row(name, minutes)
-        head = "\n".join(table.splitlines()[:2])
-        table = "\n".join([head, *(rows[key] for key in sorted(rows))]) + "\n"
-        RESULTS.write_text(before + START + table + END + after)
-        print(rows[name])
+        put("real lines", row(name, minutes))
 
 
 if __name__ == "__main__":

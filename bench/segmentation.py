@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from anomaly import PROJECT, RESULTS, prepare
+from anomaly import PROJECT, prepare
+from result_tables import put
 from torch import nn
 
 from ml.bundle.card import MaskRule
@@ -181,16 +182,6 @@ def cell(metric: dict[str, Any]) -> str:
     return f"{metric['value']:.3f} ({limits}, n {metric['n']})"
 
 
-def put(new: str) -> None:
-    """Put a row into the table in RESULTS.md, in the place of an older one."""
-    start, end = "<!-- segmentation -->\n", "<!-- end -->\n"
-    before, _, rest = RESULTS.read_text().partition(start)
-    table, _, after = rest.partition(end)
-    rows = [old for old in table.splitlines() if old.split(" | ")[:3] != new.split(" | ")[:3]]
-    RESULTS.write_text(before + start + "\n".join([*rows, new]) + "\n" + end + after)
-    print(new, flush=True)
-
-
 def main() -> None:
     """Train both contenders on every split and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -216,7 +207,7 @@ def main() -> None:
             if process.returncode:
                 sys.exit(process.returncode)
             for contender, found in json.loads(printed.splitlines()[-1]).items():
-                put(row(asked.line, seed, contender, found))
+                put("segmentation", row(asked.line, seed, contender, found), key=3)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from result_tables import RESULTS, write
 
 PROJECT = Path(__file__).parents[1]
-RESULTS = PROJECT / "bench" / "RESULTS.md"
 PAGE = PROJECT / "deploy" / "k8s" / "README.md"
 
 DAY = "2026-01-06"
@@ -67,9 +67,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=400)
     options = parser.parse_args()
     if options.what == "measure":
-        write(RESULTS, "steps", measured(options.images))
+        write("steps", measured(options.images))
     else:
-        write(PAGE, "sizes", sizes(read_rates(RESULTS.read_text())))
+        write("sizes", sizes(read_rates(RESULTS.read_text())), PAGE)
 
 
 def measured(images: int) -> str:
@@ -182,14 +182,6 @@ def sizes(rates: dict[str, float]) -> str:
         cells += [f"{hours:,.0f}", f"{hours * DOLLARS_A_CORE_HOUR:,.2f}"]
         rows.append("| " + " | ".join([*cells, f"{math.ceil(images / SHARD_IMAGES):,}"]) + " |")
     return "\n".join(rows)
-
-
-def write(path: Path, mark: str, table: str) -> None:
-    """Put a table between its marks."""
-    begin, end = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
-    before, _, rest = path.read_text().partition(begin)
-    _, _, after = rest.partition(end)
-    path.write_text(f"{before}{begin}\n{table}\n{end}{after}")
 
 
 if __name__ == "__main__":

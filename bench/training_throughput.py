@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from classification import RESULTS, loaded, prepare
+from classification import loaded, prepare
+from result_tables import put
 from torch.nn import functional
 
 from ml.models.classifier import Classifier
@@ -28,7 +29,6 @@ from ml.training.device import placed
 from ml.training.loop import Task, fit
 from ml.training.pixels import Pixels
 
-START, END = "<!-- training throughput -->\n", "<!-- end -->\n"
 TURNS, STEPS = 3, 5
 
 
@@ -104,16 +104,9 @@ def main() -> None:
             spent[name].append(time.process_time() - started)
     seconds = {name: statistics.median(one) for name, one in spent.items()}
     images = STEPS * line.classifier.batch
-    rows = [
-        f"| {line.backbone.name} | {name} | {images / one:.1f} | "
-        f"{seconds['plain PyTorch'] / one:.2f} |"
-        for name, one in seconds.items()
-    ]
-    before, _, rest = RESULTS.read_text().partition(START)
-    head, after = rest.split("\n| ---", 1)[0], rest.partition(END)[2]
-    table = [head, "| --- | --- | --- | --- |", *rows]
-    RESULTS.write_text(before + START + "\n".join(table) + "\n" + END + after)
-    print("\n".join(rows))
+    for name, one in seconds.items():
+        figures = f"{images / one:.1f} | {seconds['plain PyTorch'] / one:.2f}"
+        put("training throughput", f"| {line.backbone.name} | {name} | {figures} |", key=2)
 
 
 if __name__ == "__main__":

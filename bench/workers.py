@@ -14,7 +14,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sizing import DAY, RESULTS, make_home, promote_first_bundle, timed, write
+from result_tables import write
+from sizing import DAY, make_home, promote_first_bundle, timed
 
 SHARDS = 8
 WORKERS = (1, 2)
@@ -49,7 +50,7 @@ def main() -> None:
         f"{plan['images']} images in {len(shards)} shards, median of {options.turns} turns; "
         f"the load of the machine before them was {load:.1f}."
     )
-    write(RESULTS, "workers", "\n".join([head, *rows, "", said]))
+    write("workers", "\n".join([head, *rows, "", said]))
 
 
 def night(environ: dict[str, str], shards: list[str], workers: int) -> float:

@@ -1,10 +1,10 @@
 """The values of the Airflow chart fit the DAGs, name their secrets, and are clean YAML."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
+import sizing
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -77,11 +77,6 @@ def test_the_image_and_versions_are_the_projects(values):
 
 
 def test_workers_grow_with_the_images_and_fall_with_the_rate():
-    sys.path.insert(0, str(ROOT / "bench"))
-    try:
-        import sizing
-    finally:
-        sys.path.pop(0)
     slow = sizing.sizes(dict.fromkeys(sizing.HOURS, 10.0)).splitlines()
     fast = sizing.sizes(dict.fromkeys(sizing.HOURS, 100.0)).splitlines()
     predict = [int(row.split("|")[4].replace(",", "")) for row in (slow[4], fast[4], slow[6])]

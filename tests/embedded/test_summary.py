@@ -1,8 +1,7 @@
 """The last screen of a demo, and the table of the real lines, say what was not tested."""
 
-import importlib.util
-
 import pytest
+import real_lines
 
 from ml.embedded.summary import summary
 from ml.results.sqlite import SQLiteStore
@@ -33,11 +32,8 @@ def test_the_summary_tells_not_tested_from_no_drift(home, project):
     assert "drift     2026-01-09 model: none" in text
 
 
-def test_the_table_of_the_real_lines_does_too(home, project, monkeypatch):
-    spec = importlib.util.spec_from_file_location("real_lines", project / "bench/real_lines.py")
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
-    monkeypatch.setattr(bench, "HOMES", home.parent)
+def test_the_table_of_the_real_lines_does_too(home, monkeypatch):
+    monkeypatch.setattr(real_lines, "HOMES", home.parent)
     home.rename(home.parent / "demo")
-    cells = bench.row("demo", 1.0).split(" | ")
+    cells = real_lines.row("demo", 1.0).split(" | ")
     assert cells[-1] == f"2026-01-08 not tested ({NOTE}), image alarm |"

@@ -4,9 +4,9 @@ from functools import partial
 
 import numpy as np
 import pytest
+from drift_false_alarms import deal_generated, image_by_image, night_drifts, rate
 from scipy.stats import binom
 
-from bench.drift_false_alarms import deal_generated, image_by_image, night_drifts, rate
 from ml.data.measure import MEASURES
 from ml.monitoring.compare import TESTS, columns, compare
 
