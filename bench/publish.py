@@ -11,30 +11,23 @@ it. The peer writes one document for each image. The table goes into RESULTS.md.
 import argparse
 import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
-from night import put
 from night_line import ROOT
+from result_tables import put
 
 from ml.data import catalog
 from ml.inference.publish import publish
 from ml.results.firestore import FirestoreStore
 from ml.results.pace import Pace
+from ml.services import firestore
 from ml.settings import Home
 
-EMULATOR = Path("/usr/lib/google-cloud-sdk/platform/cloud-firestore-emulator")
-MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 LINE, DAY = "million", "2026-01-05"
 SHARD_IMAGES = 500
 # Documents that the peer writes: enough for a rate.
@@ -54,35 +47,6 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
-
-
-@contextmanager
-def emulator() -> Iterator[None]:
-    """A Firestore emulator on a free port, which the client finds by itself."""
-    jars = sorted(EMULATOR.glob("*.jar"))
-    if not jars:
-        sys.exit("install google-cloud-cli-firestore-emulator")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    java = ["java", "-Xmx2g", "-cp", ":".join(map(str, jars)), MAIN, "start"]
-    process = subprocess.Popen(
-        [*java, "--host", "127.0.0.1", "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    os.environ["FIRESTORE_EMULATOR_HOST"] = f"127.0.0.1:{port}"
-    try:
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.5)
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
 
 
 def make_predictions(home: Home, images: int, held: float) -> None:
@@ -133,9 +97,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--held", type=float, default=0.015)
     options = parser.parse_args()
+    if not firestore.installed():
+        sys.exit(f"install {firestore.PACKAGE}")
     home = Home(ROOT / "publish")
     make_predictions(home, options.images, options.held)
-    with emulator():
+    with firestore.running(ROOT / "emulator", memory_mb=2048) as address:
+        os.environ["FIRESTORE_EMULATOR_HOST"] = address
         clock = Clock()
         store = FirestoreStore(f"bench-{os.getpid()}", Pace(clock.read, clock.sleep))
         started = time.perf_counter()

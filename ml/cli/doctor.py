@@ -18,7 +18,6 @@ from ml.settings import Env, Home, load_line, load_lines
 
 _DISTRIBUTION = "loupe-inspection"
 _DISK_GB = 5
-_EMULATOR = Path("/usr/lib/google-cloud-sdk/platform/cloud-firestore-emulator")
 
 # Instructions that add up int8 products without saturation, as /proc/cpuinfo names them.
 _VNNI = {"avx512_vnni", "avx_vnni"}
@@ -55,6 +54,7 @@ def doctor(as_json: bool) -> None:
             *_keys(),
             *_lines(),
             *_programs(),
+            *_emulator(),
         ]
     if as_json:
         print(json.dumps([asdict(check) for check in checks]))
@@ -159,6 +159,12 @@ def _programs() -> Iterator[Check]:
     for name, why in _PROGRAMS.items():
         found = shutil.which(name)
         yield Check(name, found is not None, False, found or f"not found; {why}")
-    installed = _EMULATOR.exists()
-    how = str(_EMULATOR) if installed else "Debian package `google-cloud-cli-firestore-emulator`"
-    yield Check("firestore emulator", installed, False, how)
+
+
+def _emulator() -> Iterator[Check]:
+    try:
+        from ml.services.firestore import PACKAGE, PLACE, installed
+    except ImportError:  # without psutil there is no stack at all, and `_packages` says so
+        return
+    detail = str(PLACE) if installed() else f"Debian package `{PACKAGE}`"
+    yield Check("firestore emulator", installed(), False, detail)

@@ -3,21 +3,39 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-from ml.services.processes import HOST, MARK, Processes
+from ml.services.processes import HOST, MARK, Processes, end_processes, free_port
 
 PACKAGE = "google-cloud-cli-firestore-emulator"
 PROJECT = "loupe-local"
-_JARS = Path("/usr/lib/google-cloud-sdk/platform/cloud-firestore-emulator")
+PLACE = Path("/usr/lib/google-cloud-sdk/platform/cloud-firestore-emulator")
 _MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 
 
 def installed() -> bool:
     """Whether the emulator and a Java are there."""
-    return shutil.which("java") is not None and any(_JARS.glob("*.jar"))
+    return shutil.which("java") is not None and any(PLACE.glob("*.jar"))
+
+
+@contextmanager
+def running(folder: Path, memory_mb: int = 512) -> Iterator[str]:
+    """An empty emulator for the time of the `with` block, whose log lies in `folder`.
+
+    Yields its address; raises StackError when it does not start.
+    """
+    services = Processes(folder, folder)
+    port = free_port(8200)
+    try:
+        Firestore(folder / "firestore", port, memory_mb).start(services)
+        services.wait_for_port("firestore", port)
+        yield f"{HOST}:{port}"
+    finally:
+        end_processes(folder)
 
 
 @dataclass(frozen=True)
@@ -26,11 +44,12 @@ class Firestore:
 
     folder: Path
     port: int
+    memory_mb: int = 512
 
     def start(self, services: Processes) -> None:
         """Start with the documents that were saved last."""
-        jars = ":".join(map(str, sorted(_JARS.glob("*.jar"))))
-        command = ["java", "-Xmx512m", "-cp", jars, _MAIN, "start"]
+        jars = ":".join(map(str, sorted(PLACE.glob("*.jar"))))
+        command = ["java", f"-Xmx{self.memory_mb}m", "-cp", jars, _MAIN, "start"]
         command += ["--host", HOST, "--port", str(self.port)]
         saved = self._saved()
         if saved is not None:

@@ -3,57 +3,22 @@
 import math
 import multiprocessing
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import time
-from pathlib import Path
 
 import pytest
 
 from ml.errors import ResultsError
 from ml.results.firestore import FirestoreStore
 from ml.results.sqlite import SQLiteStore
-
-_EMULATOR = Path("/usr/lib/google-cloud-sdk/platform/cloud-firestore-emulator")
-_MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
+from ml.services import firestore
 
 
 @pytest.fixture(scope="session")
-def emulator():
+def emulator(tmp_path_factory):
     """The address of a running Firestore emulator."""
-    jars = sorted(_EMULATOR.glob("*.jar"))
-    if not jars or shutil.which("java") is None:
-        pytest.skip(
-            "Firestore emulator not installed (Debian package google-cloud-cli-firestore-emulator)"
-        )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["java", "-Xmx512m", "-cp", ":".join(map(str, jars)), _MAIN, "start"]
-    process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        _wait(port, process)
-        yield f"127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
-
-
-def _wait(port, process):
-    for _ in range(120):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        assert process.poll() is None, "the emulator ended at its start"
-        time.sleep(0.5)
-    pytest.fail("the emulator did not answer within a minute")
+    if not firestore.installed():
+        pytest.skip(f"Firestore emulator not installed (Debian package {firestore.PACKAGE})")
+    with firestore.running(tmp_path_factory.mktemp("emulator")) as address:
+        yield address
 
 
 @pytest.fixture(params=["sqlite", pytest.param("firestore", marks=pytest.mark.emulator)])
