@@ -14,18 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml.settings import Env, Home, LineConfig
-from ml.training.tracking import open_client
 
 MakeDataset = Callable[..., str]
 SIDE = 40
-
-
-@pytest.fixture(scope="session")
-def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new MLflow database: making one takes seconds, copying it none."""
-    home = tmp_path_factory.mktemp("mlflow")
-    open_client(Env(home, home, "sqlite", f"sqlite:///{home / 'mlflow.db'}", threads=1))
-    return home / "mlflow.db"
 
 
 @pytest.fixture
