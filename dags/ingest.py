@@ -1,13 +1,13 @@
 """`<line>__ingest`: list new objects, hash, decode, measure, validate; emits `images`."""
 
 from airflow.sdk import DAG, AssetAny, AssetOrTimeSchedule, CronTriggerTimetable, Param
-from loupe_lines import DEFAULTS, START, asset, lines, result, step
+from loupe_lines import DASHBOARD, DEFAULTS, START, asset, lines, result, step
 
 DOC = """
 ### Ingest
 Lists what is new in the line's source, hashes, decodes and measures it, and lets Great Expectations
 decide: accept, quarantine with a reason, or duplicate. Run it as often as you like: what is in the
-catalog is not read again.
+catalog is not read again. [What was refused, and why]({page})
 """
 
 
@@ -32,7 +32,7 @@ for line in lines():
         catchup=False,
         max_active_runs=1,
         default_args=DEFAULTS,
-        doc_md=DOC,
+        doc_md=DOC.format(page=f"{DASHBOARD}reports/{line.name}/validate/index.html"),
         tags=["loupe", line.name],
         params={
             "source": Param("", type="string", title="Source", description="empty: the line's own"),

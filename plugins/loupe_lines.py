@@ -15,6 +15,9 @@ from loupe_step import LoupeStepOperator
 from ml.errors import SettingsError
 from ml.settings import LineConfig, load_line, load_lines
 
+# Where the Flask app answers; a browser opens it.
+DASHBOARD = os.environ.get("LOUPE_DASHBOARD_URL", "http://127.0.0.1:8000/")
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 # Heavy steps share one pool (a slot per GPU, or one on a CPU) and go to the GPU workers' queue.

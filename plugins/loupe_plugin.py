@@ -1,10 +1,7 @@
 """The dashboard as a view inside the Airflow UI."""
 
-import os
-
 from airflow.plugins_manager import AirflowPlugin
-
-_DEFAULT = "http://127.0.0.1:8000/"
+from loupe_lines import DASHBOARD
 
 
 class LoupePlugin(AirflowPlugin):
@@ -14,7 +11,7 @@ class LoupePlugin(AirflowPlugin):
     external_views = [  # noqa: RUF012 - Airflow reads it as a plain class attribute
         {
             "name": "Loupe",
-            "href": os.environ.get("LOUPE_DASHBOARD_URL", _DEFAULT),
+            "href": DASHBOARD,
             "destination": "nav",
             "url_route": "loupe",
         }

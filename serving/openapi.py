@@ -126,7 +126,9 @@ _PATHS: Schema = {
         "The live bundle of a line and its card", _parameter("line", "query", "name of a line")
     ),
     "/v1/lines": _get("All lines at a glance"),
-    "/v1/lines/{line}": _get("One line, its latest night, its live run", _LINE),
+    "/v1/lines/{line}": _get(
+        "One line, its latest night, its live run, its validation page", _LINE
+    ),
     "/v1/lines/{line}/nights": _get("Nights, newest first", _LINE, _LIMIT),
     "/v1/lines/{line}/runs": _get("Evaluated bundles, champions first", _LINE, _LIMIT),
     "/v1/lines/{line}/windows": _get("Drift windows, newest day first", _LINE, _LIMIT),

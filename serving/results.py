@@ -9,6 +9,7 @@ from flask import Blueprint, request
 from ml.audit import ledger
 from ml.errors import LedgerError
 from ml.results import Document
+from serving.disk import file_below
 from serving.errors import ApiError
 from serving.installation import Installation, installation
 
@@ -32,11 +33,16 @@ def lines() -> dict[str, Any]:
 
 @blueprint.get("/<line>")
 def line(line: str) -> dict[str, Any]:
-    """One line, its latest night, and the run whose bundle is live."""
+    """One line, its latest night, the run whose bundle is live, and its validation page."""
     here = installation()
     document = here.line(line)
     run = here.store.get("runs", f"{line}__{document['bundle']}") if document["bundle"] else None
-    return {"line": document, "night": _latest_night(here, line), "run": run}
+    return {
+        "line": document,
+        "night": _latest_night(here, line),
+        "run": run,
+        "validation": _validation(here, line),
+    }
 
 
 @blueprint.get("/<line>/nights")
@@ -114,6 +120,12 @@ def _turns(here: Installation, line: str) -> dict[str, int]:
 def _latest_night(here: Installation, line: str) -> Document | None:
     found = here.store.find("nights", {"line": line}, descending=True, limit=1)
     return found[0] if found else None
+
+
+def _validation(here: Installation, line: str) -> str | None:
+    """The page of the line's validation below /reports; None where this host has none."""
+    path = f"{line}/validate/index.html"
+    return None if file_below(here.home.root / "reports", path) is None else path
 
 
 def _glance(here: Installation, document: Document) -> Document:

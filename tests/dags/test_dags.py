@@ -23,8 +23,11 @@ for name, lines in json.loads(sys.argv[1]):
         loader = importlib.machinery.SourceFileLoader("probe", f"dags/{name}.py")
         made = vars(loader.load_module()).values()
         seconds = time.process_time() - start
-        dags = {d.dag_id: sorted(d.task_ids) for d in made if type(d).__name__ == "DAG"}
-        print(json.dumps({"seconds": seconds, "dags": dags, "modules": sorted(sys.modules)}))
+        dags = [d for d in made if type(d).__name__ == "DAG"]
+        tasks = {d.dag_id: sorted(d.task_ids) for d in dags}
+        docs = {d.dag_id: d.doc_md for d in dags}
+        found = {"seconds": seconds, "dags": tasks, "docs": docs, "modules": sorted(sys.modules)}
+        print(json.dumps(found))
         sys.exit(0)
     assert os.wait()[1] == 0
 """
@@ -49,7 +52,7 @@ def imported(project, tmp_path_factory):
         text=True,
         cwd=project,
         check=False,
-        env={**os.environ, "AIRFLOW_HOME": str(folder)},
+        env={**os.environ, "AIRFLOW_HOME": str(folder), "LOUPE_DASHBOARD_URL": "http://loupe/"},
     )
     assert process.returncode == 0, process.stderr
     found = [json.loads(row) for row in process.stdout.splitlines() if row.startswith("{")]
@@ -72,3 +75,10 @@ def test_a_broken_line_file_leaves_the_other_lines_their_dags(imported):
 def test_a_line_that_asks_for_approval_gets_the_task(imported):
     assert "approve" in imported["approval"]["dags"]["demo__train"]
     assert "approve" not in imported["train"]["dags"]["demo__train"]
+
+
+def test_the_ingest_dag_links_to_what_was_refused(imported):
+    docs = imported["ingest"]["docs"]
+    for line in ("casting", "demo"):
+        page = f"http://loupe/reports/{line}/validate/index.html"
+        assert f"]({page})" in docs[f"{line}__ingest"]

@@ -4,6 +4,7 @@ import pytest
 import tiny_line
 from live_line import DAYS, LINE
 
+from ml import files
 from ml.audit import ledger
 from ml.results import open_results
 
@@ -28,6 +29,14 @@ def test_a_line_has_its_live_run_and_latest_night(client, bundle):
     assert body["line"]["line"] == LINE
     assert body["run"]["bundle"] == bundle.name
     assert body["night"]["day"] == DAYS[1]
+
+
+def test_the_validation_page_is_named_where_it_is(client, home):
+    assert client.get(f"/v1/lines/{LINE}").get_json()["validation"] is None
+    page = home.reports(LINE) / "validate" / "index.html"
+    files.write_bytes(page, b"<html>")
+    path = client.get(f"/v1/lines/{LINE}").get_json()["validation"]
+    assert client.get(f"/reports/{path}").data == b"<html>"
 
 
 @pytest.mark.parametrize("collection", ["nights", "windows", "alerts", "parts"])

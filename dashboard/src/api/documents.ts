@@ -92,6 +92,8 @@ export interface LineInDetail {
   line: Line;
   night: Night | null;
   run: Run | null;
+  /** The report of what validation refused; null before the first ingest. */
+  validation: string | null;
 }
 
 export interface DriftTest {
@@ -195,6 +197,7 @@ export const lineAnswer = object<LineInDetail>({
   line: object<Line>(lineFields),
   night: nullable(night),
   run: nullable(run),
+  validation: nullable(text),
 });
 export const nightsAnswer = items(night);
 export const runsAnswer = items(run);

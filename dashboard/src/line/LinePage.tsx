@@ -1,5 +1,5 @@
 import { Alerts } from "../alerts/Alerts";
-import { ApiError } from "../api/client";
+import { ApiError, reportAddress } from "../api/client";
 import type { LineInDetail } from "../api/documents";
 import { PageTitle } from "../app/PageTitle";
 import { Polled } from "../connection/Polled";
@@ -7,6 +7,7 @@ import { Drift } from "../drift/Drift";
 import { Model } from "../model/Model";
 import { Nights } from "../nights/Nights";
 import { Parts } from "../parts/Parts";
+import { ReportLink } from "../reports/ReportLink";
 import { Champion } from "./Champion";
 import { useLine } from "./useLine";
 
@@ -29,12 +30,18 @@ export function LinePage({ name }: { name: string }) {
 }
 
 function Sections({ name, data }: { name: string; data: LineInDetail }) {
+  const validation = reportAddress(data.validation);
   return (
     <>
       <div className="summary">
         {data.line.description !== null && <p className="quiet">{data.line.description}</p>}
         <Champion bundle={data.line.bundle} />
         {data.line.spread && <p className="quiet">Days are dealt, not captured.</p>}
+        {validation !== null && (
+          <p>
+            <ReportLink address={validation}>Validation of the images</ReportLink>
+          </p>
+        )}
       </div>
       <div className="sections">
         <div className="column">

@@ -24,6 +24,15 @@ test("a line that has only been declared shows an honest state in every section"
   expect(await screen.findByText(/No alerts/)).toBeTruthy();
   expect(await screen.findByText(/No part is held or failed/)).toBeTruthy();
   expect(screen.getByText("Days are dealt, not captured.")).toBeTruthy();
+  expect(screen.queryByRole("link", { name: /Validation/ })).toBeNull();
+});
+
+test("the validation of a line is one click away", async () => {
+  const validation = "demo/validate/index.html";
+  fakeApi({ "/v1/lines/demo": { line: champion, night: null, run: null, validation } });
+  render(<LinePage name="demo" />);
+  const link = await screen.findByRole("link", { name: /Validation of the images/ });
+  expect(link.getAttribute("href")).toBe("./reports/demo/validate/index.html");
 });
 
 test("one section that cannot be read does not take the others down", async () => {
