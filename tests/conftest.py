@@ -18,13 +18,14 @@ def evaluated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with images of two days, a third with a defect, finished runs and their bundle."""
     import tiny_line
 
+    from ml.evaluation.evaluate import evaluate
     from ml.settings import Home
 
     folder = tmp_path_factory.mktemp("tiny")
     home, line = Home(folder), tiny_line.make_line()
     tiny_line.write_dataset(home, line.name, tiny_line.add_images(home, line.name))
     tiny_line.write_runs(home, line)
-    tiny_line.Tiny(tiny_line.make_env(folder), home, line).evaluate()
+    evaluate(tiny_line.make_env(folder), home, line, tiny_line.DATASET)
     return folder
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -71,8 +72,12 @@ class Tiny:
     line: LineConfig
 
     def evaluate(self) -> Bundle:
-        """The bundle of its dataset."""
-        return evaluate(self.env, self.home, self.line, DATASET).bundle
+        """The bundle of its dataset.
+
+        The curves of its report are not drawn: that takes longer than all else.
+        """
+        with patch("ml.evaluation.plots._encode", return_value=""):
+            return evaluate(self.env, self.home, self.line, DATASET).bundle
 
 
 def write_training_line(

@@ -67,16 +67,14 @@ def test_the_shipped_model_is_the_one_that_is_sealed_and_measured(quantised_line
 
 
 def test_the_same_decision_gives_the_same_bundle(quantised_line: Tiny) -> None:
-    env, home, line = quantised_line.env, quantised_line.home, quantised_line.line
-    plain = evaluate(env, home, quantised_line.line.model_copy(
-        update={"export": ExportConfig()}), DATASET)  # fmt: skip
-    first = evaluate(env, home, line, DATASET)
-    assert first.bundle.name != plain.bundle.name
-    index = home.bundle("index")
-    for path in index.iterdir():
-        if json.loads(path.read_text())["bundle"] == first.bundle.name:
+    line = quantised_line.line.model_copy(update={"export": ExportConfig()})
+    plain = replace(quantised_line, line=line).evaluate()
+    first = quantised_line.evaluate()
+    assert first.name != plain.name
+    for path in quantised_line.home.bundle("index").iterdir():
+        if json.loads(path.read_text())["bundle"] == first.name:
             path.unlink()
-    assert evaluate(env, home, line, DATASET).bundle.name == first.bundle.name
+    assert quantised_line.evaluate().name == first.name
 
 
 def test_the_gate_refuses_fp32_scores_for_an_int8_model(quantised_line: Tiny) -> None:
@@ -85,8 +83,8 @@ def test_the_gate_refuses_fp32_scores_for_an_int8_model(quantised_line: Tiny) ->
     from ml.evaluation.sealed import largest_difference
     from ml.inference.engine import ModelSet
 
-    env, home, line = quantised_line.env, quantised_line.home, quantised_line.line
-    bundle = evaluate(env, home, line, DATASET).bundle
+    home, line = quantised_line.home, quantised_line.line
+    bundle = quantised_line.evaluate()
     folder = home.training(line.name, run_name(line, DATASET, "classifier", None))
     paths = {name: bundle.model(name) for name in line.models}
     sizes = dict.fromkeys(line.models, (SIDE, SIDE))
@@ -102,7 +100,7 @@ def test_the_gate_refuses_fp32_scores_for_an_int8_model(quantised_line: Tiny) ->
 
 def test_a_flipped_byte_of_an_int8_model_is_refused(quantised_line: Tiny) -> None:
     home = quantised_line.home
-    bundle = evaluate(quantised_line.env, home, quantised_line.line, DATASET).bundle
+    bundle = quantised_line.evaluate()
     path = bundle.model("classifier")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
