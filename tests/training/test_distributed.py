@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from ml.errors import TrainingError
-from ml.settings import Env
+from ml.settings import Env, Home, load_line
 from ml.training import distributed
 from ml.training.run import WEIGHTS
+from ml.training.train import train
 from tests.training.conftest import MakeDataset
 
 LINE = """
@@ -28,36 +30,30 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 
 
 def test_two_processes_give_the_weights_of_one_and_one_answer(
-    env: Env, make_dataset: MakeDataset, tmp_path: Path, project: Path
+    env: Env, make_dataset: MakeDataset, tmp_path: Path, project: Path, empty_mlflow: Path
 ) -> None:
     make_dataset()
-    line = tmp_path / "tiny.toml"
-    line.write_text(LINE)
-    found = []
-    for name, start in (("one", ()), ("two", TORCHRUN)):
-        home = tmp_path / name
-        home.mkdir()
-        for shared in ("objects", "datasets"):
-            (home / shared).symlink_to(env.home / shared)
-        step = ("train", "--line", str(line), "--dataset", "d1", "--model", "classifier")
-        done = subprocess.run(
-            [sys.executable, *start, "-m", "ml.cli", *step],
-            cwd=project,
-            env=os.environ
-            | {"LOUPE_HOME": str(home), "LOUPE_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        (answer,) = done.stdout.splitlines()
-        run = json.loads(answer)["run"]
-        (folder,) = (home / "training" / "tiny").iterdir()
-        assert folder.name == run
-        found.append(load_file(folder / WEIGHTS))
-    alone, together = found
-    assert alone.keys() == together.keys()
-    for name, tensor in alone.items():
+    path = tmp_path / "tiny.toml"
+    path.write_text(LINE)
+    home = Home(tmp_path / "two")
+    home.root.mkdir()
+    shutil.copy(empty_mlflow, home.root)
+    for shared in ("objects", "datasets"):
+        (home.root / shared).symlink_to(env.home / shared)
+    step = ("train", "--line", str(path), "--dataset", "d1", "--model", "classifier")
+    environ = {"LOUPE_HOME": str(home.root), "LOUPE_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *TORCHRUN, "-m", "ml.cli", *step],
+        cwd=project, env=os.environ | environ, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (answer,) = done.stdout.splitlines()
+    alone = train(env, Home(env.home), load_line(path), "d1", "classifier").run
+    assert json.loads(answer)["run"] == alone.name
+    weights = load_file(alone.folder / WEIGHTS)
+    together = load_file(home.training("tiny", alone.name) / WEIGHTS)
+    assert weights.keys() == together.keys()
+    for name, tensor in weights.items():
         torch.testing.assert_close(together[name], tensor, rtol=1e-3, atol=1e-5)
 
 
