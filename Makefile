@@ -83,8 +83,8 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# A real Airflow mostly waits: the rooms that start one are tested beside all the others, which keep
-# to one core. What the former say is printed when they have ended.
+# A real Airflow mostly waits: the rooms that start one are tested beside all the others, whose
+# tensors are too small for threads. What the former say is printed when they have ended.
 AIRFLOW_ROOMS := tests/embedded tests/stack
 
 python-test: setup dashboard

@@ -161,6 +161,6 @@ def _or_none(name_of: Callable[[Home, str], str | None], home: Home, line: str) 
     try:
         return name_of(home, line) or ""
     except BundleError as error:
-        # The night goes on: without a champion every part is held for review.
+        # The night goes on: without a champion every part is held, and a shadow decides nothing.
         log.error("%s", error)
         return ""
