@@ -1,6 +1,6 @@
 """The classifier on a real line, against a linear probe and plain fine-tuning in the same run.
 
-    python bench/classification.py [--seed 20261121 1] [line ...]
+    python bench/classification.py [--seed 20261121 1] [--contender ours probe ...] [line ...]
 
 Needs the images that the line files name. Every seed is another split. Each contender learns and
 scores in a process of its own, one after the other, on the same groups, images, backbone and size;
@@ -29,6 +29,7 @@ LINES = ("casting",)
 CONTENDERS = {
     "ours": "Loupe's classifier",
     "probe": "linear probe",
+    "pooled": "linear probe, the line's `strides`",
     "plain": "plain fine-tuning",
 }
 # The peer: what most tutorials do.
@@ -49,13 +50,27 @@ def ours(line: LineConfig, home: Home, dataset: Dataset, _: float) -> Found:
 
 def probe(line: LineConfig, home: Home, dataset: Dataset, _: float) -> Found:
     """Logistic regression on the embeddings of the untouched backbone."""
+    from ml.models.classifier import Classifier
+
+    return probed(Classifier(line.backbone, 2, line.seed), line, home, dataset)
+
+
+def pooled(line: LineConfig, home: Home, dataset: Dataset, _: float) -> Found:
+    """The same on what the line's classifier pools, in its light: where its training starts."""
+    from ml.models.classifier import Classifier
+
+    config = line.classifier
+    model = Classifier(line.backbone, 2, line.seed, strides=config.strides, light=config.light)
+    return probed(model, line, home, dataset)
+
+
+def probed(model: Any, line: LineConfig, home: Home, dataset: Dataset) -> Found:
+    """A model with a head fitted on training."""
     import torch
 
-    from ml.models.classifier import Classifier
     from ml.training.pixels import chunks
     from ml.training.probe import fit_head
 
-    model = Classifier(line.backbone, 2, line.seed)
     pixels = loaded(line, home, dataset, "train")
     target = torch.tensor([int(sample.is_defect) for sample in pixels.samples])
     fit_head(model, chunks(pixels), target, torch.full((len(target),), 1 / len(target)))
@@ -181,7 +196,7 @@ def one(name: str, kind: str, seed: int, minutes: float) -> Found:
 
     torch.set_num_threads(1)
     line, home, dataset = prepare(name)
-    contender = {"ours": ours, "probe": probe, "plain": plain}[kind]
+    contender = {"ours": ours, "probe": probe, "pooled": pooled, "plain": plain}[kind]
     found: Found = contender(line, home, resplit(dataset, line, seed), minutes)
     return found
 
@@ -191,6 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("lines", nargs="*", default=LINES)
     parser.add_argument("--seed", type=int, nargs="+", default=[20261121, 1])
+    parser.add_argument("--contender", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--one", nargs=2, metavar=("CONTENDER", "MINUTES"), help="for itself")
     asked = parser.parse_args()
     if asked.one:
@@ -199,14 +215,22 @@ def main() -> None:
         return
     for name in asked.lines:
         line, _, whole = prepare(name)
-        for seed in asked.seed:
-            measure(name, seed, line, resplit(whole, line, seed))
+        found = [
+            measure(name, seed, asked.contender, line, resplit(whole, line, seed))
+            for seed in asked.seed
+        ]
+        for kind in asked.contender:
+            rows = [[float(cell.split()[0]) for cell in one[kind]] for one in found]
+            means = [f"{value:.3f}" for value in np.mean(rows, axis=0)]
+            write(name, f"mean of {len(rows)}", kind, means)
 
 
-def measure(name: str, seed: int, line: LineConfig, dataset: Dataset) -> None:
-    """A row for each contender on one split."""
-    minutes = 0.0
-    for kind, title in CONTENDERS.items():
+def measure(
+    name: str, seed: int, contenders: list[str], line: LineConfig, dataset: Dataset
+) -> dict[str, list[str]]:
+    """The cells of each contender on one split, which are a row each."""
+    minutes, rows = 0.0, {}
+    for kind in contenders:
         done = subprocess.run(
             [sys.executable, __file__, name, "--seed", str(seed), "--one", kind, str(minutes)],
             cwd=PROJECT,
@@ -216,9 +240,16 @@ def measure(name: str, seed: int, line: LineConfig, dataset: Dataset) -> None:
         )
         found = json.loads(done.stdout.splitlines()[-1])
         minutes = max(minutes, found["minutes"])
-        cells = [name, str(seed), title, f"{found['epochs']}", f"{found['minutes']:.1f}"]
-        cells += figures(found, dataset, line.seed)
-        put("classification", f"| {' | '.join(cells)} |", key=3)
+        epochs, spent = f"{found['epochs']}", f"{found['minutes']:.1f}"
+        rows[kind] = [epochs, spent, *figures(found, dataset, line.seed)]
+        write(name, str(seed), kind, rows[kind])
+    return rows
+
+
+def write(name: str, split: str, kind: str, cells: list[str]) -> None:
+    """A row of the table in RESULTS.md."""
+    row = " | ".join([name, split, CONTENDERS[kind], *cells])
+    put("classification", f"| {row} |", key=3)
 
 
 if __name__ == "__main__":
