@@ -151,6 +151,7 @@ def read_images(
     until: str | None = None,
     status: Sequence[str] | None = USABLE,
     version: int | None = None,
+    columns: Sequence[str] = tuple(IMAGES.names),
 ) -> pa.Table:
     """Images sorted by object; of one day, or captured up to and with `until`.
 
@@ -168,14 +169,16 @@ def read_images(
     if until is not None:
         keep &= _text("day") <= until
     path = home.table(line, "images")
+    order = ("object", "version")
+    schema = pa.schema([one for one in IMAGES if one.name in {*order, *columns}])
     try:
-        table = _read(path, IMAGES, keep, version)
+        table = _read(path, schema, keep, version)
     except (DeltaError, FileNotFoundError) as error:
         if version is None:
             raise
         msg = f"{path}: version {version} can no longer be read; plan the night anew: {error}"
         raise DataError(msg) from error
-    return table.sort_by([("object", "ascending"), ("version", "ascending")])
+    return table.sort_by([(name, "ascending") for name in order]).select(columns)
 
 
 def count_images(home: Home, line: str) -> Counter[str]:

@@ -114,9 +114,12 @@ def deal(sizes: Sequence[int], most_images: int, most_megabytes: int) -> tuple[i
     return tuple(shards)
 
 
-def planned_images(home: Home, plan: Plan) -> pa.Table:
+def planned_images(
+    home: Home, plan: Plan, columns: Sequence[str] = tuple(catalog.IMAGES.names)
+) -> pa.Table:
     """The images of a plan, in the order of its shards; DataError when their version is gone."""
-    return catalog.read_images(home, plan.line, day=plan.day, version=plan.images_version)
+    version = plan.images_version
+    return catalog.read_images(home, plan.line, day=plan.day, version=version, columns=columns)
 
 
 def shard_rows(home: Home, plan: Plan, shards: Sequence[int]) -> Iterator[dict[str, Any]]:
@@ -129,7 +132,9 @@ def shard_rows(home: Home, plan: Plan, shards: Sequence[int]) -> Iterator[dict[s
         if not 0 <= shard < have:
             msg = f"{plan.line}, {plan.day}: no shard {shard}; the plan has {have} (from 0)"
             raise DataError(msg)
-    images = planned_images(home, plan).select(_NEEDED)
+    images = planned_images(home, plan, _NEEDED)
+    # What reading took besides would stay with the process for the whole night.
+    pa.default_memory_pool().release_unused()
     return (
         {"shard": shard, **row}
         for shard in shards
@@ -140,11 +145,11 @@ def shard_rows(home: Home, plan: Plan, shards: Sequence[int]) -> Iterator[dict[s
 def _has(home: Home, plan: Plan, images: pa.Table) -> bool:
     """Whether a plan has exactly these images."""
     try:
-        planned = planned_images(home, plan)
+        planned = planned_images(home, plan, _IDENTITY)
     except DataError as error:
         log.warning("%s", error)
         return False
-    return bool(planned.select(_IDENTITY).equals(images.select(_IDENTITY)))
+    return bool(planned.equals(images.select(_IDENTITY)))
 
 
 def _champion(home: Home, line: str) -> str:
