@@ -1,7 +1,6 @@
-"""The night against its slowest stage alone, against other loops, and against itself as it grows.
+"""The night against its slowest stage alone, and against other loops.
 
     LOUPE_PEER=<python with anomalib 2.7> python bench/night.py [--images 20000] [--turns 1]
-    python bench/night.py --growth 1000 10000 [100000]
 
 Images are generated JPEGs of 640 x 480. Every contender runs in a process of its own, in turns, so
 that other work on the machine slows all of them; a ratio is the median over the turns of ratios
@@ -15,25 +14,24 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 import torch
-from anomaly import PROJECT, kilobytes
+from anomaly import PROJECT
 from night_line import ROOT, add_images, make_home, make_line, make_networks
 from result_tables import put
 
 from ml.ahead import in_batches, run_ahead
 from ml.bundle import load_bundle
 from ml.data import catalog
-from ml.imaging import decode_rgb
+from ml.imaging import decode
 from ml.inference.batch import predict_shards
-from ml.inference.engine import Inspector, gather
+from ml.inference.engine import Inspector, gather, share_threads
 from ml.inference.night import plan_night, planned_images
 from ml.settings import Home
 
-DAY, GROWTH_MONTH = "2026-01-05", "2026-02"
+DAY = "2026-01-05"
 THREADS = os.cpu_count() or 1
 PEERS = PROJECT / "bench" / "peers" / "night_loops.py"
 ALONE = {"decode": "decode only", "infer": "models only", "write": "write only"}
@@ -51,9 +49,7 @@ def night(name: str, day: str) -> Found:
     return {
         "images_per_s": done.images_per_s,
         "images_per_cpu_s": done.images / (time.process_time() - used),
-        "seconds": done.images / done.images_per_s,
         "binds": done.binds,
-        "peak_mb": kilobytes("VmHWM") / 1024,
     }
 
 
@@ -63,22 +59,26 @@ def alone(name: str, day: str, stage: str) -> Found:
     home = make_home(line)
     plan = plan_night(home, line, day)
     images = planned_images(home, plan).to_pylist()
-    inspector = Inspector(load_bundle(home, plan.bundle), THREADS)
+    inferring, threads_each = share_threads(THREADS)
+    inspector = Inspector(load_bundle(home, plan.bundle), threads_each)
     batch = line.night.batch
 
-    def decode(image: dict[str, Any]) -> Any:
-        return inspector.models.prepare(decode_rgb(home.object(image["sha256"]).read_bytes()))
+    def opened(image: dict[str, Any]) -> Any:
+        return inspector.models.prepare(decode(home.object(image["sha256"]).read_bytes()))
 
-    first = [decode(image) for image in images[:batch]]
+    first = [opened(image) for image in images[:batch]]
     gathered = gather(first)
     rows = catalog.read_predictions(home, name, day=day) if stage == "write" else None
     started, used = time.perf_counter(), time.process_time()
     if stage == "decode":
-        for _ in run_ahead(decode, images, threads=THREADS, ahead=3 * batch):
+        for _ in run_ahead(opened, images, threads=THREADS, ahead=3 * batch):
             pass
     elif stage == "infer":
-        for _ in in_batches(images, batch):
-            inspector.models.run(gathered)
+        batches = in_batches(images, batch)
+        for _ in run_ahead(
+            lambda _: inspector.models.run(gathered), batches, threads=inferring, ahead=3
+        ):
+            pass
     else:
         _write(name, rows, day, plan.sizes)
     return {
@@ -181,34 +181,16 @@ def speeds(name: str, images: int, turns: int) -> str:
     return "| " + " | ".join([name, f"{images} x {turns}", *cells, *ratios]) + " |"
 
 
-def growth(counts: list[int]) -> Iterator[str]:
-    """The rows of the table of growth, in processes of their own."""
-    base: Found | None = None
-    for number, count in enumerate(counts):
-        day = f"{GROWTH_MONTH}-{number + 1:02d}"
-        prepare("light", day, count)
-        found = contend("night", "light", day)
-        base = base or found | {"count": count}
-        times = found["seconds"] / base["seconds"] / (count / base["count"])
-        memory = found["peak_mb"] / base["peak_mb"]
-        rate = f"{found['images_per_s']:.0f} | {found['seconds']:.1f}"
-        yield f"| {count} | {rate} | {times:.2f} | {found['peak_mb']:.0f} | {memory:.2f} |"
-
-
 def main() -> None:
     """Measure and write the tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--lines", nargs="+", default=list(RIVALS), choices=RIVALS)
-    parser.add_argument("--growth", type=int, nargs="+")
     parser.add_argument("--one", nargs=3)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(one(*options.one)))
-    elif options.growth:
-        for row in growth(options.growth):
-            put("night growth", row)
     elif "anomaly" in options.lines and not os.environ.get("LOUPE_PEER"):
         sys.exit("LOUPE_PEER must name a Python with anomalib 2.7")
     else:

@@ -104,21 +104,28 @@ def make_home(line: LineConfig) -> Home:
 
 
 def add_images(
-    home: Home, line: LineConfig, day: str, count: int, *, labelled: bool = False
+    home: Home,
+    line: LineConfig,
+    day: str,
+    count: int,
+    *,
+    labelled: bool = False,
+    size: tuple[int, int] = (HEIGHT, WIDTH),
 ) -> list[dict[str, Any]]:
     """Generate accepted JPEGs of a day; returns their dataset rows."""
+    height, width = size
     random = np.random.default_rng(int(day.replace("-", "")))
-    noise = random.integers(0, 40, (HEIGHT * 2, WIDTH * 2, 3), dtype=np.uint8)
-    slope = np.linspace(60, 160, WIDTH, dtype=np.uint8)[None, :, None]
+    noise = random.integers(0, 40, (height * 2, width * 2, 3), dtype=np.uint8)
+    slope = np.linspace(60, 160, width, dtype=np.uint8)[None, :, None]
     # All look alike, and nothing here reads the measures.
-    measures = measure(slope + noise[:HEIGHT, :WIDTH]) | {"phash": "0" * 16}
+    measures = measure(slope + noise[:height, :width]) | {"phash": "0" * 16}
     rows, samples = [], []
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask = np.zeros((height, width), np.uint8)
     mask[200:260, 300:380] = 255
     mask_name = store(home, cv2.imencode(".png", mask)[1].tobytes())
     for number in range(count):
-        top, left = random.integers(0, HEIGHT), random.integers(0, WIDTH)
-        image = slope + noise[top : top + HEIGHT, left : left + WIDTH]
+        top, left = random.integers(0, height), random.integers(0, width)
+        image = slope + noise[top : top + height, left : left + width]
         defect = labelled and number % 3 == 0
         if defect:
             image[mask > 0] //= 2

@@ -21,20 +21,29 @@ def write_bytes(path: Path, content: bytes, mode: int = 0o644, *, sync: bool = T
 
     Without `sync` a power cut may take it; who writes many files calls `os.sync` once after them.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = _beside(path)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+            # mkstemp makes files private; the web server may run as another user of the group.
+            os.fchmod(handle, mode)
             if sync:
                 file.flush()
-                os.fsync(file.fileno())
-        # mkstemp makes files private; the web server may run as another user of the group.
-        Path(temporary).chmod(mode)
+                os.fsync(handle)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _beside(path: Path) -> tuple[int, str]:
+    """A new hidden file beside `path`, open; the folder is nearly always there."""
+    prefix = f".{path.name}."
+    try:
+        return tempfile.mkstemp(dir=path.parent, prefix=prefix)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.mkstemp(dir=path.parent, prefix=prefix)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ A killed step leaves no batch or a whole one. Nothing is accepted here; `validat
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,7 +20,7 @@ from ml.data.measure import measure
 from ml.data.reading import Reading, ReadLimit, read_all
 from ml.data.source import Listed, Source
 from ml.errors import ImageError
-from ml.imaging import decode_grey, decode_rgb
+from ml.imaging import decode, decode_grey
 from ml.progress import track
 from ml.settings import Home, LineConfig
 
@@ -108,7 +109,7 @@ def _row(home: Home, line: LineConfig, work: Work, contents: list[bytes]) -> dic
         "problem": "",
     }
     try:
-        image = decode_rgb(content, line.checks.max_pixels)
+        image = decode(content, line.checks.max_pixels)
         row |= measure(image)
         if facts.mask_key and work.mask is None:
             raise ImageError("mask_missing", f"{facts.mask_key}: not in the source")
@@ -143,6 +144,13 @@ def _store(home: Home, content: bytes) -> str:
     digest = hashlib.sha256(content).hexdigest()
     path = home.object(digest)
     # A power cut before the batch was written may have left less of it.
-    if not path.exists() or path.stat().st_size != len(content):
+    if _bytes_of(path) != len(content):
         files.write_bytes(path, content, sync=False)
     return digest
+
+
+def _bytes_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None

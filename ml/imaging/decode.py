@@ -2,6 +2,7 @@
 
 import io
 import struct
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from ml.errors import ImageError
 from ml.imaging.header import header_size, sniff
 
 Pixels = npt.NDArray[np.uint8]
+Kind = TypeVar("Kind", bound=np.generic)
 
 MAX_PIXELS = 100_000_000
 _MIN_SIDE = 2
@@ -29,26 +31,44 @@ _DAMAGE = (
 )
 
 
-def decode_rgb(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Decode PNG, JPEG, BMP, TIFF or WebP bytes to uint8 RGB `[H, W, 3]`.
+def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Decode PNG, JPEG, BMP, TIFF or WebP bytes to uint8 RGB `[H, W, 3]`, grey ones to `[H, W]`.
 
-    Grey becomes three equal channels, 16 bits are scaled to 8, alpha is dropped. The header is
-    read before a pixel is allocated, so a forged size costs nothing.
+    16 bits are scaled to 8, alpha is dropped. The header is read before a pixel is allocated, so a
+    forged size costs nothing.
     Raises ImageError with reason `empty`, `not_an_image`, `too_large`, `truncated`, `corrupt`,
     `bit_depth` or `too_small`; MemoryError when there is no memory for the pixels.
     """
-    return _to_rgb(_to_8_bit(_decode(content, max_pixels, cv2.IMREAD_UNCHANGED)))
+    kind = _require_plausible(content, max_pixels)
+    mode = _jpeg_mode(content) if kind == "JPEG" else None
+    if mode is not None:
+        return _large_enough(_read_jpeg(content, mode))
+    image = _to_8_bit(_read(content, kind, cv2.IMREAD_UNCHANGED))
+    return image if image.ndim == 2 else _from_bgr(image)
+
+
+def decode_rgb(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Decode to uint8 RGB `[H, W, 3]`, as `decode` does; grey becomes three equal channels."""
+    return to_rgb(decode(content, max_pixels))
 
 
 def decode_grey(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Decode to uint8 grey `[H, W]`, with the limits and errors of `decode_rgb`."""
-    # Like `decode_rgb`, which does not turn an image either.
+    """Decode to uint8 grey `[H, W]`, with the limits and errors of `decode`."""
+    # Like `decode`, which does not turn an image either.
     mode = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-    return np.asarray(_decode(content, max_pixels, mode), np.uint8)
+    kind = _require_plausible(content, max_pixels)
+    return np.asarray(_read(content, kind, mode), np.uint8)
+
+
+def to_rgb(image: Pixels) -> Pixels:
+    """Three equal channels of grey `[H, W]`; RGB as it is."""
+    if image.ndim == 3:
+        return image
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def resize_rgb(image: Pixels, size: tuple[int, int]) -> Pixels:
-    """Resize RGB `[H, W, 3]` to `size` (height, width); the one way that all models are fed."""
+    """Resize RGB `[H, W, 3]` or grey `[H, W]` to `size` (height, width); all models are fed so."""
     if image.shape[:2] == tuple(size):
         return image
     resized = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
@@ -61,7 +81,8 @@ def to_batch(images: list[Pixels], size: tuple[int, int]) -> npt.NDArray[np.floa
     return np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
-def _decode(content: bytes, max_pixels: int, mode: int) -> npt.NDArray[np.generic]:
+def _require_plausible(content: bytes, max_pixels: int) -> str:
+    """The format of a file whose size is within the limit, and that has an end."""
     kind = sniff(content)
     height, width = header_size(content, kind)
     if height * width > max_pixels:
@@ -70,6 +91,10 @@ def _decode(content: bytes, max_pixels: int, mode: int) -> npt.NDArray[np.generi
     if _is_cut_short(content, kind):
         msg = f"the {kind} ends before its end marker"
         raise ImageError("truncated", msg)
+    return kind
+
+
+def _read(content: bytes, kind: str, mode: int) -> npt.NDArray[np.generic]:
     _require_intact(content, kind)
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), mode)
@@ -80,10 +105,14 @@ def _decode(content: bytes, max_pixels: int, mode: int) -> npt.NDArray[np.generi
         raise ImageError("truncated", f"the {kind} cannot be decoded: {error}") from error
     if image is None:
         raise ImageError("truncated", f"the {kind} cannot be decoded")
+    return _large_enough(np.asarray(image))
+
+
+def _large_enough(image: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
     if min(image.shape[:2]) < _MIN_SIDE:
         msg = f"{image.shape[1]} x {image.shape[0]} pixels; at least {_MIN_SIDE} a side"
         raise ImageError("too_small", msg)
-    return np.asarray(image)
+    return image
 
 
 def _is_cut_short(content: bytes, kind: str) -> bool:
@@ -98,14 +127,33 @@ def _is_cut_short(content: bytes, kind: str) -> bool:
 
 def _require_intact(content: bytes, kind: str) -> None:
     """Read JPEG and TIFF with a decoder that raises where OpenCV prints a warning and goes on."""
-    try:
-        if kind == "JPEG":
-            # Grey at an eighth of the size: the cheapest way to read every bit of the scans.
-            simplejpeg.decode_jpeg(content, "GRAY", min_height=1, min_width=1, strict=True)
-        elif kind == "TIFF":
+    if kind == "JPEG":
+        # Grey at an eighth of the size: the cheapest way to read every bit of the scans.
+        _read_jpeg(content, "GRAY", min_height=1, min_width=1)
+    elif kind == "TIFF":
+        try:
             TiffImagePlugin.TiffImageFile(io.BytesIO(content)).load()
+        except _DAMAGE as error:
+            raise ImageError("corrupt", f"the TIFF is damaged: {error}") from error
+
+
+def _jpeg_mode(content: bytes) -> str | None:
+    """What simplejpeg makes of a JPEG, with OpenCV's pixels; None of one for print (CMYK)."""
+    try:
+        space = simplejpeg.decode_jpeg_header(content)[2]
     except _DAMAGE as error:
-        raise ImageError("corrupt", f"the {kind} is damaged: {error}") from error
+        raise ImageError("corrupt", f"the JPEG is damaged: {error}") from error
+    return {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}.get(space)
+
+
+def _read_jpeg(content: bytes, mode: str, **least: int) -> Pixels:
+    try:
+        image = simplejpeg.decode_jpeg(content, mode, strict=True, **least)
+    except _DAMAGE as error:
+        if "insufficient memory" in str(error).lower():
+            raise MemoryError(str(error)) from error
+        raise ImageError("corrupt", f"the JPEG is damaged: {error}") from error
+    return np.asarray(image[..., 0] if mode == "GRAY" else image, np.uint8)
 
 
 def _to_8_bit(image: npt.NDArray[np.generic]) -> Pixels:
@@ -116,8 +164,6 @@ def _to_8_bit(image: npt.NDArray[np.generic]) -> Pixels:
     return image  # type: ignore[return-value]
 
 
-def _to_rgb(image: Pixels) -> Pixels:
-    if image.ndim == 2:
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
+def _from_bgr(image: Pixels) -> Pixels:
     code = cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB
     return np.asarray(cv2.cvtColor(image, code), np.uint8)

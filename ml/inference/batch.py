@@ -19,7 +19,7 @@ from ml.ahead import run_ahead
 from ml.bundle import load_bundle
 from ml.data import catalog
 from ml.errors import BundleError, ImageError
-from ml.imaging import decode_rgb
+from ml.imaging import decode
 from ml.inference.engine import (
     Batch,
     Inspection,
@@ -30,6 +30,7 @@ from ml.inference.engine import (
     gather,
     lacks_memory,
     prepare,
+    share_threads,
 )
 from ml.inference.night import Plan, shard_rows
 from ml.inference.rows import Row, prediction
@@ -128,12 +129,13 @@ class _Pipeline:
         self._inspector: Inspector | None = None
         self._shadow: Inspector | None = None
         self._reason = "no champion bundle"
-        workers = {"read": _READERS, "decode": threads, "preprocess": threads, "infer": 1}
-        workers |= {"decide": threads, "write": 1}
+        inferring, threads_each = share_threads(threads)
+        workers = {"read": _READERS, "decode": threads, "preprocess": threads}
+        workers |= {"infer": inferring, "decide": threads, "write": 1}
         self.stages = [Stage(name, count) for name, count in workers.items()]
         try:
             if plan.bundle:
-                self._inspector = Inspector(load_bundle(home, plan.bundle), threads)
+                self._inspector = Inspector(load_bundle(home, plan.bundle), threads_each)
             else:
                 log.error("every part is held: the line has no champion; promote a bundle")
         except BundleError as error:
@@ -141,7 +143,7 @@ class _Pipeline:
             self._reason = "the bundle was refused"
         if plan.shadow and self._inspector is not None:
             with _beside(plan):
-                self._shadow = Inspector(load_bundle(home, plan.shadow), threads)
+                self._shadow = Inspector(load_bundle(home, plan.shadow), threads_each)
 
     @property
     def provider(self) -> str:
@@ -156,11 +158,11 @@ class _Pipeline:
         inspectors = [self._inspector] + ([self._shadow] if self._shadow else [])
         threads = self._threads
         sizes = frozenset(size for one in inspectors for size in one.models.wanted)
-        read, decode, preprocess, infer, decide, _ = self.stages
+        read, decoding, preprocess, infer, decide, _ = self.stages
         ahead = _BATCHES_AHEAD * batch
         contents = run_ahead(read.timed(self._read), images, threads=_READERS, ahead=ahead)
         opened = run_ahead(
-            decode.timed(lambda one: _decode(sizes, *one)),
+            decoding.timed(lambda one: _decode(sizes, *one)),
             contents,
             threads=threads,
             ahead=ahead,
@@ -174,7 +176,7 @@ class _Pipeline:
         inferred = run_ahead(
             infer.timed(lambda work: _infer(inspectors, work), _inspected),
             gathered,
-            threads=1,
+            threads=infer.workers,
             ahead=_BATCHES_AHEAD,
         )
         decided = run_ahead(
@@ -260,7 +262,7 @@ def _decode(sizes: frozenset[Size], image: Row, content: bytes | Decision) -> tu
     if isinstance(content, Decision):
         return image, content
     try:
-        return image, prepare(decode_rgb(content), sizes)
+        return image, prepare(decode(content), sizes)
     except ImageError as error:
         log.warning("%s: %s", image["object"], error)
         return image, hold(error.reason)

@@ -13,7 +13,7 @@ from ml.ahead import in_batches
 from ml.bundle import Bundle
 from ml.bundle.card import MaskRule
 from ml.errors import BundleError
-from ml.imaging import Pixels, resize_rgb, to_batch
+from ml.imaging import Pixels, resize_rgb, to_batch, to_rgb
 from ml.inference.masks import Flags, draw_mask
 from ml.inference.tiles import cut_tile, merge_tiles, tile_corners
 from ml.inference.verdict import Decision, decide
@@ -28,6 +28,9 @@ Prepared = dict[Size, Pixels]
 AS_IT_CAME: Size = (0, 0)
 # Tiles that go through a model at once: a large image takes no more memory than a small one.
 _TILES_AT_ONCE = 8
+# Batches that a CPU works on at once, where it has as many cores.
+_BATCHES_AT_ONCE = 4
+_CUDA = "CUDAExecutionProvider"
 
 # The defect score of a mask: the mean of its most certain pixels, so that one pixel of noise does
 # not fail a part, and a small defect still does.
@@ -174,8 +177,10 @@ class Inspector:
 
 
 def prepare(image: Pixels, sizes: Iterable[Size]) -> Prepared:
-    """An image at each of these sizes; one decoding serves them all."""
-    return {size: image if size == AS_IT_CAME else resize_rgb(image, size) for size in sizes}
+    """A decoded image, RGB or grey, as RGB at each of these sizes; one decoding serves them all."""
+    return {
+        size: to_rgb(image if size == AS_IT_CAME else resize_rgb(image, size)) for size in sizes
+    }
 
 
 def gather(images: Sequence[Prepared]) -> Batch:
@@ -196,6 +201,18 @@ def open_models(bundle: Bundle, threads: int = 0) -> ModelSet:
     )
 
 
+def share_threads(threads: int) -> tuple[int, int]:
+    """Batches that go through the models at once, and the threads of each.
+
+    On a CPU the operators of one batch scale worse over threads than batches do, and wait whenever
+    another stage has one of their cores. Each batch takes memory of its own, hence a limit.
+    """
+    if _CUDA in onnxruntime.get_available_providers():
+        return 1, threads
+    batches = max(1, min(threads, _BATCHES_AT_ONCE))
+    return batches, threads // batches
+
+
 def lacks_memory(error: Exception) -> bool:
     """Whether ONNX Runtime failed for want of memory: a retry may cure that."""
     return isinstance(error, MemoryError) or "alloc" in str(error).lower()
@@ -208,7 +225,7 @@ def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     # Threads that wait for work would keep the cores from decoding, and from the other models.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     available = onnxruntime.get_available_providers()
-    wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    wanted = [_CUDA, "CPUExecutionProvider"]
     try:
         return onnxruntime.InferenceSession(
             str(path), options, providers=[name for name in wanted if name in available]

@@ -140,6 +140,8 @@ def shard_rows(home: Home, plan: Plan, shards: Sequence[int]) -> Iterator[dict[s
             msg = f"{plan.line}, {plan.day}: no shard {shard}; the plan has {have} (from 0)"
             raise DataError(msg)
     images = planned_images(home, plan, _NEEDED)
+    # What reading took besides would stay with the process for the whole night.
+    pa.default_memory_pool().release_unused()
     return (
         {"shard": shard, **row}
         for shard in shards

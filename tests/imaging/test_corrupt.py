@@ -1,6 +1,8 @@
 """A damaged image is refused, also where OpenCV fills the damage and says nothing."""
 
 import io
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -71,6 +73,27 @@ def test_a_jpeg_for_print_is_whole():
     file = io.BytesIO()
     Image.fromarray(_plate()).convert("CMYK").save(file, "JPEG")
     assert decode_rgb(file.getvalue()).shape == (90, 120, 3)
+
+
+_TOO_LITTLE = """
+import resource, sys
+from ml.imaging import decode_rgb
+content = sys.stdin.buffer.read()
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+# Enough for the pixels (27 MB), not for the coefficients of a progressive JPEG beside them.
+resource.setrlimit(resource.RLIMIT_AS, (used + 40_000_000, -1))
+try:
+    decode_rgb(content)
+except MemoryError:
+    sys.exit(77)
+"""
+
+
+def test_a_jpeg_that_memory_does_not_suffice_for_is_not_called_damaged():
+    image = np.zeros((3000, 3000, 3), np.uint8)
+    content = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_PROGRESSIVE, 1))[1].tobytes()
+    done = subprocess.run([sys.executable, "-c", _TOO_LITTLE], input=content, check=False)
+    assert done.returncode == 77
 
 
 @pytest.mark.real_data

@@ -1,13 +1,15 @@
 """Bytes become the same pixels whatever the format, and a forged header costs nothing."""
 
+import io
 import tracemalloc
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from ml.errors import ImageError
-from ml.imaging import decode_rgb
+from ml.imaging import decode, decode_rgb
 from ml.imaging.header import header_size, sniff
 
 FORMATS = [".png", ".jpg", ".bmp", ".tiff", ".webp"]
@@ -30,6 +32,37 @@ def test_a_lossless_and_a_transparent_webp_say_their_size():
     clear = _encode(np.zeros((9, 20, 4), np.uint8), ".webp")
     assert {lossless[12:16], clear[12:16]} <= {b"VP8L", b"VP8X", b"VP8 "}
     assert header_size(lossless, "WebP") == header_size(clear, "WebP") == (9, 20)
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        *(("RGB", {"subsampling": one}) for one in ("4:4:4", "4:2:2", "4:2:0", "4:1:1")),
+        ("RGB", {"keep_rgb": True}),
+        ("L", {}),
+        ("CMYK", {"subsampling": "4:4:4"}),
+    ],
+)
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_has_the_pixels_that_opencv_gives(mode, options, progressive):
+    # Earlier bundles were trained on those.
+    noise = np.random.default_rng(3).integers(0, 255, (37, 61, 3)).astype(np.uint8)
+    picture = Image.fromarray(cv2.GaussianBlur(noise, (0, 0), 1)).convert(mode)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    file = io.BytesIO()
+    picture.save(file, "JPEG", progressive=progressive, exif=turned, **options)
+    content = np.frombuffer(file.getvalue(), np.uint8)
+    expected = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    np.testing.assert_array_equal(decode_rgb(file.getvalue()), expected[..., ::-1])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tiff"])
+def test_a_grey_file_stays_one_plane_until_colours_are_asked_for(suffix):
+    grey = np.random.default_rng(4).integers(0, 255, (37, 53)).astype(np.uint8)
+    content = _encode(grey, suffix)
+    assert decode(content).shape == (37, 53)
+    np.testing.assert_array_equal(decode_rgb(content), np.dstack([decode(content)] * 3))
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

@@ -149,20 +149,21 @@ def test_batches_are_full_whatever_files_are_broken(
 
     monkeypatch.setattr(ModelSet, "run", counted)
     predict_shards(live.home, plan, [0, 1], 8, 2)
-    assert sizes == [8, 8, 8, 8, 8, 8, 6]
+    # Two workers: they may begin the last two batches in either order.
+    assert sorted(sizes) == [6, 8, 8, 8, 8, 8, 8]
     assert sum("altered" in row["reason"] for row in _rows(live)) == 6
 
 
 def test_the_slowest_stage_is_named_and_kept_for_the_operator(
     live: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = batch.decode_rgb
+    honest = batch.decode
 
     def slow(content: bytes) -> Pixels:
         time.sleep(0.05)
         return honest(content)
 
-    monkeypatch.setattr(batch, "decode_rgb", slow)
+    monkeypatch.setattr(batch, "decode", slow)
     plan = plan_night(live.home, live.line, DAY)
     assert night_speed(live.home, "tiny", DAY)["processes"] == 0
     done = predict_shards(live.home, plan, [0], 3, 1)

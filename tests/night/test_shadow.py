@@ -43,13 +43,13 @@ def test_a_shadow_scores_the_same_decoding_and_touches_no_verdict(
     live: Tiny, challenger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[int] = []
-    honest = batch.decode_rgb
+    honest = batch.decode
 
     def counted(content: bytes) -> Pixels:
         decoded.append(len(content))
         return honest(content)
 
-    monkeypatch.setattr(batch, "decode_rgb", counted)
+    monkeypatch.setattr(batch, "decode", counted)
     alone = _inspect(live, None)
     assert len(decoded) == IMAGES
     with pytest.raises(DataError, match="loupe shards --shadow"):
