@@ -56,7 +56,7 @@ def night(root: str, day: str) -> dict[str, float]:
 
 def main(counts: list[int]) -> None:
     """Measure and write the table."""
-    from night import put
+    from result_tables import put
 
     first = None
     for number, count in enumerate(counts):
