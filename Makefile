@@ -88,14 +88,14 @@ lint: setup
 AIRFLOW_ROOMS := tests/embedded tests/stack
 
 python-test: setup dashboard
-	@mkdir -p build
 	@$(MAKE) --no-print-directory --jobs 2 airflow-test room-test
 
-airflow-test:
+airflow-test: setup dashboard
+	@mkdir -p build
 	@$(BIN)/pytest $(AIRFLOW_ROOMS) >build/airflow-test.log 2>&1; \
 	  status=$$?; cat build/airflow-test.log; exit $$status
 
-room-test:
+room-test: setup dashboard
 	@OMP_NUM_THREADS=1 $(BIN)/pytest $(addprefix --ignore=,$(AIRFLOW_ROOMS))
 
 dashboard-test: dashboard

@@ -43,17 +43,24 @@ def waiting_name(home: Home, line: str) -> str | None:
     Raises BundleError when the file does not say which it is.
     """
     path = home.waiting(line)
-    if not path.exists():
-        return None
     try:
-        return str(files.read_json(path)["bundle"])
-    except (ValueError, KeyError, TypeError) as error:
+        name = files.read_json(path)["bundle"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
         msg = f"{path}: not readable; run `loupe gate` again"
         raise BundleError(msg) from error
+    if not isinstance(name, str):
+        msg = f"{path}: names no bundle; run `loupe gate` again"
+        raise BundleError(msg)
+    return name
 
 
 def wait(home: Home, line: str, bundle: str) -> None:
-    """Let a bundle wait for its promotion, in the place of the one that waited before."""
+    """Let a bundle wait for its promotion, in the place of the one that waited before.
+
+    Here and in `stop_waiting` the caller holds the lock of the line's promotions.
+    """
     files.write_json(home.waiting(line), {"line": line, "bundle": bundle})
 
 

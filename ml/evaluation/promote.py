@@ -32,10 +32,11 @@ def gate(env: Env, home: Home, line: LineConfig, name: str) -> Judgement:
         return judgement
     register(env, bundle, "challenger")
     decision: Decision = "waiting" if judgement.promote else "kept"
-    if judgement.promote:
-        wait(home, line.name, name)
-    else:
-        stop_waiting(home, line.name, name)
+    with files.locked(home.promotions(line.name).parent):
+        if judgement.promote:
+            wait(home, line.name, name)
+        else:
+            stop_waiting(home, line.name, name)
     put_decision(open_results(env, home), home, bundle, decision, judgement.reasons)
     return judgement
 

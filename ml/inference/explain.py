@@ -27,7 +27,9 @@ def grad_cam(features: Floats, weights: Floats) -> Floats:
 
     For global average pooling and one linear layer, the gradient of a logit by the feature map
     `[K, h, w]` is that class's row of `weights` `[K]` over h * w, so the map is their weighted sum,
-    cut off below zero. Returns float32 `[h, w]`.
+    cut off below zero. Of a classifier that pools several strides `features` are what each place
+    adds to the pooled values, and the map says where the logit comes from.
+    Returns float32 `[h, w]`.
     """
     height, width = features.shape[1:]
     weighted = np.tensordot(weights, features, axes=1) / (height * width)

@@ -82,7 +82,8 @@ def plan_night(
     files.write_json(home.night(line.name, day), asdict(plan))
     count = len(plan.sizes)
     catalog.drop_shards_from(home, line.name, day, count)
-    catalog.drop_shards_from(home, line.name, day, count if plan.shadow else 0, "shadow")
+    same_shadow = known is not None and known.shadow == plan.shadow != ""
+    catalog.drop_shards_from(home, line.name, day, count if same_shadow else 0, "shadow")
     return plan
 
 

@@ -1,7 +1,9 @@
 """A backbone, its features pooled over the image, and one linear layer.
 
-With that head, Grad-CAM (Selvaraju et al., ICCV 2017) is a weighted sum of the pooled maps, which
-are therefore exported: an explanation needs no backward pass.
+With that head, Grad-CAM (Selvaraju et al., ICCV 2017) is a weighted sum of the last feature map,
+which is therefore exported: an explanation needs no backward pass. Where several strides are
+pooled, what each place adds to the pooled values is exported instead, which is a class activation
+map (Zhou et al., CVPR 2016).
 """
 
 from collections.abc import Sequence

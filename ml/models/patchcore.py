@@ -14,6 +14,7 @@ from ml.progress import track
 
 # Patches of the bank compared at once: bounds the memory of a large batch.
 _CHUNK = 1000
+_STEPS = 127
 
 
 class PatchCore(nn.Module):
@@ -38,6 +39,16 @@ class PatchCore(nn.Module):
         distance = nearest.amin(dim=0).clamp(min=0).sqrt().view(count, 1, height, across)
         smooth = mean_of_neighbours(distance, zeros_beyond=False)
         return mean_of_top(smooth.flatten(1), self.top_share), smooth, embedding
+
+
+def in_eight_bits(bank: Tensor) -> Tensor:
+    """A bank `[B, D]` whose patches are multiples of a 127th of their largest feature.
+
+    A file may then keep the bank in eight bits: were it rounded there alone, products with the
+    rounded patches would meet squares of the others, and distances would be off by far more.
+    """
+    step = bank.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(bank.dtype).tiny) / _STEPS
+    return (bank / step).round() * step
 
 
 def _squared_distances(patches: Tensor, bank: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ml.data.dataset import Dataset, Sample
 from ml.models.discriminator import PatchDiscriminator, TrainingPatches, fit_patch_head
-from ml.models.patchcore import PatchCore, greedy_coreset
+from ml.models.patchcore import PatchCore, greedy_coreset, in_eight_bits
 from ml.models.patches import PatchFeatures, anomaly_features
 from ml.progress import Progress
 from ml.settings import Home, LineConfig
@@ -52,7 +52,7 @@ def _fit_patchcore(
 ) -> tuple[PatchCore, dict[str, Any]]:
     candidates = reader.good_patches(good, _CANDIDATES)
     chosen = greedy_coreset(candidates, line.anomaly.bank, line.seed)
-    bank = candidates[chosen].clone()
+    bank = in_eight_bits(candidates[chosen])
     facts = {"good_images": len(good), "candidates": len(candidates), "bank": len(bank)}
     return PatchCore(features.cpu(), bank, line.anomaly.top_share), facts
 

@@ -28,7 +28,7 @@ from ml.settings import Home, LineConfig
 from ml.settings.line import BackboneConfig, ModelName
 
 # Changes when the code would give other weights for the same run.
-_RECIPE = 5
+_RECIPE: dict[ModelName, int] = {"classifier": 6, "segmenter": 5, "anomaly": 6}
 
 ONNX, INT8_ONNX, INT8, WEIGHTS, RESULT, CHECKPOINT = (
     "model.onnx",
@@ -68,7 +68,7 @@ def run_name(line: LineConfig, dataset: str, model: ModelName, weights_sha256: s
     if used.weights in ("hub", "none"):
         backbone["weights"] = used.weights
     settings = getattr(line, model).model_dump(mode="json", exclude={"backbone"})
-    key = [_RECIPE, line.name, dataset, model, backbone, settings, line.seed]
+    key = [_RECIPE[model], line.name, dataset, model, backbone, settings, line.seed]
     return f"{model}-{files.content_key(key)}"
 
 

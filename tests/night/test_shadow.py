@@ -82,8 +82,22 @@ def test_the_challenger_that_waits_is_the_shadow_where_the_line_says_so(
     wait(live.home, "tiny", challenger)
     assert plan_night(live.home, line, DAY).shadow == challenger
     assert plan_night(live.home, live.line, DAY).shadow == ""
-    live.home.waiting("tiny").write_text("{")
+    for damaged in ("{", '{"bundle": null}'):
+        live.home.waiting("tiny").write_text(damaged)
+        assert plan_night(live.home, line, DAY).shadow == ""
+    live.home.waiting("tiny").unlink()
+    live.home.waiting("tiny").mkdir()  # cannot be read, which stops no night
     assert plan_night(live.home, line, DAY).shadow == ""
+
+
+def test_rows_of_an_earlier_challenger_are_not_those_of_the_next(
+    live: Tiny, challenger: str
+) -> None:
+    _inspect(live, challenger)
+    plan_night(live.home, live.line, DAY, shadow=challenger)
+    assert len(_rows(live, "shadow")) == IMAGES
+    plan_night(live.home, live.line, DAY, shadow="another")
+    assert _rows(live, "shadow") == []
 
 
 def test_a_shadow_that_is_refused_stops_nothing(live: Tiny, challenger: str) -> None:

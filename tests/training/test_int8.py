@@ -9,9 +9,12 @@ import torch
 
 from ml.errors import TrainingError
 from ml.inference.engine import open_session
+from ml.models import patches
 from ml.models.classifier import OUTPUTS, Classifier
+from ml.models.patchcore import PatchCore, in_eight_bits
+from ml.models.patches import anomaly_features
 from ml.settings import Env, Home, LineConfig
-from ml.settings.line import BackboneConfig, ExportConfig
+from ml.settings.line import AnomalyConfig, BackboneConfig, ExportConfig
 from ml.training import int8
 from ml.training.export import MAX_PARITY, check_parity, export_onnx
 from ml.training.int8 import MAX_LOSS, calibration_samples, loss_in_points, why_not
@@ -189,6 +192,26 @@ def test_packed_weights_are_a_quarter_of_the_bytes_and_score_nearly_alike(
         for path in (classifier, tmp_path / "small.onnx")
     )
     assert 0 < np.abs(logits - other).max() < 0.02 * np.ptp(logits)
+
+
+def test_a_packed_memory_bank_is_the_bank_that_its_squares_are_of(tmp_path: Path) -> None:
+    line = AnomalyConfig(size=(40, 40), strides=(8, 16))
+    features = anomaly_features(BackboneConfig(name="test_resnet", weights="none"), line, seed=1)
+    generator = torch.Generator().manual_seed(1)
+    # Patches far from zero, and near to each other: small differences of large products.
+    bank = in_eight_bits(30 + torch.randn(200, features.width, generator=generator))
+    path = tmp_path / "model.onnx"
+    export_onnx(PatchCore(features, bank, 0.01), patches.OUTPUTS, (40, 40), path)
+    small = onnx.load_from_string(packed(prepared(path).SerializeToString()))
+    known = {one.name: onnx.numpy_helper.to_array(one) for one in small.graph.initializer}
+    unpacked = [
+        known[node.input[0][:-1] + "q"] * known[node.input[1]]
+        for node in small.graph.node
+        if node.op_type == "Mul" and node.input[1] in known and node.input[1].endswith("s")
+    ]
+    wide = [one for one in unpacked if one.shape == (features.width, 200)]
+    assert len(wide) == 1
+    np.testing.assert_allclose(wide[0].T, bank.numpy(), rtol=1e-6)
 
 
 def weighs(constant: onnx.TensorProto) -> bool:
