@@ -1,28 +1,50 @@
 """Secrets never reach a log: what a process prints goes through a mask.
 
-Masked are the credentials in addresses (`scheme://user:password@host`), values of parameters and
-fields such as `token=…` and `"password": "…"`, `Authorization` headers and bearer tokens, private
-keys in PEM, and the secrets among the environment variables wherever they turn up.
+Masked are the credentials in addresses (`scheme://user:password@host`), values of parameters,
+options and fields such as `token=…`, `--token …` and `"password": "…"`, `Authorization` headers and
+bearer tokens, private keys in PEM, and the secrets among the environment variables wherever they
+turn up. A value that follows a name without quotes or `=` must look like a secret: prose stays.
 """
 
+import json
 import os
 import re
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO, cast
+from urllib.parse import quote, unquote
 
 MASK = "***"
 
 _NAMES = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_KEY|PRIVATE_KEY|FERNET")
 # Shorter ones would blot out ordinary words, and protect nothing.
 _SHORTEST = 8
-_USER = re.compile(r"(?<=://)[^/\s@\"']+(?=@)")
-_SECRET = r"(?:password|passwd|token|secret|signature|credential|(?:api|access)[_-]?key)[\w-]{0,30}"
+# Up to the last @ of the authority. A password may hold a slash where it cannot be a port's end.
+_USER = re.compile(
+    r"""(?<=://)(?:[^/\s@:"'\[]*:(?!\d*/)(?:(?!://)[^\s@"',\\])*|[^/\s@"']+)"""
+    r"""(?:@[^/\s@"',]+)*(?=@)"""
+)
+_NAME = r"(?:password|passwd|token|secret|credential|(?:api|access|private)[_-]?key)"
+_SECRET = rf"(?:{_NAME}|signature)[\w-]{{0,30}}"
 _PARAMETER = re.compile(rf"(?i)({_SECRET}=)[^&\s\"'\\]+")
 # In quotes, which may themselves be escaped: JSON, JSON in JSON, the repr of a dict, an argument.
-_FIELD = re.compile(rf"""(?i)({_SECRET}\\*["']?\s*[:=]\s*(\\*["']))(?:(?!\2)(?:\\.|[^\\\n]))+""")
-_HEADER = re.compile(r"""(?i)(\bauthorization\\*["']? *[:=] *\\*["']?)[^\s"'\\][^"'\\\n]*""")
+_QUOTED = r"""(?:(?!\2)(?:\\.|[^\\\n]))+"""
+_FIELD = re.compile(rf"""(?i)({_SECRET}\\*["']?\s*[:=]\s*b?(\\*["'])){_QUOTED}""")
+_ARGUMENT = re.compile(
+    rf"""(?i)((?<!-)--[\w-]{{0,30}}?{_SECRET}(?<!file)(?<!path)\\*["'],\s*b?(\\*["']))(?!--){_QUOTED}"""
+)
+# Neither a plain word nor a number, a path or a placeholder.
+_ODD = (
+    r"""(?![/<{\[(]|\$\{)(?=[^\s"'\\]*[a-z])(?=[^\s"'\\]*[\d!#$%&*+=@^~])"""
+    r"""[^\s"'\\()\[\]{}]{6,}(?=[\s"'\\)\]}]|$)"""
+)
+_PLAIN = re.compile(rf"""(?i)({_NAME}[ \t]*[:=][ \t]+){_ODD}""")
+_OPTION = re.compile(rf"""(?i)((?<!-)--[\w-]{{0,30}}?{_NAME}[ \t]+){_ODD}""")
+_HEADER = re.compile(
+    r"""(?i)(\bauthorization(?:\\*["'] *, *b?(?=\\*["'])|\\*["']? *[:=] *(?:b(?=\\*["']))?)"""
+    r"""\\*["']?)[^\s"'\\][^"'\\\n]*"""
+)
 _BEARER = re.compile(r"(?i)(\bbearer\s+)[\w.~+/=-]{8,}")
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL
@@ -30,7 +52,10 @@ _PRIVATE_KEY = re.compile(
 
 
 def secrets_of(environ: Mapping[str, str]) -> list[str]:
-    """The secrets among environment variables, the longest first: by name, or in an address."""
+    """The secrets among environment variables, the longest first: by name, or in an address.
+
+    Each as it is, line by line, and as it looks in an address, in JSON and in a repr.
+    """
     found = {
         value
         for name, value in environ.items()
@@ -39,17 +64,31 @@ def secrets_of(environ: Mapping[str, str]) -> list[str]:
     }
     users = (match for value in environ.values() for match in _USER.findall(value))
     found |= {user.partition(":")[2] for user in users}
-    return sorted((one for one in found if len(one) >= _SHORTEST), key=lambda one: (-len(one), one))
+    spelled = {form for value in found for form in _spellings(value) if len(form) >= _SHORTEST}
+    return sorted(spelled, key=lambda one: (-len(one), one))
+
+
+def _spellings(value: str) -> Iterator[str]:
+    lines = (line.strip() for line in value.splitlines())
+    # The first and last line of a key in PEM are the same in all of them.
+    for line in (value, *(line for line in lines if not line.startswith("-----"))):
+        for text in (line, unquote(line)):
+            yield from (text, quote(text), quote(text, safe=""))
+            yield from (json.dumps(text)[1:-1], repr(text)[1:-1])
 
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
     """`text` without credentials and without the given secrets."""
-    for secret in secrets:
-        text = text.replace(secret, MASK)
-    text = _USER.sub(MASK, _PRIVATE_KEY.sub(MASK, text))
-    for pattern in (_HEADER, _BEARER, _FIELD, _PARAMETER):
+    text = _without_certain(text, secrets)
+    for pattern in (_HEADER, _BEARER, _FIELD, _ARGUMENT, _PARAMETER, _PLAIN, _OPTION):
         text = pattern.sub(rf"\1{MASK}", text)
     return text
+
+
+def _without_certain(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    return _USER.sub(MASK, _PRIVATE_KEY.sub(MASK, text))
 
 
 class _Rest(threading.local):

@@ -1,9 +1,11 @@
 """A planted secret is in no output and in no file, whatever fails."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from urllib.parse import quote
 
 import pytest
 from tiny_line import write_squares, write_training_line
@@ -171,8 +173,65 @@ def test_masks_blot_out_secrets_and_leave_the_rest():
     assert masked(f"key {pem} end") == f"key {MASK} end"
     environ = {"LOUPE_TOKEN": CANARY, "AWS_SECRET_ACCESS_KEY": "test", "X_TOKEN": __file__}
     assert secrets_of(environ) == [CANARY]
-    assert secrets_of({"ANY": "postgresql://u:pass/word-1@h/db"}) == []
+    assert "pass/word-1" in secrets_of({"ANY": "postgresql://u:pass/word-1@h/db"})
     assert secrets_of({"ANY": "postgresql://u:password-1@h/db"}) == ["password-1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"password: {CANARY}", f"password: {MASK}"),
+        (f"  api_key: {CANARY}\nnext: 1", f"  api_key: {MASK}\nnext: 1"),
+        (f"X-Api-Key: {CANARY}", f"X-Api-Key: {MASK}"),
+        (f"aws_secret_access_key = {CANARY}", f"aws_secret_access_key = {MASK}"),
+        (f"tool --password {CANARY} -v", f"tool --password {MASK} -v"),
+        (f"['--db-password', '{CANARY}', 'x']", f"['--db-password', '{MASK}', 'x']"),
+        (f"password = b'{CANARY}'", f"password = b'{MASK}'"),
+        (f"{{'private_key': '{CANARY}'}}", f"{{'private_key': '{MASK}'}}"),
+        (f"('Authorization', 'Basic {CANARY}')", f"('Authorization', '{MASK}')"),
+        (f"{{'Authorization': b'Basic {CANARY}'}}", f"{{'Authorization': b'{MASK}'}}"),
+        (f"postgresql://u:p@{CANARY}@host/db", f"postgresql://{MASK}@host/db"),
+        (f"redis://:1/{CANARY}/2@host:6379/0 a@b", f"redis://:1/{CANARY}/2@host:6379/0 a@b"),
+        (f"redis://:s/{CANARY}/2@host:6379/0 a@b", f"redis://{MASK}@host:6379/0 a@b"),
+    ],
+)
+def test_a_value_without_quotes_or_in_bytes_is_blotted_out(text, expected):
+    assert masked(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Password: ",
+        "password: the one of the results store, 12 letters at least",
+        "the option --password is required",
+        "--token-file /run/secrets/token1 and --password-file x1234567",
+        "['--token-file', '/run/secrets/token1']",
+        "['--no-token', '--verbose', '4']",
+        "token count: 12ab34cd, tokens: 123456789",
+        "token: end-of-line",
+        "token = sha256(name)",
+        "password: ${PASSWORD_1} or <password1>",
+        "http://host:8080/parts/a@b",
+        "http://host:8080/x, mail a@b, http://[::1]:80/x@y",
+        "kafka://h1:9092,h2:9092/a,b@c",
+    ],
+)
+def test_ordinary_text_stays(text):
+    assert masked(text) == text
+
+
+def test_a_secret_of_the_environment_is_known_in_other_spellings():
+    plain = 'p@ss/"word"\\ö-1'
+    address = f"postgresql://u:{quote(plain, safe='')}@host/db"
+    for environ in ({"X_PASSWORD": plain}, {"ANY": address}):
+        secrets = secrets_of(environ)
+        for text in (plain, quote(plain), quote(plain, safe=""), json.dumps(plain), repr([plain])):
+            assert "ord" not in masked(f"lost {text}", secrets)
+    lines = f"-----BEGIN PRIVATE KEY-----\n  {CANARY}\r\nshort\n-----END PRIVATE KEY-----\n"
+    secrets = secrets_of({"SOME_PRIVATE_KEY": lines})
+    assert masked(f"lost {CANARY}, short", secrets) == f"lost {MASK}, short"
+    assert "-----BEGIN PRIVATE KEY-----" not in secrets
 
 
 def test_a_secret_in_pieces_is_seen_when_its_line_is_whole(run):
