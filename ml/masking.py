@@ -6,6 +6,7 @@ bearer tokens, private keys in PEM, and the secrets among the environment variab
 turn up. A value that follows a name without quotes or `=` must look like a secret: prose stays.
 """
 
+import atexit
 import json
 import os
 import re
@@ -49,6 +50,10 @@ _BEARER = re.compile(r"(?i)(\bbearer\s+)[\w.~+/=-]{8,}")
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL
 )
+_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?=\s*\Z)")
+_KEY_ENDS = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
+_BASE64 = re.compile(r"[A-Za-z0-9+/=]+")
+_BASE64_LINE = 32  # longer than a word that ends a sentence
 
 
 def secrets_of(environ: Mapping[str, str]) -> list[str]:
@@ -91,44 +96,91 @@ def _without_certain(text: str, secrets: Iterable[str]) -> str:
     return _USER.sub(MASK, _PRIVATE_KEY.sub(MASK, text))
 
 
-class _Rest(threading.local):
-    """What a thread wrote of a line that has no end yet."""
-
-    text = ""
-
-
 class _Masked:
-    """A text stream that masks what is written to it, line by line: a secret may come in pieces."""
+    """A text stream that masks what is written to it, line by line: a secret may come in pieces.
+
+    The pieces of a line are of one thread, and a flush of that thread ends them: what it writes
+    after is masked for itself. The rest of a thread that has ended is written with the next flush.
+    A private key may come in lines.
+    """
 
     def __init__(self, stream: TextIO, secrets: list[str]) -> None:
-        self._stream = stream
+        self.stream = stream
         self._secrets = secrets
-        self._rest = _Rest()
+        # By thread; each takes and puts what is its own, so no lock that a fork could leave shut.
+        self._rests: dict[int, str] = {}
+        self._in_key: set[int] = set()
 
     def write(self, text: str) -> int:
-        lines = self._rest.text + text
+        thread = threading.get_ident()
+        lines = self._rests.pop(thread, "") + text
         end = max(lines.rfind("\n"), lines.rfind("\r")) + 1
-        self._rest.text = lines[end:]
+        if lines[end:]:
+            self._rests[thread] = lines[end:]
         if end:
-            self._stream.write(masked(lines[:end], self._secrets))
+            self._write(thread, lines[:end])
         return len(text)
 
     def flush(self) -> None:
-        rest, self._rest.text = self._rest.text, ""
-        if rest:
-            self._stream.write(masked(rest, self._secrets))
-        self._stream.flush()
+        if self._rests:
+            running = {one.ident for one in threading.enumerate()} - {threading.get_ident()}
+            self._write_rests(thread for thread in list(self._rests) if thread not in running)
+        self.stream.flush()
+
+    def finish(self) -> None:
+        """Write the rests of all threads, as nothing more is expected of them."""
+        self._write_rests(list(self._rests))
+        self.stream.flush()
+
+    def forget(self) -> None:
+        """In a forked child: the rests are the parent's to write."""
+        self._rests.clear()
+
+    def _write_rests(self, threads: Iterable[int]) -> None:
+        for thread in threads:
+            if rest := self._rests.pop(thread, ""):
+                self._write(thread, rest)
+
+    def _write(self, thread: int, text: str) -> None:
+        if thread in self._in_key or "PRIVATE KEY-----" in text:
+            lines = text.splitlines(keepends=True)
+            text = "".join(self._without_key(thread, line) for line in lines)
+        self.stream.write(masked(text, self._secrets))
+
+    def _without_key(self, thread: int, line: str) -> str:
+        if thread in self._in_key:
+            ends = _KEY_ENDS.search(line)
+            if ends is None and _is_of_key(line):
+                return ""
+            self._in_key.discard(thread)
+            line = line[ends.end() :].lstrip() if ends else line
+        if begins := _KEY_BEGINS.search(line):
+            self._in_key.add(thread)
+            return line[: begins.start()] + MASK + line[begins.end() :]
+        return line
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.stream, name)
+
+
+def _is_of_key(line: str) -> bool:
+    words = line.split()
+    if not words or words[0] in ("Proc-Type:", "DEK-Info:"):
+        return True
+    # A logger may have put something before it.
+    whole = len(words) == 1 or len(words[-1]) >= _BASE64_LINE
+    return whole and _BASE64.fullmatch(words[-1]) is not None
 
 
 def mask_output() -> None:
-    """Mask all that this process prints from now on: results, logs, tracebacks, warnings."""
+    """Mask all that this process prints from now on: logs, tracebacks, warnings."""
     secrets = secrets_of(os.environ)
-    sys.stdout = cast(TextIO, _Masked(sys.stdout, secrets))
-    sys.stderr = cast(TextIO, _Masked(sys.stderr, secrets))
+    streams = [_Masked(stream, secrets) for stream in (sys.stdout, sys.stderr)]
+    sys.stdout, sys.stderr = cast(list[TextIO], streams)
+    for stream in streams:
+        atexit.register(stream.finish)
+        os.register_at_fork(after_in_child=stream.forget)

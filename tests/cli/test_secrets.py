@@ -247,3 +247,71 @@ print(" and more, without an end", end="")
 """
     _, output = run(script)
     assert output == f"first {MASK} last\npassword={MASK} and more, without an end"
+
+
+def test_a_private_key_in_lines_is_blotted_out_and_what_follows_is_not(run):
+    body = ["-----BEGIN RSA PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED", "", "A0+/" * 16, "A0+/=="]
+    end = "-----END RSA PRIVATE KEY-----"
+    script = f"""
+import logging
+from ml.masking import mask_output
+mask_output()
+logging.basicConfig(format="%(message)s", level="INFO")
+for lines in ({[*body, end, "after it"]}, {[*body, "without an end"]}):
+    for line in lines:
+        print(line)
+        logging.info(line)
+print("all\\n" + {chr(10).join([*body, end + " end"])!r})
+"""
+    _, output = run(script)
+    assert "A0+/" not in output
+    assert "ENCRYPTED" not in output
+    said = [MASK, "after it", MASK, "without an end"]
+    assert output.splitlines() == [*said, "all", MASK, "end", *said]
+
+
+def test_text_without_an_end_is_written_whatever_thread_wrote_it(run):
+    script = f"""
+import os, sys, threading, time
+from ml.masking import mask_output
+mask_output()
+
+def last_words():
+    print("last words {CANARY}", end="")
+
+def running():
+    sys.stderr.write("token")
+    started.set()
+    flushed.wait()
+    sys.stderr.write("={CANARY[::-1]}")
+    ended.set()
+    time.sleep(60)
+
+thread = threading.Thread(target=last_words)
+thread.start()
+thread.join()
+sys.stdout.flush()
+os.write(1, b" | ")
+started, flushed, ended = threading.Event(), threading.Event(), threading.Event()
+threading.Thread(target=running, daemon=True).start()
+started.wait()
+sys.stderr.flush()  # of another thread: the line goes on
+flushed.set()
+ended.wait()
+"""
+    _, output = run(script)
+    assert output == f"last words {MASK} | token={MASK}"
+
+
+def test_a_forked_child_does_not_write_what_its_parent_will(run):
+    script = """
+import os, sys
+from ml.masking import mask_output
+mask_output()
+print("once", end="")
+if not os.fork():
+    sys.stdout.flush()
+    os._exit(0)
+os.wait()
+"""
+    assert run(script) == (0, "once")
