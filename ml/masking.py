@@ -96,6 +96,20 @@ def _without_certain(text: str, secrets: Iterable[str]) -> str:
     return _USER.sub(MASK, _PRIVATE_KEY.sub(MASK, text))
 
 
+def masked_result(value: Any, secrets: Iterable[str]) -> Any:
+    """A JSON value whose strings hold none of the secrets, no address's credentials and no key.
+
+    What merely looks like a secret stays: a result is read by a program, `token=1.png` is an image.
+    """
+    if isinstance(value, str):
+        return _without_certain(value, secrets)
+    if isinstance(value, dict):
+        return {masked_result(k, secrets): masked_result(v, secrets) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked_result(one, secrets) for one in value]
+    return value
+
+
 class _Masked:
     """A text stream that masks what is written to it, line by line: a secret may come in pieces.
 
@@ -131,6 +145,13 @@ class _Masked:
         """Write the rests of all threads, as nothing more is expected of them."""
         self._write_rests(list(self._rests))
         self.stream.flush()
+
+    def print_clean(self, line: str) -> None:
+        """Print a line that holds no secret as it is, after all that was written before."""
+        if self._rests:
+            self.finish()
+            self.stream.write("\n")
+        print(line, file=self.stream)
 
     def forget(self) -> None:
         """In a forked child: the rests are the parent's to write."""
@@ -184,3 +205,12 @@ def mask_output() -> None:
     for stream in streams:
         atexit.register(stream.finish)
         os.register_at_fork(after_in_child=stream.forget)
+
+
+def print_result(result: Any) -> None:
+    """Print a result as one line of JSON: its strings are masked, and the line stays JSON."""
+    line = json.dumps(masked_result(result, secrets_of(os.environ)), sort_keys=True)
+    if isinstance(sys.stdout, _Masked):
+        sys.stdout.print_clean(line)
+    else:
+        print(line)

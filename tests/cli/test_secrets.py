@@ -315,3 +315,33 @@ if not os.fork():
 os.wait()
 """
     assert run(script) == (0, "once")
+
+
+def test_a_result_stays_json_and_holds_no_known_secret(run):
+    result = {
+        "reasons": ["password='abc", f"lost {CANARY}", f"s3://k:{CANARY}@b/p"],
+        "objects": {"token=a/b.png": 1, f"x-{CANARY}": None},
+        "z": 1,
+    }
+    script = f"""
+import ml.cli.step
+from ml.masking import mask_output
+mask_output()
+ml.cli.step.ensure_current = lambda home: None
+
+@ml.cli.step.step
+def report(context):
+    print("token", end="")
+    return {result!r}
+
+report(["--line", "plant"])
+"""
+    code, output = run(script)
+    assert code == 0, output
+    rest, line = output.splitlines()
+    assert rest == "token"
+    assert json.loads(line) == {
+        "reasons": ["password='abc", f"lost {MASK}", f"s3://{MASK}@b/p"],
+        "objects": {"token=a/b.png": 1, f"x-{MASK}": None},
+        "z": 1,
+    }
