@@ -101,7 +101,7 @@ class LoupeStepOperator(BaseOperator):
             msg = f"loupe {self.step} ended with status {status}: {' '.join(last_words[-3:])}"
             raise RuntimeError(msg)
         result = json.loads(output.splitlines()[-1])
-        self.log.info("result: %s", json.dumps(result)[:2000])
+        self.log.info("result: %s", masked(json.dumps(result))[:2000])
         return result
 
     def _follow(self, stream: Any, last_words: list[str]) -> None:

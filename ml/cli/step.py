@@ -2,7 +2,6 @@
 
 import errno
 import functools
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import click
 
 from ml.data.upgrade import ensure_current
 from ml.errors import LoupeError, SettingsError
+from ml.masking import print_result
 from ml.settings import Env, Home, LineConfig, load_line
 
 Result = dict[str, Any]
@@ -50,7 +50,7 @@ def step(function: Callable[..., Result | None]) -> click.Command:
             ensure_current(context.home)
             result = function(context, **options)
         if result is not None:
-            print(json.dumps(result, sort_keys=True))
+            print_result(result)
 
     name = function.__name__.replace("_", "-")
     return click.command(name, help=function.__doc__)(command)

@@ -1,9 +1,11 @@
 """A planted secret is in no output and in no file, whatever fails."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from urllib.parse import quote
 
 import pytest
 from tiny_line import write_squares, write_training_line
@@ -171,8 +173,65 @@ def test_masks_blot_out_secrets_and_leave_the_rest():
     assert masked(f"key {pem} end") == f"key {MASK} end"
     environ = {"LOUPE_TOKEN": CANARY, "AWS_SECRET_ACCESS_KEY": "test", "X_TOKEN": __file__}
     assert secrets_of(environ) == [CANARY]
-    assert secrets_of({"ANY": "postgresql://u:pass/word-1@h/db"}) == []
+    assert "pass/word-1" in secrets_of({"ANY": "postgresql://u:pass/word-1@h/db"})
     assert secrets_of({"ANY": "postgresql://u:password-1@h/db"}) == ["password-1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"password: {CANARY}", f"password: {MASK}"),
+        (f"  api_key: {CANARY}\nnext: 1", f"  api_key: {MASK}\nnext: 1"),
+        (f"X-Api-Key: {CANARY}", f"X-Api-Key: {MASK}"),
+        (f"aws_secret_access_key = {CANARY}", f"aws_secret_access_key = {MASK}"),
+        (f"tool --password {CANARY} -v", f"tool --password {MASK} -v"),
+        (f"['--db-password', '{CANARY}', 'x']", f"['--db-password', '{MASK}', 'x']"),
+        (f"password = b'{CANARY}'", f"password = b'{MASK}'"),
+        (f"{{'private_key': '{CANARY}'}}", f"{{'private_key': '{MASK}'}}"),
+        (f"('Authorization', 'Basic {CANARY}')", f"('Authorization', '{MASK}')"),
+        (f"{{'Authorization': b'Basic {CANARY}'}}", f"{{'Authorization': b'{MASK}'}}"),
+        (f"postgresql://u:p@{CANARY}@host/db", f"postgresql://{MASK}@host/db"),
+        (f"redis://:1/{CANARY}/2@host:6379/0 a@b", f"redis://:1/{CANARY}/2@host:6379/0 a@b"),
+        (f"redis://:s/{CANARY}/2@host:6379/0 a@b", f"redis://{MASK}@host:6379/0 a@b"),
+    ],
+)
+def test_a_value_without_quotes_or_in_bytes_is_blotted_out(text, expected):
+    assert masked(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Password: ",
+        "password: the one of the results store, 12 letters at least",
+        "the option --password is required",
+        "--token-file /run/secrets/token1 and --password-file x1234567",
+        "['--token-file', '/run/secrets/token1']",
+        "['--no-token', '--verbose', '4']",
+        "token count: 12ab34cd, tokens: 123456789",
+        "token: end-of-line",
+        "token = sha256(name)",
+        "password: ${PASSWORD_1} or <password1>",
+        "http://host:8080/parts/a@b",
+        "http://host:8080/x, mail a@b, http://[::1]:80/x@y",
+        "kafka://h1:9092,h2:9092/a,b@c",
+    ],
+)
+def test_ordinary_text_stays(text):
+    assert masked(text) == text
+
+
+def test_a_secret_of_the_environment_is_known_in_other_spellings():
+    plain = 'p@ss/"word"\\ö-1'
+    address = f"postgresql://u:{quote(plain, safe='')}@host/db"
+    for environ in ({"X_PASSWORD": plain}, {"ANY": address}):
+        secrets = secrets_of(environ)
+        for text in (plain, quote(plain), quote(plain, safe=""), json.dumps(plain), repr([plain])):
+            assert "ord" not in masked(f"lost {text}", secrets)
+    lines = f"-----BEGIN PRIVATE KEY-----\n  {CANARY}\r\nshort\n-----END PRIVATE KEY-----\n"
+    secrets = secrets_of({"SOME_PRIVATE_KEY": lines})
+    assert masked(f"lost {CANARY}, short", secrets) == f"lost {MASK}, short"
+    assert "-----BEGIN PRIVATE KEY-----" not in secrets
 
 
 def test_a_secret_in_pieces_is_seen_when_its_line_is_whole(run):
@@ -188,3 +247,101 @@ print(" and more, without an end", end="")
 """
     _, output = run(script)
     assert output == f"first {MASK} last\npassword={MASK} and more, without an end"
+
+
+def test_a_private_key_in_lines_is_blotted_out_and_what_follows_is_not(run):
+    body = ["-----BEGIN RSA PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED", "", "A0+/" * 16, "A0+/=="]
+    end = "-----END RSA PRIVATE KEY-----"
+    script = f"""
+import logging
+from ml.masking import mask_output
+mask_output()
+logging.basicConfig(format="%(message)s", level="INFO")
+for lines in ({[*body, end, "after it"]}, {[*body, "without an end"]}):
+    for line in lines:
+        print(line)
+        logging.info(line)
+print("all\\n" + {chr(10).join([*body, end + " end"])!r})
+"""
+    _, output = run(script)
+    assert "A0+/" not in output
+    assert "ENCRYPTED" not in output
+    said = [MASK, "after it", MASK, "without an end"]
+    assert output.splitlines() == [*said, "all", MASK, "end", *said]
+
+
+def test_text_without_an_end_is_written_whatever_thread_wrote_it(run):
+    script = f"""
+import os, sys, threading, time
+from ml.masking import mask_output
+mask_output()
+
+def last_words():
+    print("last words {CANARY}", end="")
+
+def running():
+    sys.stderr.write("token")
+    started.set()
+    flushed.wait()
+    sys.stderr.write("={CANARY[::-1]}")
+    ended.set()
+    time.sleep(60)
+
+thread = threading.Thread(target=last_words)
+thread.start()
+thread.join()
+sys.stdout.flush()
+os.write(1, b" | ")
+started, flushed, ended = threading.Event(), threading.Event(), threading.Event()
+threading.Thread(target=running, daemon=True).start()
+started.wait()
+sys.stderr.flush()  # of another thread: the line goes on
+flushed.set()
+ended.wait()
+"""
+    _, output = run(script)
+    assert output == f"last words {MASK} | token={MASK}"
+
+
+def test_a_forked_child_does_not_write_what_its_parent_will(run):
+    script = """
+import os, sys
+from ml.masking import mask_output
+mask_output()
+print("once", end="")
+if not os.fork():
+    sys.stdout.flush()
+    os._exit(0)
+os.wait()
+"""
+    assert run(script) == (0, "once")
+
+
+def test_a_result_stays_json_and_holds_no_known_secret(run):
+    result = {
+        "reasons": ["password='abc", f"lost {CANARY}", f"s3://k:{CANARY}@b/p"],
+        "objects": {"token=a/b.png": 1, f"x-{CANARY}": None},
+        "z": 1,
+    }
+    script = f"""
+import ml.cli.step
+from ml.masking import mask_output
+mask_output()
+ml.cli.step.ensure_current = lambda home: None
+
+@ml.cli.step.step
+def report(context):
+    print("token", end="")
+    return {result!r}
+
+report(["--line", "plant"])
+"""
+    code, output = run(script)
+    assert code == 0, output
+    rest, line = output.splitlines()
+    assert rest == "token"
+    assert json.loads(line) == {
+        "reasons": ["password='abc", f"lost {MASK}", f"s3://{MASK}@b/p"],
+        "objects": {"token=a/b.png": 1, f"x-{MASK}": None},
+        "z": 1,
+    }

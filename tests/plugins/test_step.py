@@ -43,6 +43,15 @@ def test_the_last_line_of_output_is_the_result_and_options_are_passed(operator, 
     assert "fit: 1 of 4, 9 s left" in capsys.readouterr().out
 
 
+def test_a_result_is_whole_and_its_log_holds_no_secret(operator, capsys):
+    script = "import json; print(json.dumps({'reasons': [\"password='abc\"], 'z': 1}))"
+    found = operator(script).execute({})
+    assert found == {"reasons": ["password='abc"], "z": 1}
+    log = capsys.readouterr().out
+    assert "reasons" in log
+    assert "abc" not in log
+
+
 def test_the_state_of_an_asset_is_handed_over_and_kept(operator):
     images = Asset(name="demo__images", uri="loupe://demo/images")
     script = (
