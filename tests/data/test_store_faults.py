@@ -1,6 +1,7 @@
 """A bucket that fails, drags or cuts bodies short: nothing damaged is accepted, nothing is lost."""
 
 import contextlib
+import errno
 import os
 import tempfile
 import threading
@@ -17,9 +18,12 @@ import pytest
 
 from ml.data import reading, source
 from ml.data.ingest import ingest
+from ml.data.layout import hides_truth
 from ml.data.reading import ReadLimit
 from ml.data.validate import validate
 from ml.errors import SourceError, SourceSilentError
+from ml.settings.line import LayoutConfig
+from tests.data.conftest import make_line
 
 # What to do with the answer to a GET of an object, by its key and how often it was asked for.
 Fault = Callable[[str, int], str]
@@ -271,6 +275,63 @@ def test_what_may_not_be_listed_is_left_out_and_said(caplog):
         (root / "seen").chmod(0o755)
     assert "seen/b.png'; left out of this listing" in caplog.text
     assert "shut'; left out of this listing" in caplog.text
+
+
+@contextmanager
+def unlistable(name: str) -> Iterator[None]:
+    """A folder of this name gives an I/O error when it is listed."""
+    scandir = os.scandir
+
+    def broken(path):
+        if Path(path).name == name:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return scandir(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", broken)
+        yield
+
+
+def test_a_listing_that_left_a_folder_out_does_not_move_the_watermark(plant, tmp_path):
+    plant.source, plant.line = tmp_path / "days", make_line(days="%Y/%m/%d/")
+    plant.picture("2026/03/01/ok/a.png", 1)
+    plant.picture("2026/03/02/ok/b.png", 2)
+    with unlistable("01"):
+        batch = plant.ingest()
+    assert (batch.new, batch.left_out, batch.mark) == (1, 1, None)
+    with unlistable("2026"), pytest.raises(SourceSilentError, match="2026 cannot be"):
+        plant.ingest()
+    batch = plant.ingest()
+    assert (batch.new, batch.left_out) == (2, 0)
+    assert batch.mark is not None
+
+
+def test_no_image_comes_in_without_its_mask_as_the_masks_were_not_listed(plant, tmp_path):
+    plant.source, plant.line = tmp_path / "masked", make_line(kind="masks")
+    plant.picture("images/a.png", 1)
+    plant.picture("masks/a.png", 2)
+    plant.picture("images/lost+found/b.png", 3)
+    with unlistable("masks"), pytest.raises(SourceSilentError, match="masks cannot be listed"):
+        plant.ingest()
+    with unlistable("lost+found"):
+        assert (plant.ingest().new, plant.ingest().left_out) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("layout", "left_out", "expected"),
+    [
+        ({"kind": "mvtec"}, "ground_truth/scratch", True),
+        ({"kind": "mvtec"}, "train/good", False),
+        ({"kind": "masks", "masks": "truth/masks"}, "truth", True),
+        ({"kind": "class_folders"}, "ok", False),
+        ({"kind": "manifest", "manifest": "m/all.csv"}, "m", True),
+        ({"kind": "manifest", "manifest": "all.csv"}, "m", False),
+        ({"kind": "manifest", "manifest": "all.csv", "columns": {"mask": "mask"}}, "m", True),
+    ],
+)
+def test_labels_are_hidden_where_masks_or_the_manifest_may_lie(layout, left_out, expected):
+    config = LayoutConfig.model_validate(layout)
+    assert hides_truth(config, [left_out]) == expected
 
 
 def test_a_file_that_is_still_being_written_is_held(plant, monkeypatch):
