@@ -10,6 +10,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import pytest
 from ml.data import reading, source
 from ml.data.ingest import ingest
 from ml.data.layout import hides_truth
-from ml.data.reading import ReadLimit
+from ml.data.reading import ReadLimit, read_all
 from ml.data.validate import validate
 from ml.errors import SourceError, SourceSilentError
 from ml.settings.line import LayoutConfig
@@ -245,6 +246,53 @@ def test_a_folder_of_which_nothing_can_be_read_is_an_error(plant):
         path.symlink_to("/proc/self/mem")
     with pytest.raises(SourceError, match="Input/output error"):
         plant.ingest()
+
+
+class Denying:
+    """A source that gives only what `opens` says of a key, and counts what it is asked for."""
+
+    parallel = 4
+
+    def __init__(self, opens: Callable[[int], bool]) -> None:
+        self.opens = opens
+        self.left_out: list[str] = []
+        self.asked = 0
+
+    def list(self, prefixes=None) -> Iterator[source.Listed]:
+        start = datetime(2026, 1, 1, tzinfo=UTC)
+        for key in range(2000):
+            yield source.Listed(str(key), 1, "1", start + timedelta(minutes=key))
+
+    def read(self, key: str) -> bytes:
+        raise SourceError(key)
+
+    def fetch(self, item: source.Listed) -> bytes:
+        self.asked += 1
+        if not self.opens(int(item.key)):
+            raise SourceError(f"{item.key}: denied")
+        return b"x"
+
+
+def test_a_source_that_denies_everything_is_not_read_to_its_end(caplog):
+    place = Denying(lambda key: False)
+    with pytest.raises(SourceError, match="denied"):
+        list(read_all(place, [[one] for one in place.list()], ReadLimit(4)))
+    assert place.asked < 200
+    assert len(caplog.records) == 100
+
+
+def test_what_came_before_a_source_denies_the_rest_is_kept(caplog):
+    place = Denying(lambda key: key < 500)
+    found = list(read_all(place, [[one] for one in place.list()], ReadLimit(4)))
+    assert found == [[b"x"]] * 500 + [None] * 1500
+    assert place.asked < 700
+    assert "the rest is held unread" in caplog.text
+
+
+def test_many_old_objects_that_are_denied_do_not_hide_a_new_one():
+    place = Denying(lambda key: key >= 1990)
+    found = list(read_all(place, [[one] for one in place.list()], ReadLimit(4)))
+    assert found == [None] * 1990 + [[b"x"]] * 10
 
 
 @contextmanager
