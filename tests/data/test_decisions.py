@@ -100,6 +100,32 @@ def test_a_version_that_comes_back_is_the_newest(plant, monkeypatch, is_known) -
     assert plant.ingest().new == 0
 
 
+def test_an_old_batch_does_not_win_as_the_newer_ones_file_is_gone(plant: Plant) -> None:
+    first = plant.source / "ok/part0.png"
+    content, stat = first.read_bytes(), first.stat()
+    old = plant.ingest().name
+    validate(plant.home, plant.line, old)
+    newest = plant.picture("ok/part0.png", 77).read_bytes()
+    new = plant.ingest().name
+    validate(plant.home, plant.line, new)
+    plant.home.staging("plant", new).unlink()
+    validate(plant.home, plant.line, old)
+    assert _accepted_of(plant, "ok/part0.png") == hashlib.sha256(newest).hexdigest()
+    # That the source has it again is another matter.
+    first.write_bytes(content)
+    os.utime(first, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    plant.run()
+    assert _accepted_of(plant, "ok/part0.png") == hashlib.sha256(content).hexdigest()
+    assert plant.ingest().new == 0
+
+
+def _accepted_of(plant: Plant, name: str) -> str:
+    """The SHA-256 of the accepted version of an object."""
+    rows = catalog.read_images(plant.home, "plant", status=["accepted"]).to_pylist()
+    (row,) = [row for row in rows if row["object"] == name]
+    return str(row["sha256"])
+
+
 def test_contradictory_labels_of_equal_bytes_are_reported(plant: Plant, caplog) -> None:
     plant.run()
     plant.write("scratch/zcopy.png", (plant.source / "ok/part0.png").read_bytes())
