@@ -4,7 +4,7 @@ LoupeError
 ├── SettingsError        a line file or an environment variable is wrong
 ├── DataError            images, labels or tables are not what a step needs
 │   ├── SourceError      the source folder or bucket cannot be listed or read
-│   │   ├── SourceSilentError *  the bucket did not answer, or was too busy to
+│   │   ├── SourceSilentError *  the source did not answer, or was too busy to
 │   │   └── SourceChangedError *  an object is not as it was listed
 │   ├── ImageError       one image cannot be used; `reason` is a quarantine word
 │   ├── CountError       listed, accepted, quarantined and duplicate do not add up
@@ -44,7 +44,7 @@ class SourceError(DataError):
 
 
 class SourceSilentError(SourceError):
-    """The bucket did not answer, or was too busy to."""
+    """The source did not answer, was too busy to, or did not list what is needed."""
 
     temporary = True
 

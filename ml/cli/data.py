@@ -58,6 +58,7 @@ def ingest(
         "new": batch.new,
         "unchanged": unchanged,
         "held": batch.held,
+        "left_out": batch.left_out,
         "state": after.as_json() if after else {},
     }
 

@@ -25,8 +25,8 @@ class Moment:
     """When a source was listed; the smaller is the earlier.
 
     The version that the table `images` had then tells two listings apart, whatever the clock says;
-    the clock decides where no batch was validated in between. A batch of an older Loupe, or one
-    that is gone, is the earliest.
+    the clock decides where no batch was validated in between. A batch of an older Loupe is the
+    earliest.
     """
 
     images_version: int = -2
@@ -77,12 +77,22 @@ def read_batch(home: Home, line: str, name: str) -> pa.Table:
 
 
 def moments(home: Home, line: str, names: Iterable[str]) -> dict[str, Moment]:
-    """When each of some batches was listed."""
+    """When each of some batches was listed; of one whose file is gone nobody knows."""
     paths = {name: home.staging(line, name) for name in names}
-    return {
-        name: _moment(pq.read_schema(path)) if path.exists() else Moment()
-        for name, path in paths.items()
-    }
+    return {name: _moment(pq.read_schema(p)) for name, p in paths.items() if p.exists()}
+
+
+def validated_before(home: Home, line: str, moment: Moment) -> set[str]:
+    """The batches that the catalog had rows of at a moment; none where that is gone."""
+    if moment.images_version < 0:
+        return set()
+    try:
+        images = catalog.read_images(
+            home, line, status=None, version=moment.images_version, columns=("batch",)
+        )
+    except DataError:
+        return set()
+    return set(images["batch"].to_pylist())
 
 
 def moment_of(staged: pa.Table) -> Moment:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Row = dict[str, Any]
@@ -10,7 +10,7 @@ Row = dict[str, Any]
 log = logging.getLogger(__name__)
 
 # What is read of every row of the catalog.
-COLUMNS = ("object", "version", "sha256", "status", "reason", "day", "batch")
+COLUMNS = ("object", "version", "sha256", "status", "reason", "day", "captured_at", "batch")
 
 REPLACED = "a newer version of this object was accepted"
 _SAME_BYTES = "same bytes as an accepted image"
@@ -20,16 +20,19 @@ _SAME_BYTES = "same bytes as an accepted image"
 class Past:
     """What the catalog has already.
 
-    `rows` are the accepted and duplicate ones, `labels` those of the layout by SHA-256.
+    `rows` are the accepted ones and copies of such, `labels` those of the layout by SHA-256.
+    `known` are all rows by object and version.
     """
 
     rows: list[Row]
     labels: dict[str, Row]
+    known: dict[tuple[str, str], Row] = field(default_factory=dict)
 
     @classmethod
     def read(cls, images: list[Row], labels: dict[str, Row]) -> "Past":
         """From all rows (`COLUMNS`) and labels of the catalog."""
-        return cls([r for r in images if r["status"] in ("accepted", "duplicate")], labels)
+        rows = [r for r in images if r["status"] in ("accepted", "duplicate") or _is_present(r)]
+        return cls(rows, labels, {row_key(row): row for row in images})
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,9 @@ def decide(
     the two labels is wrong, and a person must say which. A new version of an object replaces the
     older one; what was a duplicate of that takes its place. `later` are batches that were listed
     after this one: where they have an object with other bytes, this version is the older one.
+
+    A replaced version that is decided anew keeps its day, and it stays `replaced` when it is not
+    accepted: the night of its day has it.
     """
     old = _old(staged, past, later)
     changed = _changed(staged, failed, past, old)
@@ -106,6 +112,14 @@ def decide(
         if status != "quarantined" and kind and sha256 not in labelled:
             labelled.add(sha256)
             labels[sha256] = _label(row)
+        known = past.known.get(row_key(row), {})
+        if known.get("reason") == REPLACED:
+            row = row | {name: known[name] for name in ("day", "captured_at")}
+        if known.get("status") == "replaced" and status != "accepted":
+            log.warning(
+                "%s: an earlier version is back, but not accepted: %s", row["object"], reason
+            )
+            status = "replaced"
         rows.append(row | {"status": status, "reason": reason, "batch": batch})
     return Decision(rows, changed, list(labels.values()))
 
@@ -130,13 +144,13 @@ def _changed(staged: list[Row], failed: dict[int, str], past: Past, old: set[str
         if number not in failed and row["object"] not in old
     }
     gone = [r for r in past.rows if content.get(r["object"], r["sha256"]) != r["sha256"]]
-    status_of = {"accepted": "replaced", "duplicate": "duplicate"}
+    status_of = {"accepted": "replaced", "duplicate": "duplicate", "replaced": "replaced"}
     left = {row_key(row) for row in gone}
     marked = [row | {"status": status_of[row["status"]], "reason": REPLACED} for row in gone]
     free = {row["sha256"] for row in gone if row["status"] == "accepted"}
     followers: dict[str, Row] = {}
     for row in past.rows:
-        is_copy = row["status"] == "duplicate" and _is_present(row)
+        is_copy = row["status"] != "accepted" and _is_present(row)
         if is_copy and row["sha256"] in free and row_key(row) not in left:
             followers.setdefault(row["sha256"], row | {"status": "accepted", "reason": ""})
     return [*marked, *followers.values()]
@@ -157,7 +171,13 @@ def _kind(label: Row) -> str:
 
 
 def _is_present(row: Row) -> bool:
-    """Whether a row is of the newest good version of its object."""
+    """Whether a row is of the newest good version of its object.
+
+    Such a version is accepted, or a copy of an accepted image; a copy that was replaced before
+    and came back is still `replaced`.
+    """
+    if row["status"] == "replaced":
+        return bool(row["reason"] == _SAME_BYTES)
     return row["status"] in ("accepted", "duplicate") and row["reason"] != REPLACED
 
 

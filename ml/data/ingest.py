@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 from ml.data import catalog
 from ml.data.batch import Moment
 from ml.data.decide import REPLACED
-from ml.data.layout import Facts, describe, has_match
+from ml.data.layout import Facts, describe, has_match, hides_truth
 from ml.data.listing import Watermark, scope_of, utc_now
 from ml.data.source import Listed, Source, open_source
 from ml.data.spread import deal_days
 from ml.data.staging import Staged, Work, stage
-from ml.errors import SourceError
+from ml.errors import SourceError, SourceSilentError
 from ml.settings import Home, LineConfig
 
 log = logging.getLogger(__name__)
@@ -27,13 +27,15 @@ class Batch:
     """What one ingest staged. `name` is empty when there was nothing new.
 
     `held` images were not as listed when they were read, or could not be; a later ingest takes
-    them. `mark` is the watermark for the next ingest; None where the last one's stays.
+    them. `left_out` folders and files could not be listed. `mark` is the watermark for the next
+    ingest; None where the last one's stays.
     """
 
     name: str
     listed: int
     new: int
     held: int = 0
+    left_out: int = 0
     mark: Watermark | None = None
 
 
@@ -51,7 +53,7 @@ def ingest(
     With a watermark only the days since are listed, where the layout has days (`listing.py`).
     Images captured after the day `until` are left for a later ingest. Raises SourceError when the
     source cannot be listed or holds no image of the line's layout, SourceSilentError when it
-    stopped answering.
+    stopped answering or did not list where labels may lie.
     """
     place = open_source(source)
     now = utc_now()
@@ -63,8 +65,9 @@ def ingest(
     if staged.held:
         log.warning("%d images held; a later ingest takes them", staged.held)
     # What was left must be listed again, also in the folder of a day that is over.
-    is_all = not staged.held and len(work) == len(listed)
-    return Batch(staged.name, len(work), staged.images, staged.held, scope.mark if is_all else None)
+    is_all = not staged.held and not place.left_out and len(work) == len(listed)
+    mark = scope.mark if is_all else None
+    return Batch(staged.name, len(work), staged.images, staged.held, len(place.left_out), mark)
 
 
 def list_work(
@@ -73,13 +76,22 @@ def list_work(
     """Every image of a source, or of some of its folders, sorted by key.
 
     `name` is that of the source in errors: a source without an image is wrong, a folder need not
-    have any.
+    have any. Raises SourceSilentError when masks or the manifest may be in what was left out.
     """
     listed = {item.key: item for item in place.list(prefixes)}
+    if hides_truth(line.source.layout, place.left_out):
+        msg = (
+            f"{name}: {place.left_out[0]} cannot be listed: images would come in without their "
+            "labels or masks; nothing was taken"
+        )
+        raise SourceSilentError(msg)
     facts = describe(line.source.layout, listed, place.read, is_whole=prefixes is None)
     if prefixes is not None and not has_match(line.source.layout, facts):
         # Odd names of today, or a wrong pattern: only the whole source tells which.
         return list_work(line, place, name)
+    if not facts and prefixes is None and place.left_out:
+        msg = f"{name}: no images in what can be listed: {place.left_out[0]} cannot be"
+        raise SourceSilentError(msg)
     if not facts and prefixes is None:
         msg = (
             f"{name}: no images of layout `{line.source.layout.kind}` among {len(listed)} "

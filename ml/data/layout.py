@@ -72,6 +72,22 @@ def has_match(config: LayoutConfig, keys: Collection[str]) -> bool:
     return not keys or not pattern or any(re.search(pattern, key) for key in keys)
 
 
+def hides_truth(config: LayoutConfig, left_out: Collection[str]) -> bool:
+    """Whether masks or the manifest may be among keys that could not be listed.
+
+    An image would come in without them, and for good.
+    """
+    truth = {"masks": config.masks, "mvtec": "ground_truth"}.get(config.kind)
+    places = [place for place in (truth, config.manifest) if place is not None]
+    if "mask" in config.columns:
+        places.append("")  # a manifest may name any key
+    return any(
+        key.is_relative_to(place) or place.is_relative_to(key)
+        for key in map(PurePosixPath, left_out)
+        for place in map(PurePosixPath, places)
+    )
+
+
 _Manifest = dict[str, dict[str, str]]
 
 

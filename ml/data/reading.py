@@ -7,7 +7,7 @@ Reads that are refused or slow halve the number of reads at once; a round of goo
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ml.ahead import run_ahead
@@ -26,6 +26,9 @@ _SLOW_S = 5.0
 # So many objects in a row that do not come, each tried several times: the source is down. So it
 # is when so many or more cannot be read, and no other comes.
 _MOST_LOST = 5
+# After so many in a row that cannot be read, the newest of the rest tell whether any can be.
+_MOST_REFUSED = 100
+_NEWEST = 20
 
 
 class ReadLimit:
@@ -68,42 +71,66 @@ class ReadLimit:
                 self._changed.notify_all()
 
 
-def read_all(source: Source, groups: Iterable[list[Listed]], limit: ReadLimit) -> Iterator[Reading]:
+def read_all(source: Source, groups: Sequence[list[Listed]], limit: ReadLimit) -> Iterator[Reading]:
     """The contents of each group of objects, in order.
 
     At most four groups for each read at once wait, so memory is bounded. A group is None where
     one of its objects changed, is gone, cannot be read or never came whole. Raises
     SourceSilentError when several in a row did not come: then the source is down, and every other
-    would only wait as long; SourceError when several cannot be read and none came.
+    would only wait as long; SourceError when several cannot be read and none came. Where a hundred
+    in a row cannot be read, nor the newest of the rest, the rest is not tried.
     """
-    silent = unreadable = 0
+    silent = unreadable = refused = 0
     came = False
+    given_up: SourceError | None = None
 
     def read(group: list[Listed]) -> Reading | SourceError:
+        if given_up is not None:
+            return given_up
         try:
             return [_read(source, item, limit) for item in group]
         except SourceError as error:
             return error
 
-    for found in run_ahead(read, groups, threads=limit.most, ahead=4 * limit.most):
+    reads = run_ahead(read, groups, threads=limit.most, ahead=4 * limit.most)
+    for number, found in enumerate(reads, start=1):
         if not isinstance(found, SourceError):
-            silent, came = 0, True
+            silent, refused, came = 0, 0, True
             yield found
+            continue
+        if found is given_up:
+            yield None
             continue
         last = found
         if isinstance(found, SourceSilentError):
             silent += 1
         elif isinstance(found, SourceChangedError):
-            silent, came = 0, True
+            silent, refused, came = 0, 0, True
         else:
-            unreadable += 1
+            unreadable, refused = unreadable + 1, refused + 1
         if silent == _MOST_LOST:
             limit.is_stopped = True
             raise found
         log.warning("%s; held for a later ingest", found)
+        if refused == _MOST_REFUSED and given_up is None:
+            refused = 0
+            if all(_is_refused(read(group)) for group in _newest(groups[number:])):
+                if not came:
+                    limit.is_stopped = True
+                    raise found
+                given_up = found
+                log.warning("%d in a row cannot be read: the rest is held unread", _MOST_REFUSED)
         yield None
     if not came and (silent or unreadable >= _MOST_LOST):
         raise last
+
+
+def _newest(groups: Sequence[list[Listed]]) -> list[list[Listed]]:
+    return sorted(groups, key=lambda group: group[0].modified)[-_NEWEST:]
+
+
+def _is_refused(found: Reading | SourceError) -> bool:
+    return isinstance(found, SourceError) and not found.temporary
 
 
 def _read(source: Source, item: Listed, limit: ReadLimit) -> bytes:

@@ -31,10 +31,12 @@ _PATIENCE_S = 20
 class Source(Protocol):
     """A place to list and read objects from; keys use `/` and are relative to it.
 
-    `parallel` reads at once pay at most.
+    `parallel` reads at once pay at most. `left_out` are the keys of folders and objects that the
+    last listing left out, as they could not be listed.
     """
 
     parallel: int
+    left_out: list[str]
 
     def list(self, prefixes: Sequence[str] | None = None) -> Iterator[Listed]:
         """Every object, or those below some folders, which need not be there.
@@ -60,17 +62,19 @@ class FolderSource:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.left_out: list[str] = []
 
     def list(self, prefixes: Sequence[str] | None = None) -> Iterator[Listed]:
         if not self.root.is_dir():
             msg = f"source folder {self.root} does not exist; create it or correct `source.uri`"
             raise SourceError(msg)
+        self.left_out = []
         folders = [self.root] if prefixes is None else [self.root / one for one in prefixes]
         for path in sorted(path for folder in folders for path in self._below(folder)):
             try:
                 found = path.stat()
             except OSError as error:
-                self._left_out(error)
+                self._leave_out(error)
                 continue
             if stat.S_ISREG(found.st_mode):
                 key = path.relative_to(self.root).as_posix()
@@ -78,17 +82,18 @@ class FolderSource:
                 yield Listed(key, found.st_size, _version(found), modified)
 
     def _below(self, folder: Path) -> Iterator[Path]:
-        for top, inside, names in os.walk(folder, onerror=self._left_out):
+        for top, inside, names in os.walk(folder, onerror=self._leave_out):
             inside[:] = [name for name in inside if not name.startswith(".")]
             yield from (Path(top, name) for name in names if not name.startswith("."))
 
-    def _left_out(self, error: OSError) -> None:
+    def _leave_out(self, error: OSError) -> None:
         """One folder or file that cannot be listed stops no other."""
         if error.filename == str(self.root):
             msg = f"source folder {self.root} cannot be listed: {error}"
             raise SourceError(msg) from error
         # What is gone since need not be said, nor a day's folder that is not there yet.
         if not isinstance(error, FileNotFoundError):
+            self.left_out.append(Path(error.filename).relative_to(self.root).as_posix())
             log.warning("%s; left out of this listing", error)
 
     def read(self, key: str) -> bytes:
@@ -126,6 +131,7 @@ class BucketSource:
         from botocore.config import Config
 
         self.uri = uri
+        self.left_out: list[str] = []  # a bucket is listed whole or not at all
         self.bucket, _, prefix = uri.removeprefix("s3://").partition("/")
         self.prefix = f"{prefix.rstrip('/')}/" if prefix else ""
         self._client: Any = boto3.client("s3")

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from ml import files
 from ml.data import catalog
-from ml.data.batch import is_replay, listed_count, moment_of, moments, read_batch
+from ml.data.batch import is_replay, listed_count, moment_of, moments, read_batch, validated_before
 from ml.data.decide import COLUMNS, Decision, Past, Row, decide, row_key, settled
 from ml.data.suite import suite
 from ml.data.validation_report import render_docs, render_report
@@ -73,8 +73,11 @@ def _decide(
     known = _related(images, table).to_pylist()
     mine = moment_of(table)
     objects = {row["object"] for row in staged}
-    others = moments(home, line, {row["batch"] for row in known if row["object"] in objects})
+    names = {row["batch"] for row in known if row["object"] in objects}
+    others = moments(home, line, names)
     earlier = {name for name, moment in others.items() if moment < mine}
+    if unknown := names - others.keys():
+        earlier |= unknown & validated_before(home, line, mine)
     done = settled(known, staged, earlier, is_replay=is_replay(table))
     numbers = [number for number, row in enumerate(staged) if row_key(row) not in done]
     decision = decide(

@@ -100,6 +100,32 @@ def test_a_version_that_comes_back_is_the_newest(plant, monkeypatch, is_known) -
     assert plant.ingest().new == 0
 
 
+def test_an_old_batch_does_not_win_as_the_newer_ones_file_is_gone(plant: Plant) -> None:
+    first = plant.source / "ok/part0.png"
+    content, stat = first.read_bytes(), first.stat()
+    old = plant.ingest().name
+    validate(plant.home, plant.line, old)
+    newest = plant.picture("ok/part0.png", 77).read_bytes()
+    new = plant.ingest().name
+    validate(plant.home, plant.line, new)
+    plant.home.staging("plant", new).unlink()
+    validate(plant.home, plant.line, old)
+    assert _accepted_of(plant, "ok/part0.png") == hashlib.sha256(newest).hexdigest()
+    # That the source has it again is another matter.
+    first.write_bytes(content)
+    os.utime(first, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    plant.run()
+    assert _accepted_of(plant, "ok/part0.png") == hashlib.sha256(content).hexdigest()
+    assert plant.ingest().new == 0
+
+
+def _accepted_of(plant: Plant, name: str) -> str:
+    """The SHA-256 of the accepted version of an object."""
+    rows = catalog.read_images(plant.home, "plant", status=["accepted"]).to_pylist()
+    (row,) = [row for row in rows if row["object"] == name]
+    return str(row["sha256"])
+
+
 def test_contradictory_labels_of_equal_bytes_are_reported(plant: Plant, caplog) -> None:
     plant.run()
     plant.write("scratch/zcopy.png", (plant.source / "ok/part0.png").read_bytes())
@@ -114,7 +140,7 @@ def _row(name: str, sha256: str, kind: str = "ok", version: str = "1"):
     label = {"": "", "ok": "ok"}.get(kind, "defect")
     defect_type = kind if label == "defect" else ""
     row = {"object": name, "version": version, "sha256": sha256, "label": label, "batch": "b"}
-    return row | {"defect_type": defect_type, "mask": ""}
+    return row | {"defect_type": defect_type, "mask": "", "day": "d", "captured_at": None}
 
 
 def _past(*rows, labels=()):
@@ -184,6 +210,38 @@ def test_a_copy_that_is_itself_replaced_does_not_come_back() -> None:
     assert _statuses(second.changed) == [("a", "1", "replaced")]
 
 
+def _back():
+    """A version that is back, and a catalog in which another one had replaced it."""
+    old = _row("a", "old") | {"status": "replaced", "reason": REPLACED, "day": "d1"}
+    new = _row("a", "new", version="2") | {"status": "accepted", "reason": "", "day": "d2"}
+    return _row("a", "old") | {"day": "d5"}, [old, new]
+
+
+def test_a_version_that_is_back_keeps_its_day() -> None:
+    row, images = _back()
+    found = decide([row], {}, Past.read(images, {}), "y")
+    assert [(row["status"], row["day"]) for row in found.rows] == [("accepted", "d1")]
+    assert _statuses(found.changed) == [("a", "2", "replaced")]
+
+
+def test_a_version_that_is_back_but_fails_a_check_now_stays_usable_and_is_settled() -> None:
+    row, images = _back()
+    found = decide([row], {0: "contrast"}, Past.read(images, {}), "y")
+    assert [(row["status"], row["reason"]) for row in found.rows] == [("replaced", "contrast")]
+    assert found.changed == []
+    assert row_key(row) in settled([*found.rows, images[1]], [row], {"b"})
+
+
+def test_a_copy_that_is_back_stays_usable_and_takes_the_place_of_the_other() -> None:
+    row, images = _back()
+    other = _row("z", "old") | {"status": "accepted", "reason": ""}
+    (found,) = decide([row], {}, Past.read([*images, other], {}), "y").rows
+    assert (found["status"], found["day"]) == ("replaced", "d1")
+    past = Past.read([found, images[1] | {"status": "replaced", "reason": REPLACED}, other], {})
+    after = decide([_row("z", "third", version="2")], {}, past, "w")
+    assert _statuses(after.changed) == [("z", "1", "replaced"), ("a", "1", "accepted")]
+
+
 names = st.sampled_from("abc")
 contents = st.sampled_from(["A", "B", "C"])
 
@@ -194,7 +252,12 @@ Table = dict[tuple[str, str], dict[str, str]]
 
 
 def _validate(table: Table, staged: list[dict[str, str]], number: int, count: int) -> None:
-    """Batch `number` of `count`, into a table, twice: the second time as a retry."""
+    """Batch `number` of `count`, into a table, twice: the second time as a retry.
+
+    What a night may have stays usable and on its day.
+    """
+    staged = [row | {"day": str(number)} for row in staged]
+    usable = {key: row["day"] for key, row in table.items() if row["status"] in catalog.USABLE}
     earlier, later = ({str(n) for n in r} for r in (range(number), range(number + 1, count)))
     for _ in range(2):
         rows, before = list(table.values()), dict(table)
@@ -203,6 +266,8 @@ def _validate(table: Table, staged: list[dict[str, str]], number: int, count: in
         found = decide(left, {}, Past.read(rows, {}), str(number), later)
         table |= {row_key(row): row for row in [*found.changed, *found.rows]}
     assert table == before
+    assert all(table[key]["status"] in catalog.USABLE for key in usable)
+    assert {key: table[key]["day"] for key in usable} == usable
 
 
 def _accepted(table: Table) -> list[str]:

@@ -1,6 +1,7 @@
 """A bucket that fails, drags or cuts bodies short: nothing damaged is accepted, nothing is lost."""
 
 import contextlib
+import errno
 import os
 import tempfile
 import threading
@@ -9,6 +10,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,9 +19,12 @@ import pytest
 
 from ml.data import reading, source
 from ml.data.ingest import ingest
-from ml.data.reading import ReadLimit
+from ml.data.layout import hides_truth
+from ml.data.reading import ReadLimit, read_all
 from ml.data.validate import validate
 from ml.errors import SourceError, SourceSilentError
+from ml.settings.line import LayoutConfig
+from tests.data.conftest import make_line
 
 # What to do with the answer to a GET of an object, by its key and how often it was asked for.
 Fault = Callable[[str, int], str]
@@ -243,6 +248,53 @@ def test_a_folder_of_which_nothing_can_be_read_is_an_error(plant):
         plant.ingest()
 
 
+class Denying:
+    """A source that gives only what `opens` says of a key, and counts what it is asked for."""
+
+    parallel = 4
+
+    def __init__(self, opens: Callable[[int], bool]) -> None:
+        self.opens = opens
+        self.left_out: list[str] = []
+        self.asked = 0
+
+    def list(self, prefixes=None) -> Iterator[source.Listed]:
+        start = datetime(2026, 1, 1, tzinfo=UTC)
+        for key in range(2000):
+            yield source.Listed(str(key), 1, "1", start + timedelta(minutes=key))
+
+    def read(self, key: str) -> bytes:
+        raise SourceError(key)
+
+    def fetch(self, item: source.Listed) -> bytes:
+        self.asked += 1
+        if not self.opens(int(item.key)):
+            raise SourceError(f"{item.key}: denied")
+        return b"x"
+
+
+def test_a_source_that_denies_everything_is_not_read_to_its_end(caplog):
+    place = Denying(lambda key: False)
+    with pytest.raises(SourceError, match="denied"):
+        list(read_all(place, [[one] for one in place.list()], ReadLimit(4)))
+    assert place.asked < 200
+    assert len(caplog.records) == 100
+
+
+def test_what_came_before_a_source_denies_the_rest_is_kept(caplog):
+    place = Denying(lambda key: key < 500)
+    found = list(read_all(place, [[one] for one in place.list()], ReadLimit(4)))
+    assert found == [[b"x"]] * 500 + [None] * 1500
+    assert place.asked < 700
+    assert "the rest is held unread" in caplog.text
+
+
+def test_many_old_objects_that_are_denied_do_not_hide_a_new_one():
+    place = Denying(lambda key: key >= 1990)
+    found = list(read_all(place, [[one] for one in place.list()], ReadLimit(4)))
+    assert found == [None] * 1990 + [[b"x"]] * 10
+
+
 @contextmanager
 def somebody() -> Iterator[None]:
     """Who may not read everything, as root may."""
@@ -271,6 +323,63 @@ def test_what_may_not_be_listed_is_left_out_and_said(caplog):
         (root / "seen").chmod(0o755)
     assert "seen/b.png'; left out of this listing" in caplog.text
     assert "shut'; left out of this listing" in caplog.text
+
+
+@contextmanager
+def unlistable(name: str) -> Iterator[None]:
+    """A folder of this name gives an I/O error when it is listed."""
+    scandir = os.scandir
+
+    def broken(path):
+        if Path(path).name == name:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return scandir(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", broken)
+        yield
+
+
+def test_a_listing_that_left_a_folder_out_does_not_move_the_watermark(plant, tmp_path):
+    plant.source, plant.line = tmp_path / "days", make_line(days="%Y/%m/%d/")
+    plant.picture("2026/03/01/ok/a.png", 1)
+    plant.picture("2026/03/02/ok/b.png", 2)
+    with unlistable("01"):
+        batch = plant.ingest()
+    assert (batch.new, batch.left_out, batch.mark) == (1, 1, None)
+    with unlistable("2026"), pytest.raises(SourceSilentError, match="2026 cannot be"):
+        plant.ingest()
+    batch = plant.ingest()
+    assert (batch.new, batch.left_out) == (2, 0)
+    assert batch.mark is not None
+
+
+def test_no_image_comes_in_without_its_mask_as_the_masks_were_not_listed(plant, tmp_path):
+    plant.source, plant.line = tmp_path / "masked", make_line(kind="masks")
+    plant.picture("images/a.png", 1)
+    plant.picture("masks/a.png", 2)
+    plant.picture("images/lost+found/b.png", 3)
+    with unlistable("masks"), pytest.raises(SourceSilentError, match="masks cannot be listed"):
+        plant.ingest()
+    with unlistable("lost+found"):
+        assert (plant.ingest().new, plant.ingest().left_out) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("layout", "left_out", "expected"),
+    [
+        ({"kind": "mvtec"}, "ground_truth/scratch", True),
+        ({"kind": "mvtec"}, "train/good", False),
+        ({"kind": "masks", "masks": "truth/masks"}, "truth", True),
+        ({"kind": "class_folders"}, "ok", False),
+        ({"kind": "manifest", "manifest": "m/all.csv"}, "m", True),
+        ({"kind": "manifest", "manifest": "all.csv"}, "m", False),
+        ({"kind": "manifest", "manifest": "all.csv", "columns": {"mask": "mask"}}, "m", True),
+    ],
+)
+def test_labels_are_hidden_where_masks_or_the_manifest_may_lie(layout, left_out, expected):
+    config = LayoutConfig.model_validate(layout)
+    assert hides_truth(config, [left_out]) == expected
 
 
 def test_a_file_that_is_still_being_written_is_held(plant, monkeypatch):
