@@ -1,13 +1,14 @@
 """Batches are half defects, groups have the same say, and images change one by one."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.settings.line import ClassifierConfig
 from ml.training.augment import varied
 from ml.training.pixels import steps_per_epoch
-from ml.training.sampling import group_balanced_batches
+from ml.training.sampling import equal_say, group_balanced_batches
 
 TURNED = ClassifierConfig(symmetric=True, conditions="varying")
 
@@ -34,6 +35,15 @@ def test_every_batch_is_half_defects_and_every_group_comes_as_often(
         by_group = [drawn[side & (groups == name)] for name in names]
         assert np.ptp([one.sum() for one in by_group]) <= 1
         assert all(np.ptp(one) <= 1 for one in by_group)
+
+
+def test_kinds_and_groups_have_the_same_say_however_many_images_they_have() -> None:
+    defect = np.array([True] * 3 + [False] * 6)
+    groups = np.array([*"aab", *"cccccd"])
+    assert equal_say(defect).tolist() == pytest.approx([1 / 6] * 3 + [1 / 12] * 6)
+    expected = [1 / 8, 1 / 8, 1 / 4, *[1 / 20] * 5, 1 / 4]
+    assert equal_say(defect, groups).tolist() == pytest.approx(expected)
+    assert equal_say(~np.zeros(4, bool)).tolist() == pytest.approx([1 / 4] * 4)
 
 
 def test_an_image_changes_the_same_whatever_stands_beside_it() -> None:
