@@ -88,7 +88,7 @@ lint: setup
 AIRFLOW_ROOMS := tests/embedded tests/stack
 
 python-test: setup dashboard
-	@$(MAKE) --no-print-directory --jobs 2 airflow-test room-test
+	@$(MAKE) --no-print-directory --jobs 2 -o setup -o dashboard airflow-test room-test
 
 airflow-test: setup dashboard
 	@mkdir -p build
