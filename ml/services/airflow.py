@@ -1,6 +1,7 @@
 """A small client of Airflow's REST API (v2): start runs, follow them, read their results."""
 
 import json
+import time
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
@@ -9,6 +10,9 @@ from urllib.request import Request, urlopen
 from ml.errors import StackError
 
 _TIMEOUT = 30
+# The SQLite of an embedded Airflow answers so when one writer lets another wait for too long.
+_BUSY = "Database error"
+_TRIES, _SECONDS_BETWEEN_TRIES = 5, 2.0
 
 
 class Airflow:
@@ -75,6 +79,15 @@ class Airflow:
     def _request(
         self, method: str, path: str, body: Any = None, allowed: tuple[int, ...] = ()
     ) -> Any:
+        for _ in range(_TRIES - 1):
+            try:
+                return self._ask(method, path, body, allowed)
+            except _BusyError:
+                # Every request of this client may be made twice.
+                time.sleep(_SECONDS_BETWEEN_TRIES)
+        return self._ask(method, path, body, allowed)
+
+    def _ask(self, method: str, path: str, body: Any, allowed: tuple[int, ...]) -> Any:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         if self._token:
@@ -88,10 +101,14 @@ class Airflow:
                 return None
             detail = error.read().decode(errors="replace")[:500]
             msg = f"Airflow answered {error.code} to {method} {path}: {detail}"
-            raise StackError(msg) from error
+            raise (_BusyError if _BUSY in detail else StackError)(msg) from error
         except OSError as error:
             msg = f"Airflow at {self.address} does not answer: {error}"
             raise StackError(msg) from error
+
+
+class _BusyError(StackError):
+    """Airflow's database let a request wait for too long."""
 
 
 def _run_path(dag: str, run: str) -> str:
