@@ -29,7 +29,7 @@ LINES = ("casting",)
 CONTENDERS = {
     "ours": "Loupe's classifier",
     "probe": "linear probe",
-    "pooled": "linear probe, the line's `strides`",
+    "pooled": "the probe that Loupe starts from",
     "plain": "plain fine-tuning",
 }
 # The peer: what most tutorials do.
@@ -50,22 +50,39 @@ def ours(line: LineConfig, home: Home, dataset: Dataset, _: float) -> Found:
 
 def probe(line: LineConfig, home: Home, dataset: Dataset, _: float) -> Found:
     """Logistic regression on the embeddings of the untouched backbone."""
+    import torch
+
     from ml.models.classifier import Classifier
 
-    return probed(Classifier(line.backbone, 2, line.seed), line, home, dataset)
+    images = len(dataset.split("train"))
+    alike = torch.full((images,), 1 / images)
+    return probed(Classifier(line.backbone, 2, line.seed), alike, line, home, dataset)
 
 
 def pooled(line: LineConfig, home: Home, dataset: Dataset, _: float) -> Found:
-    """The same on what the line's classifier pools, in its light: where its training starts."""
+    """The same with the line's `strides`, `light` and `turns`, where each group has the same say:
+    what `loupe train` starts from.
+    """
     from ml.models.classifier import Classifier
+    from ml.training.sampling import equal_say
 
     config = line.classifier
-    model = Classifier(line.backbone, 2, line.seed, strides=config.strides, light=config.light)
-    return probed(model, line, home, dataset)
+    model = Classifier(
+        line.backbone,
+        2,
+        line.seed,
+        strides=config.strides,
+        light=config.light,
+        turns=config.turns,
+    )
+    train = dataset.split("train")
+    defect = np.array([sample.is_defect for sample in train])
+    groups = np.array([sample.group for sample in train])
+    return probed(model, equal_say(defect, groups), line, home, dataset)
 
 
-def probed(model: Any, line: LineConfig, home: Home, dataset: Dataset) -> Found:
-    """A model with a head fitted on training."""
+def probed(model: Any, say: Any, line: LineConfig, home: Home, dataset: Dataset) -> Found:
+    """A model with a head fitted on training, where image i has `say[i]`."""
     import torch
 
     from ml.training.pixels import chunks
@@ -73,7 +90,7 @@ def probed(model: Any, line: LineConfig, home: Home, dataset: Dataset) -> Found:
 
     pixels = loaded(line, home, dataset, "train")
     target = torch.tensor([int(sample.is_defect) for sample in pixels.samples])
-    fit_head(model, chunks(pixels), target, torch.full((len(target),), 1 / len(target)))
+    fit_head(model, chunks(pixels), target, say)
     return {"epochs": 0} | scored(model, line, home, dataset)
 
 

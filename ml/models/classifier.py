@@ -38,7 +38,8 @@ class Classifier(nn.Module):
     Without `strides` the last feature map is averaged over the image. With them, mean, deviation
     and the mean of the highest places are taken of the map at each stride: a pinhole changes the
     highest places of a fine map, and next to nothing of a mean. Layers up to `frozen_stride` are
-    held as they are.
+    held as they are. In evaluation the answer is the mean over the image in `turns` quarter turns,
+    which must leave its size as it is.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class Classifier(nn.Module):
         strides: Sequence[int] = (),
         light: Light = "as_is",
         frozen_stride: int = 0,
+        turns: int = 1,
     ) -> None:
         super().__init__()
         self.light = light
+        self.turns = turns
         self.strides = tuple(sorted(strides))
         self.normalise = Normalise(config)
         self.backbone: Any
@@ -68,13 +71,21 @@ class Classifier(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, what was pooled `[N, K, h, w]` at the coarsest stride, embedding `[N, K]`."""
+        if self.training or self.turns == 1:
+            features, embedding = self.pooled(image)
+        else:
+            features, embedding = self.pooled(torch.cat(_turned(image, self.turns)))
+            features = torch.stack(_turned_back(features.chunk(self.turns))).mean(dim=0)
+            embedding = torch.stack(embedding.chunk(self.turns)).mean(dim=0)
+        return self.head(embedding), features, embedding
+
+    def pooled(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """What is pooled, and the embedding, of the image as it lies."""
         image = self.normalise(same_light(image, self.light))
         if self.strides:
-            features, embedding = _pooled(self.backbone(image), self.strides)
-        else:
-            features = self.backbone.forward_features(image)
-            embedding = features.mean(dim=(2, 3))
-        return self.head(embedding), features, embedding
+            return _pooled(self.backbone(image), self.strides)
+        features = self.backbone.forward_features(image)
+        return features, features.mean(dim=(2, 3))
 
     def train(self, mode: bool = True) -> "Classifier":
         super().train(mode)
@@ -83,6 +94,23 @@ class Classifier(nn.Module):
         for module in self._stem:
             hold_batch_norm(module)
         return self
+
+
+def _turned(image: Tensor, turns: int) -> list[Tensor]:
+    """The image as it lies, and turned by one quarter more each."""
+    return [image, *(_quarter(image, turn) for turn in range(1, turns))]
+
+
+def _turned_back(maps: Sequence[Tensor]) -> list[Tensor]:
+    return [maps[0], *(_quarter(one, 4 - turn) for turn, one in enumerate(maps[1:], start=1))]
+
+
+def _quarter(image: Tensor, turn: int) -> Tensor:
+    # As `torch.rot90`, of operators that the exporter knows.
+    if turn == 2:
+        return image.flip(2, 3)
+    across = image.transpose(2, 3)
+    return across.flip(2 if turn == 1 else 3)
 
 
 def _pooled(maps: Sequence[Tensor], strides: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -196,11 +196,17 @@ class ClassifierConfig(_Section):
         "steady", description='"varying" trains on other contrast, slopes of light and blur too'
     )
     symmetric: bool = Field(False, description="parts lie in any direction: training turns them")
+    turns: Literal[1, 2, 4] = Field(
+        1, description="scores are the mean over so many quarter turns; needs `symmetric`"
+    )
 
     @model_validator(mode="after")
     def _turns_fit(self) -> "ClassifierConfig":
         if self.symmetric and self.size[0] != self.size[1]:
             msg = f"`symmetric` turns images by quarters: `size` must be square, not {self.size}"
+            raise ValueError(msg)
+        if self.turns > 1 and not self.symmetric:
+            msg = "`turns` takes the mean over turned images, which is for `symmetric` parts"
             raise ValueError(msg)
         return self
 

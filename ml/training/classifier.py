@@ -51,6 +51,7 @@ def fit_classifier(
             strides=config.strides,
             light=config.light,
             frozen_stride=config.frozen_stride,
+            turns=config.turns,
         )
     )
     batch = lowest(_fitting_batch(model, config, dataset))

@@ -22,7 +22,7 @@ def fit_head(model: Classifier, images: Iterable[Tensor], target: Tensor, weight
 
     model.eval()
     with torch.inference_mode():
-        embeddings = torch.cat([model(batch)[2].cpu() for batch in images]).double().numpy()
+        embeddings = torch.cat([model.pooled(batch)[1].cpu() for batch in images]).double().numpy()
     mean, std = embeddings.mean(axis=0), embeddings.std(axis=0) + 1e-6
     say = weight.double().numpy() * len(target)
     probe = LogisticRegression(C=_C, max_iter=500)

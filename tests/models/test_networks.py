@@ -60,6 +60,33 @@ def test_pooled_strides_score_alike_in_onnx(size: tuple[int, int], tmp_path: Pat
     assert check_parity("classifier", model, path, torch.rand(3, 3, *size) * 255) < 1e-3
 
 
+@pytest.mark.parametrize("strides", [(), (8, 16)])
+@pytest.mark.parametrize("turns", [2, 4])
+def test_scores_are_the_mean_over_quarter_turns(
+    strides: tuple[int, ...], turns: int, tmp_path: Path
+) -> None:
+    model = Classifier(TINY, classes=2, seed=1, strides=strides, turns=turns).eval()
+    images = torch.rand(3, 3, 64, 64) * 255
+    with torch.inference_mode():
+        logits, features, embedding = model(images)
+        each = [model.pooled(torch.rot90(images, turn, (2, 3))) for turn in range(turns)]
+        torch.testing.assert_close(logits, model.head(embedding))
+    maps = [torch.rot90(one, -turn, (2, 3)) for turn, (one, _) in enumerate(each)]
+    torch.testing.assert_close(features, torch.stack(maps).mean(0))
+    torch.testing.assert_close(embedding, torch.stack([one for _, one in each]).mean(0))
+    torch.testing.assert_close(embedding, features.mean(dim=(2, 3)))
+    path = tmp_path / "classifier.onnx"
+    export_onnx(model, OUTPUTS, (64, 64), path)
+    assert check_parity("classifier", model, path, images) < 1e-3
+
+
+def test_a_part_turned_by_a_quarter_scores_the_same() -> None:
+    model = Classifier(TINY, classes=2, seed=1, turns=4).eval()
+    images = torch.rand(2, 3, 64, 64) * 255
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images)[0], model(images.rot90(1, (2, 3)))[0])
+
+
 @pytest.mark.parametrize("size", [(64, 64), (50, 70), (33, 32)])
 def test_segmenter_answers_at_the_input_size(size: tuple[int, int]) -> None:
     model = Segmenter(TINY, 32, seed=1).eval()

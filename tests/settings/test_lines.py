@@ -52,6 +52,8 @@ def test_a_small_line_file_has_defaults_for_the_rest(tmp_path):
         ("pattern = 'x'", r"named groups \[\]; expected some of"),
         ("[classifier]\nsize = [0, -3]", r"`classifier.size.0` is 0: .*greater than or equal to 1"),
         ("[classifier]\nsize = [9, 8]\nsymmetric = true", "`symmetric` .*must be square"),
+        ("[classifier]\nturns = 4", "`turns` .*for `symmetric` parts"),
+        ("[classifier]\nturns = 3", "`classifier.turns` is 3"),
         (
             '[classifier]\nfrozen_stride = 8\n[backbone]\nweights = "none"',
             "`classifier.frozen_stride` keeps pretrained layers",
