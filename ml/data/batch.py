@@ -1,7 +1,6 @@
 """A staged batch: the measured images of one listing, as Parquet, and when they were listed."""
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -76,23 +75,17 @@ def read_batch(home: Home, line: str, name: str) -> pa.Table:
     return table
 
 
-def moments(home: Home, line: str, names: Iterable[str]) -> dict[str, Moment]:
-    """When each of some batches was listed; of one whose file is gone nobody knows."""
+def listed_before(home: Home, line: str, names: set[str], moment: Moment) -> set[str]:
+    """Which of some batches were listed before a moment.
+
+    One whose staged file is gone was, where the catalog had it then.
+    """
     paths = {name: home.staging(line, name) for name in names}
-    return {name: _moment(pq.read_schema(p)) for name, p in paths.items() if p.exists()}
-
-
-def validated_before(home: Home, line: str, moment: Moment) -> set[str]:
-    """The batches that the catalog had rows of at a moment; none where that is gone."""
-    if moment.images_version < 0:
-        return set()
-    try:
-        images = catalog.read_images(
-            home, line, status=None, version=moment.images_version, columns=("batch",)
-        )
-    except DataError:
-        return set()
-    return set(images["batch"].to_pylist())
+    listed = {name: _moment(pq.read_schema(p)) for name, p in paths.items() if p.exists()}
+    earlier = {name for name, at in listed.items() if at < moment}
+    if unknown := names - listed.keys():
+        earlier |= unknown & _validated_before(home, line, moment)
+    return earlier
 
 
 def moment_of(staged: pa.Table) -> Moment:
@@ -122,3 +115,16 @@ def _moment(schema: pa.Schema) -> Moment:
     if b"listed_at" not in told:
         return Moment()
     return Moment(int(told[b"images_version"]), told[b"listed_at"].decode())
+
+
+def _validated_before(home: Home, line: str, moment: Moment) -> set[str]:
+    """The batches that the catalog had rows of at a moment; none where that is gone."""
+    if moment.images_version < 0:
+        return set()
+    try:
+        images = catalog.read_images(
+            home, line, status=None, version=moment.images_version, columns=("batch",)
+        )
+    except DataError:
+        return set()
+    return set(images["batch"].to_pylist())

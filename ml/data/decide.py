@@ -21,18 +21,24 @@ class Past:
     """What the catalog has already.
 
     `rows` are the accepted ones and copies of such, `labels` those of the layout by SHA-256.
-    `known` are all rows by object and version.
+    `known` are all rows by object and version, `newer` the objects of which the catalog has a
+    newer version than the batch.
     """
 
     rows: list[Row]
     labels: dict[str, Row]
     known: dict[tuple[str, str], Row] = field(default_factory=dict)
+    newer: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, images: list[Row], labels: dict[str, Row]) -> "Past":
-        """From all rows (`COLUMNS`) and labels of the catalog."""
+    def read(cls, images: list[Row], labels: dict[str, Row], earlier: Collection[str]) -> "Past":
+        """From all rows (`COLUMNS`) and labels of the catalog.
+
+        `earlier` are the batches that were listed before this one; all others count as newer.
+        """
         rows = [r for r in images if r["status"] in ("accepted", "duplicate") or _is_present(r)]
-        return cls(rows, labels, {row_key(row): row for row in images})
+        newer = {r["object"] for r in rows if _is_present(r) and r["batch"] not in earlier}
+        return cls(rows, labels, {row_key(row): row for row in images}, frozenset(newer))
 
 
 @dataclass(frozen=True)
@@ -45,49 +51,35 @@ class Decision:
 
 
 def settled(
-    images: list[Row],
-    staged: list[Row],
-    earlier: Collection[str],
-    *,
-    is_replay: bool = False,
+    past: Past, staged: list[Row], *, is_replay: bool = False
 ) -> dict[tuple[str, str], Row]:
     """The rows that the catalog has of a staged batch, by object and version.
 
     They were decided by this batch before, or by another ingest, and that stands. Only a replay
     decides anew what was quarantined, each time: what it contradicted may be mended by now. A
-    replaced version is decided anew, too, when what replaced it came from a batch that was listed
-    `earlier` than this one: the source has it again.
+    replaced version is decided anew, too, when there is no newer one than this batch: the source
+    has it again.
     """
-    mine = {row_key(row) for row in staged}
-    newer = {r["object"] for r in images if _is_present(r) and r["batch"] not in earlier}
+    found = {key: past.known[key] for key in map(row_key, staged) if key in past.known}
     return {
-        row_key(row): row
-        for row in images
-        if row_key(row) in mine
-        and not (is_replay and row["status"] == "quarantined")
-        and not (row["reason"] == REPLACED and row["object"] not in newer)
+        key: row
+        for key, row in found.items()
+        if not (is_replay and row["status"] == "quarantined")
+        and not (row["reason"] == REPLACED and row["object"] not in past.newer)
     }
 
 
-def decide(
-    staged: list[Row],
-    failed: dict[int, str],
-    past: Past,
-    batch: str,
-    later: Collection[str] = (),
-) -> Decision:
+def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) -> Decision:
     """Accept, quarantine or mark as duplicate.
 
     `failed` is row number → reason. The same bytes under another label are quarantined: one of
     the two labels is wrong, and a person must say which. A new version of an object replaces the
-    older one; what was a duplicate of that takes its place. `later` are batches that were listed
-    after this one: where they have an object with other bytes, this version is the older one.
+    older one, whichever is validated first; what was a duplicate of that takes its place.
 
     A replaced version that is decided anew keeps its day, and it stays `replaced` when it is not
     accepted: the night of its day has it.
     """
-    old = _old(staged, past, later)
-    changed = _changed(staged, failed, past, old)
+    changed = _changed(staged, failed, past)
     now = {row_key(row): row for row in [*past.rows, *changed]}.values()
     accepted = {row["sha256"]: row for row in now if row["status"] == "accepted"}
     kinds = {sha256: _kind(past.labels.get(sha256, {})) for sha256 in accepted}
@@ -98,7 +90,7 @@ def decide(
         status, reason = "accepted", ""
         if number in failed:
             status, reason = "quarantined", failed[number]
-        elif sha256 not in accepted and row["object"] in old:
+        elif sha256 not in accepted and row["object"] in past.newer:
             status, reason = "replaced", REPLACED
         elif sha256 not in accepted:
             accepted[sha256], kinds[sha256] = row, kind
@@ -106,7 +98,7 @@ def decide(
             status, reason = "quarantined", "label_conflict"
             _log_conflict(row, kind, accepted[sha256], kinds[sha256])
         else:
-            status, reason = "duplicate", REPLACED if row["object"] in old else _SAME_BYTES
+            status, reason = "duplicate", REPLACED if row["object"] in past.newer else _SAME_BYTES
             kinds[sha256] = kinds[sha256] or kind
         # A duplicate may be the first to have a label.
         if status != "quarantined" and kind and sha256 not in labelled:
@@ -124,24 +116,12 @@ def decide(
     return Decision(rows, changed, list(labels.values()))
 
 
-def _old(staged: list[Row], past: Past, later: Collection[str]) -> set[str]:
-    """The objects of which the catalog has a newer version, with other bytes."""
-    content = {row["object"]: row["sha256"] for row in staged}
-    return {
-        row["object"]
-        for row in past.rows
-        if row["batch"] in later
-        and _is_present(row)
-        and content.get(row["object"], row["sha256"]) != row["sha256"]
-    }
-
-
-def _changed(staged: list[Row], failed: dict[int, str], past: Past, old: set[str]) -> list[Row]:
+def _changed(staged: list[Row], failed: dict[int, str], past: Past) -> list[Row]:
     """Rows of other batches that a good new version replaces, and duplicates that follow them."""
     content = {
         row["object"]: row["sha256"]
         for number, row in enumerate(staged)
-        if number not in failed and row["object"] not in old
+        if number not in failed and row["object"] not in past.newer
     }
     gone = [r for r in past.rows if content.get(r["object"], r["sha256"]) != r["sha256"]]
     status_of = {"accepted": "replaced", "duplicate": "duplicate", "replaced": "replaced"}

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from ml import files
 from ml.data import catalog
-from ml.data.batch import is_replay, listed_count, moment_of, moments, read_batch, validated_before
+from ml.data.batch import is_replay, listed_before, listed_count, moment_of, read_batch
 from ml.data.decide import COLUMNS, Decision, Past, Row, decide, row_key, settled
 from ml.data.suite import suite
 from ml.data.validation_report import render_docs, render_report
@@ -71,21 +71,17 @@ def _decide(
     staged = table.to_pylist()
     images = catalog.read_images(home, line, status=None, columns=COLUMNS)
     known = _related(images, table).to_pylist()
-    mine = moment_of(table)
     objects = {row["object"] for row in staged}
     names = {row["batch"] for row in known if row["object"] in objects}
-    others = moments(home, line, names)
-    earlier = {name for name, moment in others.items() if moment < mine}
-    if unknown := names - others.keys():
-        earlier |= unknown & validated_before(home, line, mine)
-    done = settled(known, staged, earlier, is_replay=is_replay(table))
+    earlier = listed_before(home, line, names, moment_of(table))
+    past = Past.read(known, catalog.read_labels(home, line, source="layout"), earlier)
+    done = settled(past, staged, is_replay=is_replay(table))
     numbers = [number for number, row in enumerate(staged) if row_key(row) not in done]
     decision = decide(
         [staged[number] for number in numbers],
         {at: failed[number] for at, number in enumerate(numbers) if number in failed},
-        Past.read(known, catalog.read_labels(home, line, source="layout")),
+        past,
         batch,
-        {name for name, moment in others.items() if moment > mine},
     )
     now = done | {row_key(row): row for row in decision.rows}
     return decision, [now[row_key(row)] for row in staged]
