@@ -108,6 +108,7 @@ def reconcile(context: Context, day: str) -> Result:
         "documents": done.documents,
         "equal": True,
         "late": done.late,
+        "late_parts": done.late_parts,
     }
 
 

@@ -6,7 +6,7 @@ Every write is one commit and leaves the same rows when it is repeated.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,20 @@ _COMMIT_TRIES = 8
 # more often than every 100 commits, and bounds of the one column that rows are replaced by, make
 # 200 commits three times as fast. A table of an older Loupe has neither, and works.
 _MANY_COMMITS = {"delta.checkpointInterval": "20", "delta.dataSkippingStatsColumns": "shard"}
+
+
+_UNPREDICTED = """
+SELECT {day} AS day, image.object, image.part, image.n - coalesce(done.n, 0) AS images
+FROM (
+    SELECT object, sha256, min(part) AS part, count(*) AS n
+    FROM images WHERE day = {day} AND status IN ({usable}) GROUP BY object, sha256
+) image LEFT JOIN (
+    SELECT object, sha256, count(*) AS n
+    FROM predictions WHERE day = {day} GROUP BY object, sha256
+) done ON image.object = done.object AND image.sha256 = done.sha256
+WHERE image.n > coalesce(done.n, 0)
+ORDER BY image.object, image.sha256
+"""
 
 
 @contextmanager
@@ -228,6 +242,26 @@ def count_predictions(home: Home, line: str, day: str) -> Counter[int]:
     if table is None:
         return Counter()
     return _counted(_select(table, "shard, count(*)", [f"day = {_quoted(day)}"], "GROUP BY shard"))
+
+
+def read_unpredicted(home: Home, line: str, days: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The usable images of some days that no prediction of their day is for, sorted.
+
+    `day, object, part`, and as `images` how many of these bytes under this name lack one.
+    """
+    from deltalake import QueryBuilder
+
+    images = _open(home.table(line, "images"))
+    predictions = _open(home.table(line, "predictions"))
+    if images is None or predictions is None:
+        return
+    query = QueryBuilder().register("images", images).register("predictions", predictions)
+    usable = ", ".join(map(_quoted, USABLE))
+    # Day by day: all of them at once would need the memory of all their names.
+    for day in days:
+        yield from pa.table(
+            query.execute(_UNPREDICTED.format(day=_quoted(day), usable=usable))
+        ).to_pylist()
 
 
 def version(home: Home, line: str, name: str) -> int:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import pyarrow as pa
@@ -25,13 +25,14 @@ class Reconciled:
     """Images that a night planned, predictions of its day, images that its documents count.
 
     `late` counts, by day, accepted images that came after the night of their day: they have no
-    verdict until that night runs again.
+    verdict until that night runs again. `late_parts` names their parts, at most ten a day.
     """
 
     images: int
     predictions: int
     documents: int
     late: dict[str, int]
+    late_parts: dict[str, list[str]]
 
 
 def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled:
@@ -62,7 +63,21 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
     if problems:
         run = "\n  ".join([*problems, *steps.commands()])
         raise CountError(f"{line}, {day}: the night does not add up:\n  {run}")
-    return Reconciled(len(images), table.num_rows, sum(s["images"] for s in shards), late)
+    return Reconciled(
+        len(images),
+        table.num_rows,
+        sum(shard["images"] for shard in shards),
+        {late_day: one.images for late_day, one in late.items()},
+        {late_day: [*one.parts][:_NAMED] for late_day, one in late.items()},
+    )
+
+
+@dataclass
+class _Late:
+    """Images that a day's night lacks, and the parts of those without a prediction, each once."""
+
+    images: int = 0
+    parts: dict[str, None] = field(default_factory=dict)
 
 
 class _Steps:
@@ -89,21 +104,34 @@ def _shard_of(images: list[str], plan: Plan | None) -> list[tuple[int, str]]:
     return list(zip(shards, images, strict=True))
 
 
-def _late(home: Home, line: str, nights: dict[str, Document]) -> dict[str, int]:
-    """Accepted images beyond those that the night of their day counts, by day.
+def _late(home: Home, line: str, nights: dict[str, Document]) -> dict[str, _Late]:
+    """Accepted images that no prediction is for, or beyond those that a night counts, by day.
 
     A day without a night is none of ours: images to learn from are older than the first night.
     """
+    late = {day: _Late() for day in sorted(nights)}
+    for row in catalog.read_unpredicted(home, line, late):
+        one = late[row["day"]]
+        one.images += row["images"]
+        one.parts[row["part"]] = None
+    # What was predicted again but not published has no name here.
     accepted = catalog.count_images(home, line)
-    beyond = {day: accepted[day] - night["images"] for day, night in sorted(nights.items())}
-    return {day: images for day, images in beyond.items() if images > 0}
+    for day, one in late.items():
+        one.images = max(one.images, accepted[day] - nights[day]["images"])
+    return {day: one for day, one in late.items() if one.images}
 
 
 def _mark(
-    store: ResultStore, nights: dict[str, Document], day: str, *, whole: bool, late: dict[str, int]
+    store: ResultStore,
+    nights: dict[str, Document],
+    day: str,
+    *,
+    whole: bool,
+    late: dict[str, _Late],
 ) -> None:
-    for late_day, images in late.items():
-        log.warning("%s: %d images came after the night; run it again", late_day, images)
+    for late_day, one in late.items():
+        parts = "".join(f" ({text})" for text in _named("parts", [*one.parts]))
+        log.warning("%s: the night lacks %d images%s; run it again", late_day, one.images, parts)
     changed = {}
     for night_day in {day, *late} & set(nights):
         body = dict(nights[night_day])

@@ -21,12 +21,12 @@ IMAGES = tiny_line.DAY_IMAGES
 NEXT_DAY = "2026-01-06"
 
 
-def _arrive(tiny: Tiny, name: str, day: str = DAY) -> None:
+def _arrive(tiny: Tiny, name: str, day: str = DAY, part: str = "late") -> None:
     """Accept one more good image of a day."""
     pixels = tiny_line.picture(np.random.default_rng(len(name)), 0)
     sha256 = tiny_line.store(tiny.home, cv2.imencode(".png", pixels)[1].tobytes())
     row = catalog.read_images(tiny.home, "tiny", day=DAY).to_pylist()[0]
-    row |= {"object": name, "sha256": sha256, "day": day}
+    row |= {"object": name, "sha256": sha256, "day": day, "part": part}
     catalog.upsert_images(tiny.home, "tiny", pa.Table.from_pylist([row], catalog.IMAGES))
 
 
@@ -73,6 +73,27 @@ def test_a_repeated_night_inspects_what_came_late(live: Tiny, store: ResultStore
     assert (
         "000-late.png" in catalog.read_predictions(live.home, "tiny", day=DAY)["object"].to_pylist()
     )
+
+
+def test_a_late_image_counts_also_where_another_one_is_missing(
+    live: Tiny, store: ResultStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    _run(live, store)
+    _arrive(live, "late.png", part="P-late")
+    table = DeltaTable(str(live.home.table("tiny", "images")))
+    gone = catalog.read_images(live.home, "tiny", day=DAY)["object"][0].as_py()
+    table.delete(f"object = '{gone}'")
+    done = _run(live, store, NEXT_DAY)
+    assert (done.late, done.late_parts) == ({DAY: 1}, {DAY: ["P-late"]})
+    assert "the night lacks 1 images (1 parts: P-late)" in caplog.text
+    assert not _reconciled(store)
+
+
+def test_what_is_predicted_again_but_not_published_is_late(live: Tiny, store: ResultStore) -> None:
+    _run(live, store)
+    _arrive(live, "late.png")
+    _predict(live, plan_night(live.home, live.line, DAY))
+    assert _run(live, store, NEXT_DAY).late == {DAY: 1}
 
 
 def test_the_next_night_says_what_came_too_late_for_an_earlier_one(

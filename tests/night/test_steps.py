@@ -80,7 +80,7 @@ def test_the_steps_give_the_documented_results(loupe: Loupe) -> None:
     reconciled = loupe("reconcile", *day)
     assert reconciled["images"] == reconciled["predictions"] == reconciled["documents"] == 60
     assert reconciled["equal"] is True
-    assert reconciled["late"] == {}
+    assert reconciled["late"] == reconciled["late_parts"] == {}
     speed = loupe("speed", *day)
     assert (speed["processes"], speed["images"]) == (2, 60)
     assert list(speed["stages"]) == sorted(done["stages"])
