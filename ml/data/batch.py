@@ -1,6 +1,8 @@
 """A staged batch: the measured images of one listing, as Parquet, and when they were listed."""
 
+import json
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +12,7 @@ import pyarrow.parquet as pq
 
 from ml import files
 from ml.data import catalog
+from ml.data.decide import Key
 from ml.errors import DataError
 from ml.settings import Home
 
@@ -45,10 +48,16 @@ def write_batch(
     moment: Moment,
     *,
     replay: bool = False,
+    gone: Collection[Key] = (),
 ) -> None:
-    """Write the rows (`STAGED`) of a batch; a replay has images quarantined before."""
+    """Write the rows (`STAGED`) of a batch.
+
+    A replay has images quarantined before; `gone` are images of the catalog that it did not find
+    in the source.
+    """
     os.sync()  # the objects, before anything names them: once is faster than for each
     told = {b"listed": b"%d" % len(rows), b"replay": b"%d" % replay}
+    told[b"gone"] = json.dumps(sorted(gone)).encode()
     _write(home, line, name, pa.Table.from_pylist(rows, schema=STAGED.with_metadata(told)), moment)
 
 
@@ -101,6 +110,12 @@ def listed_count(staged: pa.Table) -> int:
 def is_replay(staged: pa.Table) -> bool:
     """Whether a staged batch has images that were quarantined before."""
     return bool(staged.schema.metadata.get(b"replay") == b"1")
+
+
+def gone_from(staged: pa.Table) -> set[Key]:
+    """The images of the catalog that a replay did not find in the source."""
+    gone = json.loads(staged.schema.metadata.get(b"gone", b"[]"))
+    return {(name, version) for name, version in gone}
 
 
 def _write(home: Home, line: str, name: str, table: pa.Table, moment: Moment) -> None:

@@ -13,7 +13,11 @@ log = logging.getLogger(__name__)
 COLUMNS = ("object", "version", "sha256", "status", "reason", "day", "captured_at", "batch")
 
 REPLACED = "a newer version of this object was accepted"
+LABEL_CONFLICT = "label_conflict"
 _SAME_BYTES = "same bytes as an accepted image"
+
+# What names a row of the catalog: object and version.
+Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -27,18 +31,29 @@ class Past:
 
     rows: list[Row]
     labels: dict[str, Row]
-    known: dict[tuple[str, str], Row] = field(default_factory=dict)
+    known: dict[Key, Row] = field(default_factory=dict)
     newer: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, images: list[Row], labels: dict[str, Row], earlier: Collection[str]) -> "Past":
+    def read(
+        cls,
+        images: list[Row],
+        labels: dict[str, Row],
+        earlier: Collection[str],
+        gone: Collection[Key] = (),
+    ) -> "Past":
         """From all rows (`COLUMNS`) and labels of the catalog.
 
         `earlier` are the batches that were listed before this one; all others count as newer.
+        `gone` are rows that the source has no longer: a label that only they had says nothing.
         """
-        rows = [r for r in images if r["status"] in ("accepted", "duplicate") or _is_present(r)]
-        newer = {r["object"] for r in rows if _is_present(r) and r["batch"] not in earlier}
-        return cls(rows, labels, {row_key(row): row for row in images}, frozenset(newer))
+        rows = [r for r in images if r["status"] in ("accepted", "duplicate") or is_present(r)]
+        present = [row for row in rows if is_present(row)]
+        newer = frozenset(row["object"] for row in present if row["batch"] not in earlier)
+        there = {row["sha256"] for row in present if row_key(row) not in gone}
+        lost = {row["sha256"] for row in present} - there
+        said = {sha256: label for sha256, label in labels.items() if sha256 not in lost}
+        return cls(rows, said, {row_key(row): row for row in images}, newer)
 
 
 @dataclass(frozen=True)
@@ -50,9 +65,7 @@ class Decision:
     labels: list[Row]
 
 
-def settled(
-    past: Past, staged: list[Row], *, is_replay: bool = False
-) -> dict[tuple[str, str], Row]:
+def settled(past: Past, staged: list[Row], *, is_replay: bool = False) -> dict[Key, Row]:
     """The rows that the catalog has of a staged batch, by object and version.
 
     They were decided by this batch before, or by another ingest, and that stands. Only a replay
@@ -95,7 +108,7 @@ def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) ->
         elif sha256 not in accepted:
             accepted[sha256], kinds[sha256] = row, kind
         elif kind and kinds[sha256] and kind != kinds[sha256]:
-            status, reason = "quarantined", "label_conflict"
+            status, reason = "quarantined", LABEL_CONFLICT
             _log_conflict(row, kind, accepted[sha256], kinds[sha256])
         else:
             status, reason = "duplicate", REPLACED if row["object"] in past.newer else _SAME_BYTES
@@ -130,7 +143,7 @@ def _changed(staged: list[Row], failed: dict[int, str], past: Past) -> list[Row]
     free = {row["sha256"] for row in gone if row["status"] == "accepted"}
     followers: dict[str, Row] = {}
     for row in past.rows:
-        is_copy = row["status"] != "accepted" and _is_present(row)
+        is_copy = row["status"] != "accepted" and is_present(row)
         if is_copy and row["sha256"] in free and row_key(row) not in left:
             followers.setdefault(row["sha256"], row | {"status": "accepted", "reason": ""})
     return [*marked, *followers.values()]
@@ -150,7 +163,7 @@ def _kind(label: Row) -> str:
     return label.get("defect_type") or label.get("label") or ""
 
 
-def _is_present(row: Row) -> bool:
+def is_present(row: Row) -> bool:
     """Whether a row is of the newest good version of its object.
 
     Such a version is accepted, or a copy of an accepted image; a copy that was replaced before
@@ -161,6 +174,6 @@ def _is_present(row: Row) -> bool:
     return row["status"] in ("accepted", "duplicate") and row["reason"] != REPLACED
 
 
-def row_key(row: Row) -> tuple[str, str]:
+def row_key(row: Row) -> Key:
     """Object and version name a row of the catalog."""
     return row["object"], row["version"]

@@ -3,26 +3,31 @@
 A drop is an entry of the line's ledger `quarantine`, with who and why; the row stays.
 """
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ml import files
 from ml.audit import ledger
 from ml.data import catalog
 from ml.data.batch import Moment, write_batch
+from ml.data.decide import COLUMNS, LABEL_CONFLICT, Key, is_present, row_key
 from ml.data.ingest import list_work
 from ml.data.listing import utc_now
 from ml.data.source import open_source
-from ml.data.staging import measured
+from ml.data.staging import Work, measured
 from ml.data.validate import Outcome, validate, write_docs
 from ml.errors import DataError
 from ml.settings import Home, LineConfig
 
 Row = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 # What the ledger says of a dropped image.
 _IDENTITY = ("object", "version", "sha256", "reason")
@@ -60,7 +65,8 @@ def replay(home: Home, line: LineConfig, choice: Choice, *, source: str, threads
     """Read quarantined images again and decide anew, by the line file as it is now.
 
     An image that the source has in another version by now is left to the ordinary ingest: it must
-    not replace a newer one. Raises SourceError when the source cannot be read.
+    not replace a newer one. A label conflict is over where the source, listed whole, has none of
+    the accepted copies any more. Raises SourceError when the source cannot be read.
     """
     rows = quarantined(home, line.name, choice)
     if not rows:
@@ -70,13 +76,14 @@ def replay(home: Home, line: LineConfig, choice: Choice, *, source: str, threads
     moment = Moment.of(home, line.name, utc_now())
     listed = list_work(line, place, source)
     work = [one for one in listed if (one.item.key, one.item.version) in wanted]
+    gone = [] if place.left_out else _gone(home, line.name, rows, listed)
     found = [row for row in measured(home, line, place, work, threads) if row is not None]
     batch = ""
     if found:
         # A mended mask or another limit makes another batch, and only that is decided anew.
         told = [[str(value) for value in row.values()] for row in found]
-        batch = files.content_key([line.checks.model_dump(mode="json"), told])
-        write_batch(home, line.name, batch, found, moment, replay=True)
+        batch = files.content_key([line.checks.model_dump(mode="json"), told, gone])
+        write_batch(home, line.name, batch, found, moment, replay=True, gone=gone)
     return Replay(validate(home, line, batch), len(rows) - len(found))
 
 
@@ -110,6 +117,20 @@ def drop(home: Home, line: LineConfig, choice: Choice, *, by: str, because: str)
         catalog.upsert_images(home, line.name, table)
         write_docs(home, line)
     return dropped
+
+
+def _gone(home: Home, line: str, rows: list[Row], listed: list[Work]) -> list[Key]:
+    """Accepted copies of images with a label conflict that a listing has no longer."""
+    conflicts = {row["sha256"] for row in rows if row["reason"] == LABEL_CONFLICT}
+    if not conflicts:
+        return []
+    there = {one.item.key for one in listed}
+    images = catalog.read_images(home, line, status=None, columns=COLUMNS)
+    copies = images.filter(pc.is_in(images["sha256"], pa.array(sorted(conflicts)))).to_pylist()
+    gone = [row for row in copies if is_present(row) and row["object"] not in there]
+    for row in gone:
+        log.warning("%s, a side of a label conflict, is gone from the source", row["object"])
+    return [row_key(row) for row in gone]
 
 
 def by_reason(rows: list[Row]) -> dict[str, int]:

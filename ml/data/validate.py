@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from ml import files
 from ml.data import catalog
-from ml.data.batch import is_replay, listed_before, listed_count, moment_of, read_batch
+from ml.data.batch import gone_from, is_replay, listed_before, listed_count, moment_of, read_batch
 from ml.data.decide import COLUMNS, Decision, Past, Row, decide, row_key, settled
 from ml.data.suite import suite
 from ml.data.validation_report import render_docs, render_report
@@ -74,7 +74,8 @@ def _decide(
     objects = {row["object"] for row in staged}
     names = {row["batch"] for row in known if row["object"] in objects}
     earlier = listed_before(home, line, names, moment_of(table))
-    past = Past.read(known, catalog.read_labels(home, line, source="layout"), earlier)
+    labels = catalog.read_labels(home, line, source="layout")
+    past = Past.read(known, labels, earlier, gone_from(table))
     done = settled(past, staged, is_replay=is_replay(table))
     numbers = [number for number, row in enumerate(staged) if row_key(row) not in done]
     decision = decide(

@@ -246,6 +246,21 @@ def test_a_copy_that_is_back_stays_usable_and_takes_the_place_of_the_other() -> 
     assert _statuses(after.changed) == [("z", "1", "replaced"), ("a", "1", "accepted")]
 
 
+def test_a_label_of_copies_that_are_all_gone_gives_way_to_one_other() -> None:
+    copies = [_row("a", "s"), _row("b", "s", version="2")]
+    images = [
+        row | {"status": status, "reason": ""}
+        for row, status in zip(copies, ("accepted", "duplicate"), strict=True)
+    ]
+    labels = {"s": copies[0]}
+    staged = [_row("c", "s", "pit"), _row("d", "s", "scratch")]
+    found = decide(staged, {}, Past.read(images, labels, {"b"}, {("a", "1")}), "y")
+    assert [row["reason"] for row in found.rows] == ["label_conflict"] * 2
+    found = decide(staged, {}, Past.read(images, labels, {"b"}, {("a", "1"), ("b", "2")}), "y")
+    assert [row["status"] for row in found.rows] == ["duplicate", "quarantined"]
+    assert [label["defect_type"] for label in found.labels] == ["pit"]
+
+
 names = st.sampled_from("abc")
 contents = st.sampled_from(["A", "B", "C"])
 

@@ -15,6 +15,7 @@ from ml.audit import ledger
 from ml.cli.main import main
 from ml.data import catalog
 from ml.data.quarantine import Choice, drop, quarantined, replay
+from ml.data.source import FolderSource
 from ml.data.validate import validate
 from ml.errors import DataError
 from tests.data.conftest import Plant
@@ -68,6 +69,28 @@ def test_a_replay_looks_again_when_the_other_image_of_a_label_conflict_was_mende
     assert _replay(plant).outcome.accepted == 1
     label = catalog.read_labels(plant.home, "plant")[hashlib.sha256(copy.read_bytes()).hexdigest()]
     assert (label["label"], label["defect_type"]) == ("defect", "scratch")
+
+
+def test_a_label_conflict_is_over_when_the_other_copy_was_moved(plant, monkeypatch):
+    content = (plant.source / "ok/part0.png").read_bytes()
+    first = plant.ingest().name
+    validate(plant.home, plant.line, first)
+    (plant.source / "ok/part0.png").rename(plant.source / "scratch/part0.png")
+    assert plant.run().reasons == {"label_conflict": 1}
+    with monkeypatch.context() as patch:
+        # In a folder that cannot be listed there may be anything.
+        hidden = property(lambda _: ["ok/old"], lambda *_: None)
+        patch.setattr(FolderSource, "left_out", hidden, raising=False)
+        assert _replay(plant).outcome.reasons == {"label_conflict": 1}
+    replayed = _replay(plant).outcome
+    assert (replayed.duplicate, replayed.reasons) == (1, {})
+    after = _rows(plant)
+    for batch in (replayed.batch, first):  # Airflow may run either once more.
+        validate(plant.home, plant.line, batch)
+    label = catalog.read_labels(plant.home, "plant")[hashlib.sha256(content).hexdigest()]
+    assert (label["label"], label["defect_type"]) == ("defect", "scratch")
+    assert _rows(plant) == after
+    assert quarantined(plant.home, "plant", EVERY) == []
 
 
 def test_an_old_version_does_not_come_back_over_a_newer_one(plant):
