@@ -14,6 +14,7 @@ COLUMNS = ("object", "version", "sha256", "status", "reason", "day", "captured_a
 
 REPLACED = "a newer version of this object was accepted"
 LABEL_CONFLICT = "label_conflict"
+DROPPED = "left out by a person"
 _SAME_BYTES = "same bytes as an accepted image"
 
 # What names a row of the catalog: object and version.
@@ -69,7 +70,7 @@ def settled(past: Past, staged: list[Row], *, is_replay: bool = False) -> dict[K
     """The rows that the catalog has of a staged batch, by object and version.
 
     They were decided by this batch before, or by another ingest, and that stands. Only a replay
-    decides anew what was quarantined, each time: what it contradicted may be mended by now. A
+    decides anew what is in quarantine, each time: what it contradicted may be mended by now. A
     replaced version is decided anew, too, when there is no newer one than this batch: the source
     has it again.
     """
@@ -77,7 +78,7 @@ def settled(past: Past, staged: list[Row], *, is_replay: bool = False) -> dict[K
     return {
         key: row
         for key, row in found.items()
-        if not (is_replay and row["status"] == "quarantined")
+        if not (is_replay and is_held(row))
         and not (row["reason"] == REPLACED and row["object"] not in past.newer)
     }
 
@@ -118,7 +119,7 @@ def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) ->
             labelled.add(sha256)
             labels[sha256] = _label(row)
         known = past.known.get(row_key(row), {})
-        if known.get("reason") == REPLACED:
+        if known.get("status") == "replaced" or known.get("reason") == REPLACED:
             row = row | {name: known[name] for name in ("day", "captured_at")}
         if known.get("status") == "replaced" and status != "accepted":
             log.warning(
@@ -172,6 +173,16 @@ def is_present(row: Row) -> bool:
     if row["status"] == "replaced":
         return bool(row["reason"] == _SAME_BYTES)
     return row["status"] in ("accepted", "duplicate") and row["reason"] != REPLACED
+
+
+def is_held(row: Row) -> bool:
+    """Whether a row is in quarantine.
+
+    So is a replaced version that came back and was not accepted; it stays `replaced`, since the
+    night of its day has it.
+    """
+    is_back = row["status"] == "replaced" and row["reason"] not in (REPLACED, DROPPED, _SAME_BYTES)
+    return row["status"] == "quarantined" or is_back
 
 
 def row_key(row: Row) -> Key:

@@ -16,7 +16,7 @@ from ml import files
 from ml.audit import ledger
 from ml.data import catalog
 from ml.data.batch import Moment, write_batch
-from ml.data.decide import COLUMNS, LABEL_CONFLICT, Key, is_present, row_key
+from ml.data.decide import COLUMNS, DROPPED, LABEL_CONFLICT, Key, is_held, is_present, row_key
 from ml.data.ingest import list_work
 from ml.data.listing import utc_now
 from ml.data.source import open_source
@@ -56,9 +56,9 @@ class Replay:
 
 
 def quarantined(home: Home, line: str, choice: Choice) -> list[Row]:
-    """The quarantined rows of the catalog, sorted by object."""
-    rows = catalog.read_images(home, line, status=["quarantined"]).to_pylist()
-    return [row for row in rows if choice.has(row)]
+    """The rows of the catalog that are in quarantine, sorted by object."""
+    rows = catalog.read_images(home, line, status=["quarantined", "replaced"]).to_pylist()
+    return [row for row in rows if is_held(row) and choice.has(row)]
 
 
 def replay(home: Home, line: LineConfig, choice: Choice, *, source: str, threads: int) -> Replay:
@@ -88,8 +88,9 @@ def replay(home: Home, line: LineConfig, choice: Choice, *, source: str, threads
 
 
 def drop(home: Home, line: LineConfig, choice: Choice, *, by: str, because: str) -> list[Row]:
-    """Leave quarantined images out for good and return their rows, whose status is `dropped`.
+    """Leave quarantined images out for good and return their rows as they were.
 
+    Their status is `dropped` from now on; that of a version that came back stays `replaced`.
     Raises DataError when nothing says which images, who or why. Killed, the same command goes on.
     """
     if choice == Choice():
@@ -112,11 +113,15 @@ def drop(home: Home, line: LineConfig, choice: Choice, *, by: str, because: str)
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         ledger.append(home.ledger(line.name, "quarantine"), entry)
-        dropped = [row | {"status": "dropped"} for row in rows]
+        dropped = [row | _dropped(row) for row in rows]
         table = pa.Table.from_pylist(dropped, schema=catalog.IMAGES)
         catalog.upsert_images(home, line.name, table)
         write_docs(home, line)
-    return dropped
+    return rows
+
+
+def _dropped(row: Row) -> Row:
+    return {"reason": DROPPED} if row["status"] == "replaced" else {"status": "dropped"}
 
 
 def _gone(home: Home, line: str, rows: list[Row], listed: list[Work]) -> list[Key]:

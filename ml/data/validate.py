@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from ml import files
 from ml.data import catalog
 from ml.data.batch import gone_from, is_replay, listed_before, listed_count, moment_of, read_batch
-from ml.data.decide import COLUMNS, Decision, Past, Row, decide, row_key, settled
+from ml.data.decide import COLUMNS, Decision, Past, Row, decide, is_held, row_key, settled
 from ml.data.suite import suite
 from ml.data.validation_report import render_docs, render_report
 from ml.errors import CountError, DataError
@@ -155,15 +155,22 @@ def _class_name(kind: str) -> str:
 
 
 def _count(rows: list[Row], batch: str, report: Path) -> Outcome:
-    counts = Counter(row["status"] for row in rows)
     return Outcome(
         batch,
+        *_counted(rows),
+        dict(sorted(Counter(row["reason"] for row in rows if is_held(row)).items())),
+        sorted({row["day"] for row in rows if row["status"] == "accepted"}),
+        report,
+    )
+
+
+def _counted(rows: list[Row]) -> tuple[int, int, int]:
+    """How many rows are accepted, quarantined, and duplicates."""
+    counts = Counter("quarantined" if is_held(row) else row["status"] for row in rows)
+    return (
         counts["accepted"] + counts["replaced"],
         counts["quarantined"] + counts["dropped"],
         counts["duplicate"],
-        dict(sorted(Counter(r["reason"] for r in rows if r["status"] == "quarantined").items())),
-        sorted({row["day"] for row in rows if row["status"] == "accepted"}),
-        report,
     )
 
 
@@ -192,13 +199,8 @@ def _require_all(
     named = pa.array({row["object"] for row in staged}, pa.string())
     mine = {row_key(row) for row in staged}
     rows = images.filter(pc.is_in(images["object"], named)).to_pylist()
-    stored = Counter(row["status"] for row in rows if row_key(row) in mine)
+    found = _counted([row for row in rows if row_key(row) in mine])
     decided = (outcome.accepted, outcome.quarantined, outcome.duplicate)
-    found = (
-        stored["accepted"] + stored["replaced"],
-        stored["quarantined"] + stored["dropped"],
-        stored["duplicate"],
-    )
     if found != decided or sum(found) != listed:
         msg = (
             f"batch {outcome.batch}: {listed} listed, but the catalog has {found[0]} accepted + "

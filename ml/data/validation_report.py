@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import markupsafe
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from ml.data.decide import is_held
 from ml.data.suite import Expectation
 from ml.settings import LineConfig
 
@@ -83,8 +83,10 @@ def render_docs(line: LineConfig, suite: list[Expectation], images: pa.Table) ->
 
     `images` are those of the catalog.
     """
-    is_refused = pc.is_in(images["status"], pa.array(["quarantined", "dropped"]))
-    refused = Counter(images.filter(is_refused)["reason"].to_pylist())
+    refused = Counter[str]()
+    for row in images.group_by(["status", "reason"]).aggregate([([], "count_all")]).to_pylist():
+        if row["status"] == "dropped" or is_held(row):
+            refused[row["reason"]] += row["count_all"]
     page = jinja2.Environment(autoescape=True).from_string(_DOCS)
     return page.render(
         line=line,

@@ -226,12 +226,16 @@ def test_a_version_that_is_back_keeps_its_day() -> None:
     assert _statuses(found.changed) == [("a", "2", "replaced")]
 
 
-def test_a_version_that_is_back_but_fails_a_check_now_stays_usable_and_is_settled() -> None:
+def test_a_version_that_is_back_but_fails_a_check_now_stays_usable_until_a_replay() -> None:
     row, images = _back()
     found = decide([row], {0: "contrast"}, Past.read(images, {}, {"b"}), "y")
     assert [(row["status"], row["reason"]) for row in found.rows] == [("replaced", "contrast")]
     assert found.changed == []
-    assert row_key(row) in settled(Past.read([*found.rows, images[1]], {}, {"b"}), [row])
+    past = Past.read([*found.rows, images[1]], {}, "by")
+    assert row_key(row) in settled(past, [row])
+    assert row_key(row) not in settled(past, [row], is_replay=True)
+    (again,) = decide([row], {}, past, "z").rows
+    assert (again["status"], again["day"]) == ("accepted", "d1")
 
 
 def test_a_copy_that_is_back_stays_usable_and_takes_the_place_of_the_other() -> None:

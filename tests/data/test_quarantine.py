@@ -114,6 +114,49 @@ def test_a_better_limit_brings_a_new_version_in_place_of_the_old_one(plant):
     assert sorted(status) == ["accepted", "replaced"]
 
 
+def _fails_when_it_is_back(plant: Plant) -> None:
+    """A dark plate that was accepted and replaced comes back under checks that it fails."""
+    strict = plant.line
+    _allow_dark(plant)
+    _dark(plant, "ok/part0.png", 1)
+    os.utime(plant.source / "ok/part0.png", (1, 1))
+    plant.run()
+    dark = (plant.source / "ok/part0.png").read_bytes()
+    plant.picture("ok/part0.png", 77)
+    plant.run()
+    plant.write("ok/part0.png", dark)
+    os.utime(plant.source / "ok/part0.png", (1, 1))
+    plant.line = strict
+    assert plant.run().reasons == {"brightness": 1}
+
+
+def test_a_version_that_is_back_but_not_accepted_is_in_quarantine(plant):
+    _fails_when_it_is_back(plant)
+    (held,) = quarantined(plant.home, "plant", EVERY)
+    assert (held["status"], held["reason"]) == ("replaced", "brightness")
+    assert plant.ingest().name == ""
+    assert _replay(plant).outcome.reasons == {"brightness": 1}
+    _allow_dark(plant)
+    done = _replay(plant)
+    assert (done.outcome.accepted, done.gone) == (1, 0)
+    rows = {row["status"]: row for row in _rows(plant) if row["object"] == "ok/part0.png"}
+    assert set(rows) == {"accepted", "replaced"}
+    assert {name: rows["accepted"][name] for name in ("sha256", "day")} == {
+        name: held[name] for name in ("sha256", "day")
+    }
+    assert quarantined(plant.home, "plant", EVERY) == []
+
+
+def test_a_version_that_is_back_and_dropped_stays_for_the_night_that_has_it(plant):
+    _fails_when_it_is_back(plant)
+    (row,) = drop(plant.home, plant.line, Choice(reason="brightness"), by="me", because="lamp off")
+    kept = catalog.read_images(plant.home, "plant", day=row["day"])
+    assert row["sha256"] in kept["sha256"].to_pylist()
+    assert quarantined(plant.home, "plant", EVERY) == []
+    _allow_dark(plant)
+    assert (plant.ingest().name, _replay(plant).outcome.listed) == ("", 0)
+
+
 def test_a_drop_keeps_the_row_and_who_and_why_and_is_done_once(plant, monkeypatch):
     plant.write("ok/torn.png", b"no image")
     batch = plant.ingest().name
