@@ -1,6 +1,6 @@
-"""`<line>__train`: snapshot, fit, evaluate, gate, approve, promote; emits `bundle`."""
+"""`<line>__train`: snapshot, fit, evaluate, gate, approve, promote or reject; emits `bundle`."""
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import DAG, AssetAny, AssetOrTimeSchedule, CronTriggerTimetable, Param, task
 from loupe_lines import DEFAULTS, GPU, START, asset, lines, result, step
 from loupe_step import LoupeStepOperator
@@ -9,9 +9,12 @@ DOC = """
 ### Train
 A dataset version (split by group, leak guard), one fit per model of the line (`gpu` pool and queue,
 resumable), calibration and thresholds on validation, figures on held-out test groups, the gate
-against the champion, a person's approval where the line asks for it, and promotion.
+against the champion, a person's approval where the line asks for it, and promotion or rejection.
 Started by hand, by the schedule, or by a retrain request of the monitor.
 """
+
+# Who approved or rejected.
+ANSWERED = "{{ ti.xcom_pull(task_ids='approve')['responded_by_user']['name'] }}"
 
 
 def _schedule(line):
@@ -29,12 +32,19 @@ def may_promote(gate):
 
 
 def _approval(line):
-    return ApprovalOperator(
+    # Airflow's ApprovalOperator can only skip what follows; a rejection has a step of its own.
+    return HITLOperator(
         task_id="approve",
         subject=f"Put a new bundle live on {line.title}?",
         body="{{ ti.xcom_pull(task_ids='gate')['reasons'] | join('; ') }}",
-        fail_on_reject=False,
+        options=["Approve", "Reject"],
     )
+
+
+@task.branch
+def follow(answer):
+    """The step that a person chose."""
+    return {"Approve": "promote", "Reject": "reject"}[answer["chosen_options"][0]]
 
 
 for line in lines():
@@ -63,13 +73,14 @@ for line in lines():
         measured = step("evaluate", line, options={"dataset": dataset}, **GPU)
         bundle = result("evaluate", "bundle")
         compared = step("gate", line, options={"bundle": bundle})
-        live = step(
-            "promote", line, options={"bundle": bundle}, outlets=[asset(line.name, "bundle")]
-        )
+        chosen = {"bundle": bundle, "by": ANSWERED} if line.gate.approval else {"bundle": bundle}
+        live = step("promote", line, options=chosen, outlets=[asset(line.name, "bundle")])
         allowed = may_promote(compared.output)
         made >> fitted >> measured >> compared
         if line.gate.approval:
-            allowed >> _approval(line) >> live
+            asked = _approval(line)
+            allowed >> asked
+            follow(asked.output) >> [live, step("reject", line, options=chosen)]
         else:
             allowed >> live
     globals()[dag.dag_id] = dag

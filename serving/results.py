@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, request
 
 from ml.audit import ledger
+from ml.audit.promotions import REJECT
 from ml.errors import LedgerError
 from ml.results import Document
 from serving.disk import file_below
@@ -110,11 +111,15 @@ def _limit() -> int:
 def _turns(here: Installation, line: str) -> dict[str, int]:
     """The last turn of each bundle as champion, from 1; none where no sound ledger is here."""
     try:
-        promotions = ledger.entries(here.home.ledger(line, "promotions"))
+        promotions = ledger.entries(here.home.promotions(line))
     except LedgerError as error:
         log.error("runs of line %s are not in the order of promotion: %s", line, error)
         return {}
-    return {entry["bundle"]: turn for turn, entry in enumerate(promotions, 1)}
+    return {
+        entry["bundle"]: turn
+        for turn, entry in enumerate(promotions, 1)
+        if entry.get("step") != REJECT
+    }
 
 
 def _latest_night(here: Installation, line: str) -> Document | None:

@@ -1,7 +1,7 @@
-"""The switches of a line's live bundle, as its ledger of promotions holds them."""
+"""The ledger of promotions: the switches of a line's live bundle, and what a person rejected."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ml.audit import ledger
 
 Step = Literal["promote", "rollback"]
+REJECT = "reject"
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,40 @@ class Switch:
         return own | self.record
 
 
+@dataclass(frozen=True)
+class Rejection:
+    """One entry: at `at` (UTC) a person refused a bundle that waited for its promotion.
+
+    `number` is that of the switch before it, 0 where there is none.
+    """
+
+    line: str
+    number: int
+    bundle: str
+    by: str
+    reason: str
+    at: datetime
+
+    def as_entry(self) -> dict[str, Any]:
+        """The entry as the ledger stores it: a bundle is rejected once between two switches."""
+        key = f"rejection-{self.number:06d}-{self.bundle}"
+        at = self.at.isoformat(timespec="seconds")
+        return asdict(self) | {"key": key, "step": REJECT, "at": at}
+
+
 def read_switches(path: Path) -> list[Switch]:
     """The switches of a ledger of promotions, oldest first; LedgerError when it was altered."""
-    return [_switch(entry) for entry in ledger.entries(path)]
+    return [_switch(entry) for entry in ledger.entries(path) if entry["step"] != REJECT]
+
+
+def rejected(path: Path, bundle: str) -> Rejection | None:
+    """The last rejection of a bundle, unless it was promoted after it."""
+    for entry in reversed(ledger.entries(path)):
+        if entry["bundle"] == bundle and entry["step"] == REJECT:
+            return _rejection(entry)
+        if entry["bundle"] == bundle and entry["step"] == "promote":
+            return None
+    return None
 
 
 def live_at(switches: Sequence[Switch], time: datetime) -> int | None:
@@ -96,3 +128,8 @@ def _switch(entry: dict[str, Any]) -> Switch:
         reason=entry.get("reason", ""),
         at=None if at is None else datetime.fromisoformat(at).astimezone(UTC),
     )
+
+
+def _rejection(entry: dict[str, Any]) -> Rejection:
+    named = {field.name: entry[field.name] for field in fields(Rejection)}
+    return Rejection(**named | {"at": datetime.fromisoformat(entry["at"]).astimezone(UTC)})

@@ -38,9 +38,10 @@ def live_bundle(home: Home, line: str) -> Bundle | None:
 
 
 def waiting_name(home: Home, line: str) -> str | None:
-    """Name of the challenger that the gate let through last and nobody has promoted, or None.
+    """Name of the challenger that the gate let through last, or None.
 
-    Raises BundleError when the file does not say which it is.
+    None also when it was promoted or rejected since. Raises BundleError when the file does not
+    say which it is.
     """
     path = home.waiting(line)
     try:
@@ -65,7 +66,7 @@ def wait(home: Home, line: str, bundle: str) -> None:
 
 
 def stop_waiting(home: Home, line: str, bundle: str) -> None:
-    """A bundle that was promoted or refused waits no more; another one goes on waiting."""
+    """A bundle that was promoted, refused or rejected waits no more; another goes on waiting."""
     try:
         waits = waiting_name(home, line) == bundle
     except BundleError:

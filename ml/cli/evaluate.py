@@ -1,4 +1,4 @@
-"""Steps from finished runs to a live bundle: evaluate, gate, promote, rollback."""
+"""Steps from finished runs to a live bundle: evaluate, gate, promote, reject, rollback."""
 
 import getpass
 
@@ -49,6 +49,18 @@ def promote(context: Context, bundle: str, by: str) -> Result:
 
     done = run(context.env, context.home, context.line, bundle, by)
     return {"bundle": done.bundle, "previous": done.previous, "version": done.version}
+
+
+@step
+@click.option("--bundle", required=True, help="one that the gate let through")
+@click.option("--by", default=getpass.getuser, show_default="you", help="who rejects it")
+@click.option("--reason", default="", help="why; it goes into the ledger")
+def reject(context: Context, bundle: str, by: str, reason: str) -> Result:
+    """Refuse a bundle that waits for its promotion; the gate lets it through no more."""
+    from ml.evaluation.reject import reject as run
+
+    done = run(context.env, context.home, context.line, bundle, by, reason)
+    return {"bundle": done.bundle, "by": done.by, "at": done.at.isoformat()}
 
 
 @step

@@ -25,6 +25,7 @@ _COMMANDS = {
     "evaluate": "evaluate",
     "gate": "evaluate",
     "promote": "evaluate",
+    "reject": "evaluate",
     "rollback": "evaluate",
     "shards": "night",
     "predict": "night",

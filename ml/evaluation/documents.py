@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from ml.audit.promotions import Switch
+from ml.audit.promotions import Rejection, Switch
 from ml.bundle import Bundle
 from ml.evaluation.report import report_path
 from ml.results import Document, ResultStore
@@ -38,7 +38,7 @@ def put_live(
     known = store.get("runs", _run_id(line.name, bundle.name)) or {}
     put_decision(store, home, bundle, "promoted", tuple(known.get("reasons", ())))
     if switch.step == "rollback" and switch.previous is not None:
-        _withdraw(store, line.name, switch.previous, switch)
+        put_out(store, line.name, switch.previous, "rolled_back", switch)
     spread = line.source.spread
     document = {
         "line": line.name,
@@ -56,17 +56,29 @@ def live_in_documents(store: ResultStore, line: str) -> str | None:
     return (store.get("lines", line) or {}).get("bundle")
 
 
-def _withdraw(store: ResultStore, line: str, bundle: str, switch: Switch) -> None:
+def has_run(store: ResultStore, line: str, bundle: str) -> bool:
+    """Whether a bundle of a line has a document."""
+    return store.get("runs", _run_id(line, bundle)) is not None
+
+
+def put_out(
+    store: ResultStore,
+    line: str,
+    bundle: str,
+    decision: Literal["rolled_back", "rejected"],
+    entry: Switch | Rejection,
+) -> None:
+    """Write that a person refused a bundle, as an entry of the ledger says."""
     run = store.get("runs", _run_id(line, bundle))
     if run is None:
         return
-    at = "" if switch.at is None else switch.at.isoformat(timespec="seconds")
-    said = f"rolled back at {at} by {switch.by}" + (f": {switch.reason}" if switch.reason else "")
+    at = "" if entry.at is None else entry.at.isoformat(timespec="seconds")
+    said = f"{decision.replace('_', ' ')} at {at} by {entry.by}"
+    said += f": {entry.reason}" if entry.reason else ""
     document = {key: value for key, value in run.items() if key != "id"}
     reasons = [*(reason for reason in run["reasons"] if reason != said), said]
-    store.put(
-        "runs", {_run_id(line, bundle): document | {"decision": "rolled_back", "reasons": reasons}}
-    )
+    changed = document | {"decision": decision, "reasons": reasons}
+    store.put("runs", {_run_id(line, bundle): changed})
 
 
 def _run_id(line: str, bundle: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ml.audit.promotions import rolled_back
+from ml.audit.promotions import rejected, rolled_back
 from ml.bundle import Bundle, load_bundle
 from ml.bundle.history import read_history
 from ml.bundle.live import live_record
@@ -36,7 +36,7 @@ def judge(env: Env, home: Home, line: LineConfig, challenger: Bundle) -> Judgeme
 
     The limits: AUROC, parity of torch and ONNX, equality of the sealed models' scores with those
     that the card's figures rest on, and the time that an image takes. Both bundles score the same
-    test images (see `compare.py`). A bundle that was rolled back is left to a person.
+    test images (see `compare.py`). A bundle that was rolled back or rejected is left to a person.
     """
     record = live_record(home, line.name)
     name = None if record is None else str(record["bundle"])
@@ -58,10 +58,14 @@ def _read(findings: list[Finding]) -> tuple[bool, list[str]]:
 def _on_paper(home: Home, line: LineConfig, challenger: Bundle) -> Iterator[Finding]:
     yield _minimum(line, challenger)
     yield _parity(line, challenger)
-    out = rolled_back(read_history(home, line.name), challenger.name)
-    if out is not None:
-        why = f": {out.reason}" if out.reason else ""
-        yield False, f"it was rolled back by {out.by}{why}; only a person may promote it again"
+    out = {
+        "rolled back": rolled_back(read_history(home, line.name), challenger.name),
+        "rejected": rejected(home.promotions(line.name), challenger.name),
+    }
+    for what, entry in out.items():
+        if entry is not None:
+            why = f": {entry.reason}" if entry.reason else ""
+            yield False, f"it was {what} by {entry.by}{why}; only a person may promote it"
 
 
 def _minimum(line: LineConfig, challenger: Bundle) -> Finding:

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from ml import files
 from ml.audit import ledger
-from ml.audit.promotions import Switch, live_at, read_switches, rolled_back, standing
+from ml.audit.promotions import (
+    Rejection,
+    Switch,
+    live_at,
+    read_switches,
+    rejected,
+    rolled_back,
+    standing,
+)
 from ml.bundle.history import champion_at
 from ml.errors import LedgerError
 from ml.settings import Home
@@ -103,6 +111,22 @@ def test_only_a_rollback_that_nobody_revised_counts(home: Home) -> None:
     assert rolled_back(switches, "b") == switches[2]
     assert rolled_back(switches, "a") is None
     assert rolled_back([*switches, _switch(4, "b", "a", 6)], "b") is None
+
+
+def test_a_rejection_is_no_switch_and_stands_until_the_bundle_is_promoted(home: Home) -> None:
+    path = home.promotions("tiny")
+    before = read_switches(path)
+    no = Rejection("tiny", 3, "c", "you", "too slow", START + timedelta(hours=6))
+    for _ in range(2):
+        ledger.append(path, no.as_entry())
+    assert (read_switches(path), ledger.verify(path)) == (before, 4)
+    assert (rejected(path, "c"), rejected(path, "a")) == (no, None)
+    found, _ = champion_at(home, "tiny", START + timedelta(hours=7))
+    assert found == before[-1]
+    ledger.append(path, _switch(4, "c", "a", 8).as_entry())
+    assert rejected(path, "c") is None
+    ledger.append(path, replace(no, number=4).as_entry())
+    assert rejected(path, "c") == replace(no, number=4)
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=20))

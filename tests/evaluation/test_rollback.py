@@ -16,14 +16,16 @@ from tiny_line import Tiny
 
 from ml import files
 from ml.audit import ledger
-from ml.audit.promotions import read_switches
+from ml.audit.promotions import Rejection, read_switches
 from ml.bundle import live_bundle
 from ml.bundle.history import champion_at
 from ml.bundle.live import live_name, wait, waiting_name
 from ml.errors import BundleError, LedgerError, StackError
+from ml.evaluation import reject as rejecting
 from ml.evaluation import switch as switching
 from ml.evaluation.promote import gate, promote
 from ml.evaluation.registry import register
+from ml.evaluation.reject import reject
 from ml.evaluation.rollback import Rollback, rollback
 from ml.results import open_results
 from ml.training.tracking import open_client
@@ -64,6 +66,10 @@ def _promote(tiny: Tiny, name: str) -> None:
 
 def _rollback(tiny: Tiny, **options: Any) -> Rollback:
     return rollback(tiny.env, tiny.home, tiny.line, "night shift", "too many escapes", **options)
+
+
+def _reject(tiny: Tiny, name: str, by: str) -> Rejection:
+    return reject(tiny.env, tiny.home, tiny.line, name, by, "looks odd")
 
 
 def _alias(tiny: Tiny) -> str:
@@ -167,6 +173,8 @@ def _killed_at(patch: pytest.MonkeyPatch, place: str, step: Callable[[], object]
         "append": ledger,
         "write_json": files,
         "put_live": switching,
+        "stop_waiting": rejecting,
+        "put_out": rejecting,
     }
     with patch.context() as inner:
         inner.setattr(owner[place], place, die)
@@ -366,3 +374,53 @@ def test_a_challenger_waits_from_the_gate_to_its_promotion(two: tuple[Tiny, str,
     assert waiting_name(tiny.home, "tiny") == second
     _promote(tiny, second)
     assert waiting_name(tiny.home, "tiny") is None
+
+
+def test_a_rejected_challenger_waits_no_more_and_the_ledger_says_by_whom(
+    two: tuple[Tiny, str, str],
+) -> None:
+    tiny, first, second = two
+    _promote(tiny, first)
+    assert gate(tiny.env, tiny.home, tiny.line, second).promote
+    done = [_reject(tiny, second, by) for by in ("inspector", "somebody later")]
+    assert done[0] == done[1]
+    assert (done[0].by, done[0].reason) == ("inspector", "looks odd")
+    assert ledger.verify(tiny.home.promotions("tiny")) == 2
+    assert waiting_name(tiny.home, "tiny") is None
+    run = open_results(tiny.env, tiny.home).get("runs", f"tiny__{second}")
+    assert run is not None
+    assert run["decision"] == "rejected"
+    assert run["reasons"][-1].endswith("by inspector: looks odd")
+    _assert_live(tiny, first)
+    # The gate does not bring it back; a person may.
+    judgement = gate(tiny.env, tiny.home, tiny.line, second)
+    assert any("rejected by inspector: looks odd" in reason for reason in judgement.reasons)
+    assert (judgement.promote, waiting_name(tiny.home, "tiny")) == (False, None)
+    _promote(tiny, second)
+    _assert_live(tiny, second)
+
+
+@pytest.mark.parametrize("place", ["stop_waiting", "put_out"])
+def test_a_killed_rejection_is_finished_by_repeating_it(
+    two: tuple[Tiny, str, str], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    tiny, _, second = two
+    assert gate(tiny.env, tiny.home, tiny.line, second).promote
+    _killed_at(monkeypatch, place, lambda: _reject(tiny, second, "inspector"))
+    _reject(tiny, second, "inspector")
+    assert waiting_name(tiny.home, "tiny") is None
+    assert ledger.verify(tiny.home.promotions("tiny")) == 1
+    run = open_results(tiny.env, tiny.home).get("runs", f"tiny__{second}")
+    assert run is not None
+    assert run["decision"] == "rejected"
+    _promote(tiny, second)
+    _assert_live(tiny, second)
+
+
+def test_only_a_judged_bundle_that_is_not_live_can_be_rejected(two: tuple[Tiny, str, str]) -> None:
+    tiny, first, _ = two
+    _promote(tiny, first)
+    with pytest.raises(BundleError, match="is live; take it out with `loupe rollback`"):
+        _reject(tiny, first, "me")
+    with pytest.raises(BundleError, match="has not judged a bundle 00"):
+        _reject(tiny, "00", "me")

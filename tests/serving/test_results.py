@@ -57,6 +57,8 @@ def earlier(home, bundle):
     for turn, name in enumerate(("8" * 32, "7" * 32, "8" * 32, bundle.name), 1):
         store.put("runs", {f"{LINE}__{name}": {"line": LINE, "bundle": name}})
         ledger.append(home.ledger(LINE, "promotions"), {"key": str(turn), "bundle": name})
+    refused = {"key": "rejection", "step": "reject", "bundle": "7" * 32}
+    ledger.append(home.ledger(LINE, "promotions"), refused)
 
 
 @pytest.mark.usefixtures("earlier")

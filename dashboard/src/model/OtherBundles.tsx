@@ -7,6 +7,7 @@ const DECISION: Record<string, string> = {
   promoted: "was promoted",
   kept: "not promoted, the champion was kept",
   waiting: "waits for approval",
+  rejected: "rejected by a person",
   rolled_back: "was live, then rolled back",
 };
 
