@@ -165,11 +165,12 @@ def read_images(
     *,
     day: str | None = None,
     until: str | None = None,
+    batch: str | None = None,
     status: Sequence[str] | None = USABLE,
     version: int | None = None,
     columns: Sequence[str] = tuple(IMAGES.names),
 ) -> pa.Table:
-    """Images sorted by object; of one day, or captured up to and with `until`.
+    """Images sorted by object; of one day or batch, or captured up to and with `until`.
 
     Of a day only the files that have it are read.
 
@@ -186,6 +187,8 @@ def read_images(
         where.append(f"day = {_quoted(day)}")
     if until is not None:
         where.append(f"day <= {_quoted(until)}")
+    if batch is not None:
+        where.append(f"batch = {_quoted(batch)}")
     path = home.table(line, "images")
     schema = pa.schema([IMAGES.field(name) for name in columns])
     try:

@@ -53,23 +53,27 @@ def validate(home: Home, line: LineConfig, batch: str) -> Outcome:
     failed, results = _run_suite(line, staged)
     # What is decided hangs on what the catalog has: no other ingest may write it in between.
     with catalog.locked(home, line.name):
-        decision, decided = _decide(home, line.name, table, failed, batch)
+        images = catalog.read_images(home, line.name, status=None, columns=COLUMNS)
+        decision, decided = _decide(home, line.name, images, table, failed, batch)
         report = home.reports(line.name) / "validate" / f"{batch}.html"
         outcome = _count(decided, batch, report)
         files.write_bytes(report, render_report(line, outcome, results, decided).encode())
         _commit(home, line.name, decision)
-        images = catalog.read_images(home, line.name, status=None, columns=COLUMNS)
-        _require_all(images, line.name, outcome, staged, listed_count(table))
-        _write_docs(home, line, images)
+        _require_all(home, line.name, outcome, decision, decided, listed_count(table))
+        _write_docs(home, line, _after(images, decision))
     return outcome
 
 
 def _decide(
-    home: Home, line: str, table: pa.Table, failed: dict[int, str], batch: str
+    home: Home,
+    line: str,
+    images: pa.Table,
+    table: pa.Table,
+    failed: dict[int, str],
+    batch: str,
 ) -> tuple[Decision, list[Row]]:
     """The decision over what is open of a staged batch, and the row of each of its images."""
     staged = table.to_pylist()
-    images = catalog.read_images(home, line, status=None, columns=COLUMNS)
     known = _related(images, table).to_pylist()
     objects = {row["object"] for row in staged}
     names = {row["batch"] for row in known if row["object"] in objects}
@@ -84,7 +88,7 @@ def _decide(
         past,
         batch,
     )
-    now = done | {row_key(row): row for row in decision.rows}
+    now = done | {row_key(row): row for row in [*decision.changed, *decision.rows]}
     return decision, [now[row_key(row)] for row in staged]
 
 
@@ -192,16 +196,23 @@ def _whole(home: Home, line: str, changed: list[Row]) -> list[Row]:
     return [row | now[row_key(row)] for row in rows if row_key(row) in now]
 
 
+def _after(images: pa.Table, decision: Decision) -> pa.Table:
+    """The rows of the catalog (`COLUMNS`) as a decision leaves them, in no order."""
+    new = pa.Table.from_pylist([*decision.changed, *decision.rows], schema=images.schema)
+    names = ["object", "version"]
+    return pa.concat_tables([images.join(new.select(names), names, join_type="left anti"), new])
+
+
 def _require_all(
-    images: pa.Table, line: str, outcome: Outcome, staged: list[Row], listed: int
+    home: Home, line: str, outcome: Outcome, decision: Decision, decided: list[Row], listed: int
 ) -> None:
     """Compare what the ingest listed with what the catalog has now."""
-    named = pa.array({row["object"] for row in staged}, pa.string())
-    mine = {row_key(row) for row in staged}
-    rows = images.filter(pc.is_in(images["object"], named)).to_pylist()
-    found = _counted([row for row in rows if row_key(row) in mine])
-    decided = (outcome.accepted, outcome.quarantined, outcome.duplicate)
-    if found != decided or sum(found) != listed:
+    new = {row_key(row) for row in decision.rows}
+    stored = catalog.read_images(home, line, batch=outcome.batch, status=None, columns=COLUMNS)
+    rows = [row for row in decided if row_key(row) not in new]
+    rows += [row for row in stored.to_pylist() if row_key(row) in new]
+    found = _counted(rows)
+    if found != (outcome.accepted, outcome.quarantined, outcome.duplicate) or sum(found) != listed:
         msg = (
             f"batch {outcome.batch}: {listed} listed, but the catalog has {found[0]} accepted + "
             f"{found[1]} quarantined + {found[2]} duplicate; run `loupe ingest --line {line}` again"

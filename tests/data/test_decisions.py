@@ -39,6 +39,37 @@ def test_a_row_lost_on_the_way_to_the_catalog_is_missed(plant: Plant, monkeypatc
         plant.run()
 
 
+def test_the_table_is_read_once_and_the_page_says_what_it_has_now(plant, monkeypatch) -> None:
+    plant.write("ok/zcopy.png", (plant.source / "ok/part0.png").read_bytes())
+    plant.run()
+    plant.picture("ok/part0.png", 77)
+    read, whole = catalog.read_images, []
+
+    def counted(*where, **what):
+        if not {"day", "batch"} & what.keys():
+            whole.append(what)
+        return read(*where, **what)
+
+    new = plant.ingest().name
+    monkeypatch.setattr(catalog, "read_images", counted)
+    validate(plant.home, plant.line, new)
+    assert len(whole) == 1
+    page = plant.home.reports("plant") / "validate" / "index.html"
+    before = page.read_bytes()
+    validation.write_docs(plant.home, plant.line)
+    assert page.read_bytes() == before
+
+
+def test_a_copy_that_takes_the_place_of_a_row_of_the_same_batch_is_counted_once(plant) -> None:
+    plant.write("ok/zcopy.png", (plant.source / "ok/part0.png").read_bytes())
+    first = plant.ingest().name
+    plant.picture("ok/part0.png", 77)
+    second = plant.ingest().name
+    assert validate(plant.home, plant.line, first).duplicate == 1
+    outcome = validate(plant.home, plant.line, second)
+    assert (outcome.accepted, outcome.duplicate) == (7, 0)
+
+
 @pytest.mark.parametrize("column", ["no_such_column", "problem"])
 def test_a_check_that_crashes_accepts_nothing(plant: Plant, monkeypatch, column) -> None:
     # Text cannot be compared with a number, and a missing column with nothing.
