@@ -70,8 +70,9 @@ up, whole groups are dealt over {{ line.source.spread.days }} days.</p>{% endif 
 <td class="number">{% if metric.low is not none %}
 {{ "%.4f to %.4f"|format(metric.low, metric.high) }}
 {% else %}too few groups{% endif %}<td class="number">{{ metric.n }}</tr>{% endfor %}</table>
-<p>Intervals resample whole groups; one of zero width says that no resample saw an error, not that
-there is none. Rank metrics use raw scores. F1 and F2 count an image as found from even odds on;
+<p>Intervals resample whole groups; those of rates are at least as wide as Clopper and Pearson's
+over the groups. Another of zero width says that no resample saw an error, not that there is none.
+Rank metrics use raw scores. F1 and F2 count an image as found from even odds on;
 escape, overkill and review rate are at the line's thresholds. ECE is the expected calibration
 error: how far a calibrated probability is from the share of defects, 0 at best. Figures of pixels
 are at the model's input size, of defects with a mask and of good images; AUPRO weighs every region
