@@ -55,10 +55,8 @@ def against_champion(
     """
     fair, notes = _fair(home, line, champion, scores)
     yield from ((True, note) for note in notes)
-    samples = tuple(sample for sample, among in zip(scores.samples, fair, strict=True) if among)
-    theirs = score(TestScores, home, open_models(champion, env.threads), samples, env.threads)
-    raw = {name: values[fair] for name, values in scores.raw.items()}
-    ours = TestScores(samples, raw, scores.embeddings[fair])
+    ours = scores.among(fair)
+    theirs = score(TestScores, home, open_models(champion, env.threads), ours.samples, env.threads)
     new = _outcome(challenger, ours, line.costs)
     old = _outcome(champion, theirs, line.costs)
     weights = bootstrap_weights(ours.groups, line.seed)
