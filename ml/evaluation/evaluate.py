@@ -15,6 +15,7 @@ from ml.errors import DataError
 from ml.evaluation.calibrate import fit
 from ml.evaluation.draft import (
     build_card,
+    class_names,
     head_weights,
     reference_rows,
     write_bundle,
@@ -68,7 +69,7 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     )
     rule, warnings = masks.choose() if masks else (None, [])
     head = head_weights(runs["classifier"].onnx) if "classifier" in runs else None
-    maps = MapEvidence(home, sizes, head)
+    maps = MapEvidence(home, sizes, head, class_names(runs) if head is not None else ())
     models = _open(runs, env.threads, rule)
     test = score(TestScores, home, models, _some(data, "test"), env.threads, maps)
     synthetic = synthetic_scores(home, models, validation, line.seed, env.threads)

@@ -8,6 +8,8 @@ WORDS = {
     "ap": "average precision",
     "f1": "F1",
     "f2": "F2",
+    "escaped_groups": "defective groups of which an image passed",
+    "type_accuracy": "defect type right, of defects failed",
     "ece": "calibration error (ECE)",
     "missed": "defects not marked at all",
     "false_region": "good parts marked",
