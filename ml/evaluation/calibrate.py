@@ -16,6 +16,7 @@ from ml.evaluation.logistic import (
     platt_log_odds,
     require_validation,
     round_digits,
+    round_down,
     sigmoid,
 )
 from ml.evaluation.scores import Numbers, ValidationScores
@@ -184,9 +185,8 @@ def _fit_good_only(
     for name, raw in good.items():
         edge = float(np.quantile(raw, _GOOD_SHARE))
         spread = max(edge - float(np.median(raw)), 1e-3 * max(abs(edge), 1e-3))
-        calibration[name] = Platt(
-            slope=round_digits(1 / spread), intercept=round_digits(margin - edge / spread)
-        )
+        slope = round_digits(1 / spread)
+        calibration[name] = Platt(slope=slope, intercept=round_down(margin - slope * edge))
     weights = dict.fromkeys(calibration, 1 / len(calibration))
     fitted = Fit(calibration, weights, 0.0, thresholds, ())
     if len(good) > 1:
@@ -218,7 +218,7 @@ def _at_the_quantile(fitted: Fit, good: dict[str, Numbers], margin: float) -> Fi
         ],
         axis=0,
     )
-    return replace(fitted, intercept=round_digits(margin - float(np.quantile(total, _GOOD_SHARE))))
+    return replace(fitted, intercept=round_down(margin - float(np.quantile(total, _GOOD_SHARE))))
 
 
 def _without_defects(

@@ -95,6 +95,11 @@ def round_digits(value: float) -> float:
     return float(f"{value:.{_DIGITS}g}")
 
 
+def round_down(value: float) -> float:
+    """A few units of the last digit lower, so that what lies at a threshold stays under it."""
+    return round_digits(value - 10.0 ** (1 - _DIGITS) * abs(value))
+
+
 def _logistic(
     inputs: Numbers, target: Numbers, images: Numbers, *, pull: float, towards: Numbers
 ) -> tuple[Numbers, float]:
