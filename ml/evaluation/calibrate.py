@@ -22,6 +22,7 @@ from ml.evaluation.logistic import (
 from ml.evaluation.scores import Numbers, ValidationScores
 from ml.evaluation.thresholds import (
     CONFIDENCE,
+    MILLION,
     chow,
     groups_needed,
     require_groups,
@@ -150,7 +151,7 @@ def _fit_models(validation: ValidationScores, thresholds: Thresholds) -> Fit:
 def _few_groups(validation: ValidationScores) -> list[str]:
     """What validation cannot rule out, where even a rate of `_RULED_OUT` is beyond its groups."""
     defect = validation.is_defect
-    needed = groups_needed(1e6 * _RULED_OUT)
+    needed = groups_needed(_RULED_OUT * MILLION)
     kinds = {"Groups with defects": ("escapes", defect), "Good groups": ("overkill", ~defect)}
     said = []
     for kind, (error, among) in kinds.items():

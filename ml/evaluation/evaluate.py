@@ -48,9 +48,9 @@ class Evaluated:
 def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     """Make a bundle of the finished runs of a line on a dataset; found again when it was made.
 
-    Raises TrainingError when a model is not trained, DataError when a split is empty or
-    validation cannot support the line's ceiling on escapes, BundleError when the bundle made before
-    was altered, SettingsError when there is no key to sign with.
+    Raises TrainingError when a model is not trained, DataError when a split is empty, a validation
+    score is no number or validation cannot support the line's ceiling on escapes, BundleError when
+    the bundle made before was altered, SettingsError when there is no key to sign with.
     """
     runs = finished_runs(home, line, dataset)
     data = load_dataset(home, line.name, dataset)
