@@ -5,16 +5,18 @@
 Takes the finished runs of a dataset version and scores validation and test, which no model was
 fitted on. Then many times: calibrate on a random draw of these groups as large as validation is,
 and measure on the groups left. Prints one table row for each model. Isotonic is scikit-learn's,
-with its steps pulled by one good and one defective image, so that none says 0 or 1.
+with its steps pulled by one good and one defective image, so that none says 0 or 1. Both give every
+group the same say.
 """
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
 from ml.data.dataset import load_dataset
-from ml.evaluation.calibrate import fit_platt
+from ml.evaluation.logistic import fit_platt, group_weights, platt_log_odds, sigmoid
 from ml.evaluation.reliability import calibration_error
 from ml.evaluation.scores import Flags, Numbers, TestScores, ValidationScores, score
 from ml.inference.engine import ModelSet
@@ -24,16 +26,17 @@ from ml.training.run import finished_runs
 DRAWS = 200
 
 
-def platt(raw: Numbers, defect: Flags, new: Numbers) -> Numbers:
-    """Probabilities of `new` scores."""
-    found = fit_platt(raw, defect)
-    return 1 / (1 + np.exp(-(found.slope * new + found.intercept)))
+def platt(fitted: ValidationScores, model: str, new: Numbers) -> Numbers:
+    """Probabilities of `new` scores of a model."""
+    return sigmoid(platt_log_odds(fit_platt(fitted, model), new))
 
 
-def isotonic(raw: Numbers, defect: Flags, new: Numbers) -> Numbers:
-    """Probabilities of `new` scores."""
-    steps = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(raw, defect)
-    return (steps.predict(new) * len(raw) + 1) / (len(raw) + 2)
+def isotonic(fitted: ValidationScores, model: str, new: Numbers) -> Numbers:
+    """Probabilities of `new` scores of a model."""
+    weights = group_weights(fitted)
+    steps = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+    steps.fit(fitted.raw[model], fitted.is_defect, weights)
+    return (steps.predict(new) * weights.sum() + 1) / (weights.sum() + 2)
 
 
 def measure(p: Numbers, defect: Flags) -> tuple[float, float, float]:
@@ -43,19 +46,20 @@ def measure(p: Numbers, defect: Flags) -> tuple[float, float, float]:
     return float(np.mean((p - defect) ** 2)), float(loss), float("nan") if ece is None else ece
 
 
-def compare(raw: Numbers, defect: Flags, groups: Numbers, share: float) -> Numbers:
+def compare(scores: ValidationScores, model: str, share: float) -> Numbers:
     """Measures `[draws, 2, 3]`: Platt and isotonic, on the groups that calibrated neither."""
     random = np.random.default_rng(0)
-    names = np.unique(groups)
+    names = np.unique(scores.groups)
     rows = []
     while len(rows) < DRAWS:
         drawn = random.permutation(names)[: max(2, round(share * len(names)))]
-        fitted = np.isin(groups, drawn)
-        if len(set(defect[fitted])) < 2 or len(set(defect[~fitted])) < 2:
+        inside = np.isin(scores.groups, drawn)
+        fitted, left = scores.among(inside), scores.among(~inside)
+        if len(set(fitted.is_defect)) < 2 or len(set(left.is_defect)) < 2:
             continue
         rows.append(
             [
-                measure(method(raw[fitted], defect[fitted], raw[~fitted]), defect[~fitted])
+                measure(method(fitted, model, left.raw[model]), left.is_defect)
                 for method in (platt, isotonic)
             ]
         )
@@ -69,15 +73,19 @@ def main(name: str, dataset: str) -> None:
     sizes = {model: run.result["size"] for model, run in runs.items()}
     models = ModelSet({model: run.onnx for model, run in runs.items()}, sizes, env.threads)
     data = load_dataset(home, line.name, dataset)
-    parts = [
+    validation, test = (
         score(kind, home, models, data.split(kind.split), env.threads)
         for kind in (ValidationScores, TestScores)
-    ]
-    defect = np.concatenate([part.is_defect for part in parts])
-    groups = np.concatenate([part.groups for part in parts])
-    share = len(set(parts[0].groups)) / len(set(groups))
+    )
+    # Nothing of this bench is shipped: here the groups of both are drawn from.
+    pooled = ValidationScores(
+        (*validation.samples, *(replace(one, split="validation") for one in test.samples)),
+        {model: np.append(raw, test.raw[model]) for model, raw in validation.raw.items()},
+        np.concatenate([validation.embeddings, test.embeddings]),
+    )
+    share = len(set(validation.groups)) / len(set(pooled.groups))
     for model in runs:
-        found = compare(np.concatenate([p.raw[model] for p in parts]), defect, groups, share)
+        found = compare(pooled, model, share)
         cells = [f"{a:.3f} / {b:.3f}" for a, b in found.mean(axis=0).T]
         better = (found[:, 0, 1] < found[:, 1, 1]).mean()
         print("|", " | ".join([name, model, *cells, f"{better:.0%}"]), "|")

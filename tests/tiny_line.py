@@ -55,6 +55,7 @@ strides = [8]
 bank = 64
 [gate]
 min_auroc = 0.0
+min_groups = 1
 [night]
 shard_images = 8
 [monitor]
@@ -200,9 +201,13 @@ def write_runs(home: Home, line: LineConfig, dataset: str = DATASET, gain: float
         files.write_json(folder / "result.json", result)
 
 
-def classifier_onnx(gain: float) -> onnx.ModelProto:
-    """Features: redness on an 8 x 8 grid; then global average pooling and one linear layer."""
-    head = np.array([[0.0, 0.0], [gain, 0.0]], np.float32)
+def classifier_onnx(gain: float, types: int = 1) -> onnx.ModelProto:
+    """Features: redness on an 8 x 8 grid; then global average pooling and one linear layer.
+
+    All redness speaks for the first of the defect types.
+    """
+    head = np.zeros((1 + types, 2), np.float32)
+    head[1, 0] = gain
     nodes = [
         *_redness(),
         helper.make_node("AveragePool", ["red"], ["features"], kernel_shape=[4, 4], strides=[4, 4]),
@@ -210,8 +215,8 @@ def classifier_onnx(gain: float) -> onnx.ModelProto:
         helper.make_node("Flatten", ["pooled"], ["embedding"]),
         helper.make_node("Gemm", ["embedding", "head", "bias"], ["logits"], transB=1),
     ]
-    outputs = {"logits": ["n", 2], "features": ["n", 2, 8, 8], "embedding": ["n", 2]}
-    constants = {"head": head, "bias": np.array([0.0, -0.5], np.float32)}
+    outputs = {"logits": ["n", 1 + types], "features": ["n", 2, 8, 8], "embedding": ["n", 2]}
+    constants = {"head": head, "bias": np.array([0.0, -0.5, *[-9.0] * (types - 1)], np.float32)}
     return _model(nodes, outputs, constants, 2)
 
 

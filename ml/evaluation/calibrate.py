@@ -6,21 +6,43 @@ from math import log
 import numpy as np
 
 from ml.bundle.card import Platt, Thresholds
-from ml.errors import DataError, LeakError
-from ml.evaluation.scores import Flags, Numbers, ValidationScores
-from ml.evaluation.thresholds import chow, require_groups, under_ceiling, with_rates
+from ml.errors import DataError
+from ml.evaluation.intervals import count_groups
+from ml.evaluation.logistic import (
+    fit_fusion,
+    fit_platt,
+    fuse_log_odds,
+    group_weights,
+    platt_log_odds,
+    require_validation,
+    round_digits,
+    round_down,
+    sigmoid,
+)
+from ml.evaluation.scores import Numbers, ValidationScores
+from ml.evaluation.thresholds import (
+    CONFIDENCE,
+    MILLION,
+    chow,
+    groups_needed,
+    require_groups,
+    under_ceiling,
+    upper_bound,
+    with_rates,
+)
 from ml.files import content_key
 from ml.settings.line import CostsConfig
 
-# Pull of the fusion weights towards the plain mean of the log-odds, as of so many images.
-_PULL = 1.0
 # Without defects: the share of good validation images that stays below the review threshold.
 _GOOD_SHARE = 0.95
 # Below this share of good validation images that pass, people review most of the line.
 _FEW_PASS = 0.5
-_DIGITS = 6
+# The rate of escapes, and of overkill, that validation should at least be able to rule out.
+_RULED_OUT = 0.1
 # Fits that each leave out a share of the defective groups.
 _FOLDS = 10
+# Parts that an error names.
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -44,36 +66,35 @@ def fit(
 
     `seed` is that of the intervals of the rates at the thresholds; `synthetic` are the raw scores
     of synthetic anomalies, which stand in where validation has no defect, and only there.
-    Raises LeakError when the scores are not of validation, DataError when it lacks good images or
-    has too few defects for the line's ceiling on escapes.
+    Raises LeakError when the scores are not of validation, DataError when it lacks good images, has
+    a score that is no number, or too few defects for the line's ceiling on escapes.
     """
-    if not isinstance(validation, ValidationScores):
-        msg = f"only validation may be fitted on, not {type(validation).__name__}"
-        raise LeakError(msg)
+    require_validation(validation)
     defect = validation.is_defect
     if defect.all():
         msg = "validation holds no good image: nothing says what passes; snapshot with more groups"
         raise DataError(msg)
     require_groups(validation.samples, costs)
+    _require_numbers(validation)
     thresholds = chow(costs)
-    if not defect.any():
-        fitted = _fit_good_only(validation.raw, thresholds, synthetic or {})
-        return _with_rates(fitted, validation, seed)
-    fitted = _fit_models(validation.raw, defect, thresholds)
-    if costs.max_escape_ppm is not None:
-        unseen = held_out(fitted, validation)
-        thresholds = under_ceiling(thresholds, costs.max_escape_ppm, validation, unseen)
-    useless = [name for name, platt in fitted.calibration.items() if platt.slope == 0]
-    warnings = [f"The {name} does not tell defects from good parts." for name in useless]
-    passed = probabilities(fitted, validation.raw)[~defect] <= thresholds.pass_below
-    if passed.mean() < _FEW_PASS:
-        asked = "what an escape costs" if thresholds.ceiling is None else "the ceiling on escapes"
-        warnings.append(
-            f"Only {passed.mean():.0%} of the good validation images pass: too few images, or too "
-            f"weak models, for {asked}. The rest is reviewed."
-        )
-    fitted = replace(fitted, thresholds=thresholds, warnings=tuple(warnings))
-    return _with_rates(fitted, validation, seed)
+    if defect.any():
+        fitted = _fit_models(validation, thresholds)
+        if costs.max_escape_ppm is not None:
+            unseen = held_out(fitted, validation)
+            thresholds = under_ceiling(thresholds, costs.max_escape_ppm, validation, unseen)
+        useless = [name for name, platt in fitted.calibration.items() if platt.slope == 0]
+        said = tuple(f"The {name} does not tell defects from good parts." for name in useless)
+        fitted = replace(fitted, thresholds=thresholds, warnings=said)
+    else:
+        fitted = _fit_good_only(validation, thresholds, synthetic or {})
+    p_defect = probabilities(fitted, validation.raw)
+    warnings = (
+        *fitted.warnings,
+        *_few_groups(validation),
+        *_few_pass(p_defect[~defect], fitted.thresholds),
+    )
+    rated = with_rates(fitted.thresholds, validation, p_defect, seed)
+    return replace(fitted, thresholds=rated, warnings=warnings)
 
 
 def held_out(fitted: Fit, validation: ValidationScores) -> Numbers:
@@ -90,113 +111,126 @@ def held_out(fitted: Fit, validation: ValidationScores) -> Numbers:
     names = sorted(set(groups[defect]), key=lambda name: content_key([name]))
     for fold in range(min(_FOLDS, len(names))):
         out = defect & np.isin(groups, names[fold::_FOLDS])
-        rest = {name: raw[~out] for name, raw in validation.raw.items()}
-        without = _fit_models(rest, defect[~out], fitted.thresholds)
-        left_out = {name: raw[out] for name, raw in validation.raw.items()}
-        p_defect[out] = probabilities(without, left_out)
+        without = _fit_models(validation.among(~out), fitted.thresholds)
+        p_defect[out] = probabilities(without, validation.among(out).raw)
     return p_defect
-
-
-def fit_platt(raw: Numbers, defect: Flags) -> Platt:
-    """Platt scaling (Platt 1999) with his smoothed targets, so that few images stay doubtful.
-
-    A higher score never means a less likely defect: the slope is not negative.
-    """
-    positives, negatives = int(defect.sum()), int((~defect).sum())
-    target = np.where(defect, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    centre, scale = float(raw.mean()), float(raw.std()) or 1.0
-    slope, intercept = _logistic(
-        (raw - centre)[:, None] / scale, target, pull=0.0, towards=np.zeros(1)
-    )
-    found = slope[0] / scale
-    return Platt(slope=_round(found), intercept=_round(intercept - found * centre))
-
-
-def fit_fusion(log_odds: Numbers, defect: Flags) -> tuple[tuple[float, ...], float]:
-    """Weights (not negative) and intercept of a logistic regression on `[N, models]` log-odds.
-
-    It is pulled towards the mean of the log-odds, so that separable data do not give certainty.
-    """
-    count = log_odds.shape[1]
-    weights, intercept = _logistic(
-        log_odds, defect.astype(float), pull=_PULL, towards=np.full(count, 1 / count)
-    )
-    return tuple(_round(weight) for weight in weights), _round(intercept)
 
 
 def probabilities(fit: Fit, raw: dict[str, Numbers]) -> Numbers:
     """Fused probability of a defect `[N]`, as `ml.inference.verdict.fuse` computes it."""
     total = np.full(len(next(iter(raw.values()))), fit.intercept)
     for name, scores in raw.items():
-        total += fit.weights[name] * _log_odds(fit, name, scores)
-    return _sigmoid(total)
+        total += fit.weights[name] * platt_log_odds(fit.calibration[name], scores)
+    return sigmoid(total)
 
 
 def model_probabilities(fit: Fit, name: str, scores: Numbers) -> Numbers:
     """Calibrated probability of a defect `[N]` of one model."""
-    return _sigmoid(_log_odds(fit, name, scores))
+    return sigmoid(platt_log_odds(fit.calibration[name], scores))
 
 
-def _log_odds(fit: Fit, name: str, scores: Numbers) -> Numbers:
-    platt = fit.calibration[name]
-    return platt.slope * scores + platt.intercept
+def _require_numbers(validation: ValidationScores) -> None:
+    for name, raw in validation.raw.items():
+        wrong = [validation.samples[index] for index in np.flatnonzero(~np.isfinite(raw))]
+        if wrong:
+            parts = ", ".join(f"{one.part} (image {one.sha256})" for one in wrong[:_MOST_NAMED])
+            msg = (
+                f"the {name} gives {len(wrong)} of {len(raw)} validation images a score that is "
+                f"not a finite number, so nothing can be fitted: {parts}. Look at these images, "
+                f"and train the {name} again"
+            )
+            raise DataError(msg)
 
 
-def _with_rates(fitted: Fit, validation: ValidationScores, seed: int) -> Fit:
-    p_defect = probabilities(fitted, validation.raw)
-    return replace(fitted, thresholds=with_rates(fitted.thresholds, validation, p_defect, seed))
+def _fit_models(validation: ValidationScores, thresholds: Thresholds) -> Fit:
+    calibration = {name: fit_platt(validation, name) for name in validation.raw}
+    weights, intercept = fit_fusion(validation, calibration)
+    return Fit(calibration, weights, intercept, thresholds, ())
 
 
-def _fit_models(raw: dict[str, Numbers], defect: Flags, thresholds: Thresholds) -> Fit:
-    calibration = {name: fit_platt(values, defect) for name, values in raw.items()}
-    log_odds = [calibration[name].slope * raw[name] + calibration[name].intercept for name in raw]
-    weights, intercept = fit_fusion(np.stack(log_odds, axis=1), defect)
-    return Fit(calibration, dict(zip(raw, weights, strict=True)), intercept, thresholds, ())
+def _few_groups(validation: ValidationScores) -> list[str]:
+    """What validation cannot rule out, where even a rate of `_RULED_OUT` is beyond its groups."""
+    defect = validation.is_defect
+    needed = groups_needed(_RULED_OUT * MILLION)
+    kinds = {"Groups with defects": ("escapes", defect), "Good groups": ("overkill", ~defect)}
+    said = []
+    for kind, (error, among) in kinds.items():
+        count = count_groups(validation.groups, among)
+        if 0 < count < needed:
+            said.append(
+                f"{kind} in validation: {count}. Even without an error among them, {error} of up "
+                f"to {upper_bound(0, count):.0%} are not ruled out ({CONFIDENCE:.0%} confidence); "
+                f"to rule out more than {_RULED_OUT:.0%} takes {needed}."
+            )
+    return said
+
+
+def _few_pass(p_good: Numbers, thresholds: Thresholds) -> list[str]:
+    passed = (p_good <= thresholds.pass_below).mean()
+    if passed >= _FEW_PASS:
+        return []
+    asked = "what an escape costs" if thresholds.ceiling is None else "the ceiling on escapes"
+    return [
+        f"Only {passed:.0%} of the good validation images pass: too few images, or too "
+        f"weak models, for {asked}. The rest is reviewed."
+    ]
 
 
 def _fit_good_only(
-    good: dict[str, Numbers], thresholds: Thresholds, synthetic: dict[str, Numbers]
+    validation: ValidationScores, thresholds: Thresholds, synthetic: dict[str, Numbers]
 ) -> Fit:
     """No defects to learn from: what lies above a quantile of the good scores is not passed."""
+    good = validation.raw
     margin = log(thresholds.pass_below / (1 - thresholds.pass_below))
     calibration = {}
     for name, raw in good.items():
         edge = float(np.quantile(raw, _GOOD_SHARE))
         spread = max(edge - float(np.median(raw)), 1e-3 * max(abs(edge), 1e-3))
-        calibration[name] = Platt(
-            slope=_round(1 / spread), intercept=_round(margin - edge / spread)
-        )
+        slope = round_digits(1 / spread)
+        calibration[name] = Platt(slope=slope, intercept=round_down(margin - slope * edge))
     weights = dict.fromkeys(calibration, 1 / len(calibration))
     fitted = Fit(calibration, weights, 0.0, thresholds, ())
     if len(good) > 1:
-        weights = _weights_from(fitted, good, synthetic) if synthetic else weights
+        weights = _weights_from(fitted, validation, synthetic) if synthetic else weights
         fitted = _at_the_quantile(replace(fitted, weights=weights), good, margin)
-    return replace(fitted, warnings=(_without_defects(fitted, synthetic),))
+    return replace(fitted, warnings=(_without_defects(fitted, validation, synthetic),))
 
 
 def _weights_from(
-    fitted: Fit, good: dict[str, Numbers], synthetic: dict[str, Numbers]
+    fitted: Fit, validation: ValidationScores, synthetic: dict[str, Numbers]
 ) -> dict[str, float]:
     """Fusion weights that tell synthetic anomalies from good images; equal if none does."""
-    log_odds = np.stack(
-        [_log_odds(fitted, name, np.append(good[name], synthetic[name])) for name in good], axis=1
-    )
-    count = len(next(iter(good.values())))
-    weights, _ = fit_fusion(log_odds, np.arange(len(log_odds)) >= count)
-    return dict(zip(good, weights, strict=True)) if any(weights) else fitted.weights
+    log_odds = {
+        name: platt_log_odds(platt, np.append(validation.raw[name], synthetic[name]))
+        for name, platt in fitted.calibration.items()
+    }
+    good, made = len(validation.samples), len(next(iter(synthetic.values())))
+    images = np.append(group_weights(validation), np.ones(made))
+    weights, _ = fuse_log_odds(log_odds, np.arange(good + made) >= good, images)
+    return weights if any(weights.values()) else fitted.weights
 
 
 def _at_the_quantile(fitted: Fit, good: dict[str, Numbers], margin: float) -> Fit:
     """The fusion passes the same share of the good images as each model alone."""
-    total = np.sum([fitted.weights[name] * _log_odds(fitted, name, good[name]) for name in good], 0)
-    return replace(fitted, intercept=_round(margin - float(np.quantile(total, _GOOD_SHARE))))
+    total = np.sum(
+        [
+            fitted.weights[name] * platt_log_odds(platt, good[name])
+            for name, platt in fitted.calibration.items()
+        ],
+        axis=0,
+    )
+    return replace(fitted, intercept=round_down(margin - float(np.quantile(total, _GOOD_SHARE))))
 
 
-def _without_defects(fitted: Fit, synthetic: dict[str, Numbers]) -> str:
+def _without_defects(
+    fitted: Fit, validation: ValidationScores, synthetic: dict[str, Numbers]
+) -> str:
+    images, groups = len(validation.samples), len(set(validation.groups))
     said = (
         "Validation lacks defects: the thresholds are a quantile "
-        f"({_GOOD_SHARE:.0%}) of the good scores, p_defect is not a probability, and no real "
-        "defect was measured."
+        f"({_GOOD_SHARE:.0%}) of {images} good images of {groups} groups, so about "
+        f"{expected_above(groups):.0%} of new good parts will not pass; p_defect is not a "
+        "probability, and no real defect was measured."
     )
     if not synthetic:
         return said
@@ -205,38 +239,10 @@ def _without_defects(fitted: Fit, synthetic: dict[str, Numbers]) -> str:
     return f"{said} Of {len(held)} synthetic anomalies {held.mean():.0%} do not pass.{weights}"
 
 
-def _logistic(
-    inputs: Numbers, target: Numbers, *, pull: float, towards: Numbers
-) -> tuple[Numbers, float]:
-    from scipy.optimize import minimize
+def expected_above(count: int) -> float:
+    """Share of new values expected above the quantile of `count` independent ones.
 
-    count = inputs.shape[1]
-
-    def loss(values: Numbers) -> tuple[float, Numbers]:
-        weights, intercept = values[:count], values[count]
-        total = inputs @ weights + intercept
-        away = weights - towards
-        value = np.logaddexp(0, total).sum() - target @ total + pull * (away @ away)
-        error = _sigmoid(total) - target
-        return value, np.append(inputs.T @ error + 2 * pull * away, error.sum())
-
-    bounds = [(0, None)] * count + [(None, None)]
-    start = np.append(np.ones(count), 0.0)
-    found = minimize(
-        loss,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"maxiter": 2000, "ftol": 1e-14, "gtol": 1e-9},
-    ).x
-    return found[:count], float(found[count])
-
-
-def _sigmoid(log_odds: Numbers) -> Numbers:
-    return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -700, 700))))
-
-
-def _round(value: float) -> float:
-    # Beyond six digits a figure is the solver's and the processor's, and would rename the bundle.
-    return float(f"{value:.{_DIGITS}g}")
+    The k-th of n values has k / (n + 1) of the new ones below it on average, whatever their
+    distribution; the quantile is read between two of them.
+    """
+    return 1 - (1 + (count - 1) * _GOOD_SHARE) / (count + 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.bundle import Bundle
-from ml.data.dataset import load_dataset
+from ml.data.dataset import Dataset, load_dataset
 from ml.errors import DataError
 from ml.evaluation import metrics
 from ml.evaluation.intervals import MIN_GROUPS, bootstrap_weights, count_groups
@@ -53,12 +53,10 @@ def against_champion(
     that the champion was trained or tuned on, where that is known. AUROC may drop by the line's
     `max_auroc_drop`; the cost must not be higher beyond doubt.
     """
-    fair, notes = _fair(home, line, champion, scores)
+    fair, notes = unseen_by(home, line, champion, scores)
     yield from ((True, note) for note in notes)
-    samples = tuple(sample for sample, among in zip(scores.samples, fair, strict=True) if among)
-    theirs = score(TestScores, home, open_models(champion, env.threads), samples, env.threads)
-    raw = {name: values[fair] for name, values in scores.raw.items()}
-    ours = TestScores(samples, raw, scores.embeddings[fair])
+    ours = scores.among(fair)
+    theirs = score(TestScores, home, open_models(champion, env.threads), ours.samples, env.threads)
     new = _outcome(challenger, ours, line.costs)
     old = _outcome(champion, theirs, line.costs)
     weights = bootstrap_weights(ours.groups, line.seed)
@@ -103,7 +101,7 @@ def _cost(new: _Outcome, old: _Outcome, ours: TestScores, weights: Numbers) -> t
     return True, said
 
 
-def _fair(
+def unseen_by(
     home: Home, line: LineConfig, champion: Bundle, scores: TestScores
 ) -> tuple[Flags, list[str]]:
     """Which test images the champion has not seen, and what must be said about it."""
@@ -113,13 +111,19 @@ def _fair(
     except DataError:
         note = "the champion's dataset is not here: it may have seen some of these parts"
         return everything, [note]
-    seen = {sample.group for sample in past.samples if sample.split != "test"}
+    seen = _seen_groups(past, scores)
     fair = np.array([group not in seen for group in scores.groups], bool)
-    left_out = len(set(scores.groups) & seen)
     if len(set(scores.is_defect[fair])) < 2:
-        return everything, [f"the champion has seen {left_out} of these groups, which favours it"]
-    note = f"{left_out} test groups left out: the champion has seen them"
-    return fair, [note] * bool(left_out)
+        return everything, [f"the champion has seen {len(seen)} of these groups, which favours it"]
+    note = f"{len(seen)} test groups left out: the champion has seen them"
+    return fair, [note] * bool(seen)
+
+
+def _seen_groups(past: Dataset, scores: TestScores) -> set[str]:
+    """Test groups of which the champion knows the name or an image: joined groups are renamed."""
+    known = [sample for sample in past.samples if sample.split != "test"]
+    groups, images = {one.group for one in known}, {one.sha256 for one in known}
+    return {one.group for one in scores.samples if one.group in groups or one.sha256 in images}
 
 
 def _outcome(bundle: Bundle, scores: TestScores, costs: CostsConfig) -> _Outcome:

@@ -15,6 +15,7 @@ from ml.errors import DataError
 from ml.evaluation.calibrate import fit
 from ml.evaluation.draft import (
     build_card,
+    class_names,
     head_weights,
     reference_rows,
     write_bundle,
@@ -31,7 +32,7 @@ from ml.settings import Env, Home, LineConfig
 from ml.training.run import Run, finished_runs
 
 # Changes when this code would make another bundle or report of the same runs.
-_RECIPE = 6
+_RECIPE = 7
 
 _LATENCY_CALLS = 9
 
@@ -47,9 +48,9 @@ class Evaluated:
 def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     """Make a bundle of the finished runs of a line on a dataset; found again when it was made.
 
-    Raises TrainingError when a model is not trained, DataError when a split is empty or
-    validation cannot support the line's ceiling on escapes, BundleError when the bundle made before
-    was altered, SettingsError when there is no key to sign with.
+    Raises TrainingError when a model is not trained, DataError when a split is empty, a validation
+    score is no number or validation cannot support the line's ceiling on escapes, BundleError when
+    the bundle made before was altered, SettingsError when there is no key to sign with.
     """
     runs = finished_runs(home, line, dataset)
     data = load_dataset(home, line.name, dataset)
@@ -68,7 +69,7 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     )
     rule, warnings = masks.choose() if masks else (None, [])
     head = head_weights(runs["classifier"].onnx) if "classifier" in runs else None
-    maps = MapEvidence(home, sizes, head)
+    maps = MapEvidence(home, sizes, head, class_names(runs) if head is not None else ())
     models = _open(runs, env.threads, rule)
     test = score(TestScores, home, models, _some(data, "test"), env.threads, maps)
     synthetic = synthetic_scores(home, models, validation, line.seed, env.threads)

@@ -1,10 +1,11 @@
 """The `gate` step: may this bundle become the champion?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ml.audit.promotions import rejected, rolled_back
 from ml.bundle import Bundle, load_bundle
+from ml.bundle.card import Metric
 from ml.bundle.history import read_history
 from ml.bundle.live import live_record
 from ml.data.dataset import load_dataset
@@ -13,6 +14,7 @@ from ml.evaluation.compare import against_champion
 from ml.evaluation.latency import latency
 from ml.evaluation.scores import TestScores, score
 from ml.evaluation.sealed import largest_difference
+from ml.evaluation.thresholds import ESCAPED_GROUPS, MILLION, against_ceiling
 from ml.inference.engine import open_models
 from ml.settings import Env, Home, LineConfig
 
@@ -34,9 +36,10 @@ class Judgement:
 def judge(env: Env, home: Home, line: LineConfig, challenger: Bundle) -> Judgement:
     """Hold the challenger against the line's limits and against the champion.
 
-    The limits: AUROC, parity of torch and ONNX, equality of the sealed models' scores with those
-    that the card's figures rest on, and the time that an image takes. Both bundles score the same
-    test images (see `compare.py`). A bundle that was rolled back or rejected is left to a person.
+    The limits: groups behind the figures, AUROC, escapes against the ceiling, parity of torch and
+    ONNX, equality of the sealed models' scores with those that the card's figures rest on, and the
+    time that an image takes. Both bundles score the same test images (see `compare.py`). A bundle
+    that was rolled back or rejected, or has too few groups behind it, is left to a person.
     """
     record = live_record(home, line.name)
     name = None if record is None else str(record["bundle"])
@@ -56,7 +59,12 @@ def _read(findings: list[Finding]) -> tuple[bool, list[str]]:
 
 
 def _on_paper(home: Home, line: LineConfig, challenger: Bundle) -> Iterator[Finding]:
+    card = challenger.card
+    tested = {name: card.metrics.get(f"fused.{name}") for name in ("escape", "overkill")}
+    yield _groups(line, "validation", card.thresholds.rates)
+    yield _groups(line, "test", tested)
     yield _minimum(line, challenger)
+    yield _escapes(challenger)
     yield _parity(line, challenger)
     out = {
         "rolled back": rolled_back(read_history(home, line.name), challenger.name),
@@ -66,6 +74,32 @@ def _on_paper(home: Home, line: LineConfig, challenger: Bundle) -> Iterator[Find
         if entry is not None:
             why = f": {entry.reason}" if entry.reason else ""
             yield False, f"it was {what} by {entry.by}{why}; only a person may promote it"
+
+
+def _groups(line: LineConfig, split: str, rates: Mapping[str, Metric | None]) -> Finding:
+    escape, overkill = rates.get("escape"), rates.get("overkill")
+    if escape is None or overkill is None:
+        said = f"its card does not say how many groups {split} had"
+        return False, f"{said}; evaluate again, or a person must promote it"
+    said = f"{split} had {escape.n} groups with defects and {overkill.n} good ones"
+    least = line.gate.min_groups
+    if min(escape.n, overkill.n) < least:
+        return False, f"{said}, below `gate.min_groups`, {least}; a person must promote it"
+    return True, said
+
+
+def _escapes(challenger: Bundle) -> Finding:
+    ceiling = challenger.card.thresholds.ceiling
+    if ceiling is None:
+        return True, ""
+    found = challenger.card.metrics.get(ESCAPED_GROUPS)
+    if found is None or found.low is None:
+        said = "the line has a ceiling on escapes, and the card no escape rate of test groups"
+        return False, f"{said}; evaluate again, or a person must promote it"
+    said = against_ceiling(found, ceiling)
+    if found.low * MILLION > ceiling.max_escape_ppm:
+        return False, f"{said}: above it beyond doubt"
+    return True, said
 
 
 def _minimum(line: LineConfig, challenger: Bundle) -> Finding:

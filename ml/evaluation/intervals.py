@@ -33,15 +33,32 @@ def to_metric(values: Numbers, n: int, *, enough: bool) -> Metric:
 
 
 def rate_metric(values: Numbers, n: int, *, enough: bool) -> Metric:
-    """A rate. Where no resample differs (0 or 100 %), the bound is Clopper and Pearson's (1934)
-    over the `n` groups, because resampling cannot imagine an error that it never saw.
+    """A rate over `n` groups, with the wider of two intervals on each side.
+
+    Resampling cannot imagine more errors than it saw, so with few of them its interval is too
+    narrow; Clopper and Pearson's (1934) knows groups as good or bad only, so where errors cluster
+    in groups it may be too narrow itself.
     """
     metric = to_metric(values, n, enough=enough)
-    if metric.value not in (0.0, 1.0) or not enough:
+    if metric.low is None or metric.high is None:
         return metric
-    bound = round(1 - ((1 - _LEVEL) / 2) ** (1 / n), _DECIMALS)
-    limits = {"high": bound} if metric.value == 0.0 else {"low": round(1 - bound, _DECIMALS)}
-    return metric.model_copy(update=limits)
+    low, high = exact_interval(float(values[0]) * n, n)
+    return metric.model_copy(
+        update={
+            "low": min(metric.low, round(low, _DECIMALS)),
+            "high": max(metric.high, round(high, _DECIMALS)),
+        }
+    )
+
+
+def exact_interval(events: float, n: int) -> tuple[float, float]:
+    """Clopper and Pearson's 95 % interval (1934) of a rate; `events` of `n` need not be whole."""
+    from scipy.special import betaincinv
+
+    tail = (1 - _LEVEL) / 2
+    low = betaincinv(events, n - events + 1, tail) if events > 0 else 0.0
+    high = betaincinv(events + 1, n - events, 1 - tail) if events < n else 1.0
+    return float(low), float(high)
 
 
 def count_groups(groups: Sequence[str], among: Flags) -> int:

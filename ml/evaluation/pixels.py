@@ -7,28 +7,37 @@ from ml.data.dataset import Sample, read_mask, resize_mask
 from ml.evaluation.overlap import MaskOverlap
 from ml.evaluation.ranking import PixelRanking
 from ml.evaluation.scores import Flags, Numbers
-from ml.inference.engine import Floats, Scored
+from ml.inference.engine import Floats, Scored, defect_type
 from ml.inference.explain import heat_maps
 from ml.settings import Home
 
 # How far from the mask the hottest pixel may lie, as a share of the longer side: 15 of 500 pixels,
 # as in the pointing game (Zhang et al., IJCV 2018).
 POINTING_TOLERANCE = 0.03
+# Classes of a classifier that knows one kind of defect: that and ok.
+_ONE_TYPE = 2
 
 
 class MapEvidence:
     """Gathers maps while images are scored; afterwards gives what pixel metrics need.
 
     A good image has an empty mask. A defect without a mask is left out of `ranking`. `head` are
-    the weights of the classifier's linear layer, for its class activation map.
+    the weights of the classifier's linear layer, for its class activation map; `classes` those of a
+    classifier, whose defect types are kept where it tells several apart.
     """
 
     def __init__(
-        self, home: Home, sizes: dict[str, tuple[int, int]], head: Floats | None = None
+        self,
+        home: Home,
+        sizes: dict[str, tuple[int, int]],
+        head: Floats | None = None,
+        classes: tuple[str, ...] = (),
     ) -> None:
         self._home = home
         self._sizes = sizes
         self._head = head
+        self._classes = classes if len(classes) > _ONE_TYPE else ()
+        self._types: list[str] = []
         self._usable: list[bool] = []
         self._with_mask: list[bool] = []
         self._areas: list[float] = []
@@ -42,6 +51,8 @@ class MapEvidence:
         usable = truth is not None or not sample.is_defect
         self._usable.append(usable)
         self._with_mask.append(truth is not None)
+        if self._classes:
+            self._types.append(defect_type(self._classes, scored))
         self._areas.append(np.nan if truth is None else float(truth.mean()))
         for name, heat in heat_maps(scored, self._head).items():
             # The map of a tiled segmenter is as large as its image.
@@ -70,6 +81,11 @@ class MapEvidence:
     def with_mask(self) -> Flags:
         """Defects with a mask."""
         return np.array(self._with_mask, bool)
+
+    @property
+    def types(self) -> tuple[str, ...] | None:
+        """The defect type that the classifier gives each image; None where it knows only one."""
+        return tuple(self._types) if self._classes else None
 
     @property
     def areas(self) -> Numbers:

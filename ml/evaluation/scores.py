@@ -5,7 +5,7 @@ Everything that is fitted takes `ValidationScores`; everything that is reported 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,12 @@ class Scores:
     @property
     def groups(self) -> tuple[str, ...]:
         return tuple(sample.group for sample in self.samples)
+
+    def among(self, kept: Flags) -> Self:
+        """The scores of the images that are `kept` `[N]`."""
+        samples = tuple(one for one, keep in zip(self.samples, kept, strict=True) if keep)
+        raw = {name: values[kept] for name, values in self.raw.items()}
+        return type(self)(samples, raw, self.embeddings[kept])
 
 
 class ValidationScores(Scores):

@@ -4,20 +4,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.bundle.card import Metric
+from ml.bundle.card import EscapeCeiling, Metric
 from ml.evaluation import metrics
 from ml.evaluation.calibrate import Fit, model_probabilities, probabilities
 from ml.evaluation.intervals import (
     MIN_GROUPS,
     bootstrap_weights,
     count_groups,
+    rate_metric,
     to_metric,
 )
 from ml.evaluation.localisation import map_metrics
 from ml.evaluation.pixels import MapEvidence
 from ml.evaluation.reliability import calibration_error
 from ml.evaluation.scores import Flags, Numbers, TestScores
-from ml.evaluation.thresholds import rates
+from ml.evaluation.thresholds import (
+    ESCAPED_GROUPS,
+    MILLION,
+    against_ceiling,
+    escaped_groups,
+    rates,
+    verdicts,
+)
 
 # From this probability on an image counts as found, for the F measures only.
 _EVEN_ODDS = 0.5
@@ -48,7 +56,32 @@ def summarise(test: TestScores, maps: MapEvidence, fit: Fit, seed: int) -> Summa
     at_thresholds = rates(p_defect, fit.thresholds, test, weights)
     found |= {f"fused.{name}": metric for name, metric in at_thresholds.items()}
     found |= map_metrics(maps, test, weights)
-    return Summary(dict(sorted(found.items())), _warnings(n_defect, n_good))
+    if maps.types is not None:
+        _, failed = verdicts(p_defect, fit.thresholds)
+        found["classifier.type_accuracy"] = _type_accuracy(test, maps.types, failed, weights)
+    warnings = _warnings(n_defect, n_good)
+    if fit.thresholds.ceiling is not None:
+        found[ESCAPED_GROUPS] = escaped_groups(p_defect, fit.thresholds, test)
+        warnings += _above_ceiling(found[ESCAPED_GROUPS], fit.thresholds.ceiling)
+    return Summary(dict(sorted(found.items())), warnings)
+
+
+def _type_accuracy(
+    test: TestScores, types: tuple[str, ...], failed: Flags, weights: Numbers
+) -> Metric:
+    """Share of the failed defects whose type is right, of those whose true type is known."""
+    right = [one.defect_type == said for one, said in zip(test.samples, types, strict=True)]
+    known = np.array([one.is_defect and one.defect_type != "" for one in test.samples], bool)
+    among = failed & known
+    n = count_groups(test.groups, among)
+    values = metrics.rate(np.array(right, bool), among, weights)
+    return rate_metric(values, n, enough=n >= MIN_GROUPS)
+
+
+def _above_ceiling(found: Metric, ceiling: EscapeCeiling) -> tuple[str, ...]:
+    if found.value is None or found.value * MILLION <= ceiling.max_escape_ppm:
+        return ()
+    return (f"Above the ceiling on escapes: {against_ceiling(found, ceiling)}.",)
 
 
 def _rank_and_f(raw: Numbers, found: Flags, defect: Flags, weights: Numbers) -> dict[str, Numbers]:

@@ -9,13 +9,21 @@ from ml.bundle.card import EscapeCeiling, Metric, Thresholds
 from ml.data.dataset import Sample
 from ml.errors import DataError
 from ml.evaluation import metrics
-from ml.evaluation.intervals import MIN_GROUPS, bootstrap_weights, count_groups, rate_metric
+from ml.evaluation.intervals import (
+    MIN_GROUPS,
+    bootstrap_weights,
+    count_groups,
+    exact_interval,
+    rate_metric,
+)
 from ml.evaluation.scores import Flags, Numbers, Scores, ValidationScores
 from ml.settings.line import CostsConfig
 
 CONFIDENCE = 0.95
+MILLION = 1e6
+# The metric that a ceiling on escapes is held against on test.
+ESCAPED_GROUPS = "fused.escaped_groups"
 
-_MILLION = 1e6
 _DIGITS = 6
 
 
@@ -66,7 +74,7 @@ def under_ceiling(
                 confidence=CONFIDENCE,
                 groups=len(lowest),
                 escapes=escapes,
-                bound_ppm=round(upper_bound(escapes, len(lowest)) * _MILLION),
+                bound_ppm=round(upper_bound(escapes, len(lowest)) * MILLION),
             ),
         }
     )
@@ -94,7 +102,7 @@ def allowed_escapes(groups: int, max_escape_ppm: float) -> int:
         )
         raise DataError(msg)
     allowed = 0
-    while upper_bound(allowed + 1, groups) * _MILLION <= max_escape_ppm:
+    while upper_bound(allowed + 1, groups) * MILLION <= max_escape_ppm:
         allowed += 1
     return allowed
 
@@ -104,7 +112,7 @@ def groups_needed(max_escape_ppm: float) -> int:
 
     Exact: (1 - ceiling)^n <= 1 - confidence; the rule of three, 3 / ceiling, is its approximation.
     """
-    return ceil(log(1 - CONFIDENCE) / log1p(-max_escape_ppm / _MILLION))
+    return ceil(log(1 - CONFIDENCE) / log1p(-max_escape_ppm / MILLION))
 
 
 def upper_bound(escapes: int, groups: int) -> float:
@@ -154,6 +162,31 @@ def with_rates(
     weights = bootstrap_weights(validation.groups, seed)
     found = rates(p_defect, thresholds, validation, weights)
     return thresholds.model_copy(update={"rates": found})
+
+
+def escaped_groups(p_defect: Numbers, thresholds: Thresholds, scores: Scores) -> Metric:
+    """Share of the defective groups that escape as a ceiling counts them: with any image passed.
+
+    The interval is Clopper and Pearson's, so it needs no least number of groups.
+    """
+    lowest = _lowest_by_group(scores.groups, p_defect, scores.is_defect)
+    n = len(lowest)
+    if not n:
+        return Metric(value=None, low=None, high=None, n=0)
+    escapes = int((lowest <= thresholds.pass_below).sum())
+    low, high = (round(end, _DIGITS) for end in exact_interval(escapes, n))
+    return Metric(value=round(escapes / n, _DIGITS), low=low, high=high, n=n)
+
+
+def against_ceiling(found: Metric, ceiling: EscapeCeiling) -> str:
+    """The sentence about `escaped_groups` of test and the ceiling; `found` has an interval."""
+    value, low, high = (
+        f"{end * MILLION:,.0f}" for end in (found.value, found.low, found.high) if end is not None
+    )
+    return (
+        f"of a million defective test groups {value} escape (95 % interval {low} to {high}, "
+        f"{found.n} groups); the ceiling is {ceiling.max_escape_ppm:,g}"
+    )
 
 
 def _lowest_by_group(groups: Sequence[str], p_defect: Numbers, defect: Flags) -> Numbers:

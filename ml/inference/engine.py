@@ -173,7 +173,7 @@ class Inspector:
     def decided(self, scored: Scored) -> Inspection:
         """The inspection that follows from what the models say of an image."""
         card = self.bundle.card
-        return Inspection(decide(card, scored.scores), _defect_type(card.classes, scored), scored)
+        return Inspection(decide(card, scored.scores), defect_type(card.classes, scored), scored)
 
 
 def prepare(image: Pixels, sizes: Iterable[Size]) -> Prepared:
@@ -280,7 +280,8 @@ def _scored(outputs: Outputs, index: int, mask_rule: MaskRule) -> Scored:
     return Scored(scores, embedding, probabilities, *maps, mask_rule)
 
 
-def _defect_type(classes: tuple[str, ...], scored: Scored) -> str:
+def defect_type(classes: tuple[str, ...], scored: Scored) -> str:
+    """The likeliest of the defect types `classes[1:]`; empty without a classifier."""
     if scored.probabilities is None:
         return ""
     return classes[1 + int(np.argmax(scored.probabilities[1:]))]

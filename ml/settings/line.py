@@ -322,6 +322,9 @@ class CostsConfig(_Section):
 class GateConfig(_Section):
     """What a challenger must show. Rates are on held-out test groups."""
 
+    min_groups: int = Field(
+        5, ge=1, description="of either kind, in validation and in test; else a person promotes"
+    )
     min_auroc: float = Field(0.8, ge=0, le=1)
     max_auroc_drop: float = Field(0.01, ge=0, le=1)
     max_parity: float = Field(1e-3, gt=0, description="largest difference of a raw score")

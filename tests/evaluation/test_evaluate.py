@@ -16,6 +16,7 @@ from ml.audit import ledger
 from ml.bundle import live_bundle
 from ml.errors import BundleError, DataError, TrainingError
 from ml.evaluation.evaluate import evaluate
+from ml.evaluation.gate import judge
 from ml.evaluation.promote import gate, promote
 from ml.inference.engine import Inspector
 from ml.results import open_results
@@ -153,6 +154,10 @@ def test_a_ceiling_on_escapes_is_on_the_card_with_its_evidence(tiny: Tiny) -> No
     found = made.bundle.card.thresholds
     assert found.ceiling is not None
     assert (found.ceiling.groups, found.ceiling.escapes) == (20, 0)
+    tested = made.bundle.card.metrics["fused.escaped_groups"]
+    assert (tested.value, tested.n) == (0.0, 20)
+    judged = judge(tiny.env, tiny.home, line, made.bundle)
+    assert any("the ceiling is 200,000" in reason for reason in judged.reasons)
     assert found.ceiling.bound_ppm == pytest.approx(1e6 * (1 - 0.05 ** (1 / 20)), abs=1)
     assert found.pass_below <= found.fail_above
     assert "0 of 20 independent defective groups" in made.report.read_text().replace("\n", " ")
@@ -223,6 +228,47 @@ def test_an_altered_bundle_is_neither_judged_nor_promoted(tiny: Tiny) -> None:
         with pytest.raises(BundleError, match="altered"):
             step(tiny.env, tiny.home, tiny.line, bundle.name)
     assert live_bundle(tiny.home, "tiny") is None
+
+
+def test_a_ceiling_that_test_breaks_is_on_the_card_and_stops_the_gate(tiny: Tiny) -> None:
+    samples = tiny_line.add_images(tiny.home, "tiny")
+    defects = [row for row in samples if row["label"] == "defect"]
+    good = [row for row in samples if row["label"] == "ok" and row["split"] == "train"]
+    tested = [row for row in defects if row["split"] == "test"]
+    # Twelve of twenty test defects do not show: their pictures are those of good parts.
+    for row, other in zip(tested[:12], good, strict=False):
+        row["sha256"] = other["sha256"]
+    used = {row["sha256"] for row in tested}
+    rows = [row for row in samples if row["label"] == "defect" or row["sha256"] not in used]
+    tiny_line.write_dataset(tiny.home, "tiny", rows, "hidden")
+    line = _with_ceiling(tiny, 200_000)
+    tiny_line.write_runs(tiny.home, line, "hidden")
+    bundle = evaluate(tiny.env, tiny.home, line, "hidden").bundle
+    assert bundle.card.metrics["fused.escaped_groups"].value == pytest.approx(0.6)
+    assert any("Above the ceiling on escapes" in one for one in bundle.card.warnings)
+    lenient = line.model_copy(update={"gate": line.gate.model_copy(update={"min_auroc": 0.0})})
+    judged = judge(tiny.env, tiny.home, lenient, bundle)
+    assert not judged.promote
+    assert any(reason.endswith("above it beyond doubt") for reason in judged.reasons)
+
+
+def test_the_defect_types_of_failed_defects_are_counted(tiny: Tiny) -> None:
+    name = run_name(tiny.line, tiny_line.DATASET, "classifier", None)
+    path = tiny.home.training("tiny", name) / "result.json"
+    result = json.loads(path.read_text())
+    assert "classifier.type_accuracy" not in tiny.evaluate().card.metrics
+    path.write_text(json.dumps(result | {"classes": ["ok", "red", "blue"]}))
+    onnx.save(tiny_line.classifier_onnx(40.0, types=2), path.parent / "model.onnx")
+    rows = pq.read_table(tiny.home.dataset("tiny", tiny_line.DATASET)).to_pylist()
+    tested = [row for row in rows if row["split"] == "test" and row["label"] == "defect"]
+    for row, kind in zip(tested, ["blue"] * 5 + [""] * 4, strict=False):
+        row["defect_type"] = kind
+    tiny_line.write_dataset(tiny.home, "tiny", rows)
+    found = tiny.evaluate().card.metrics["classifier.type_accuracy"]
+    # The classifier says red to all; four have no type to be right about.
+    assert (found.value, found.n) == (pytest.approx(11 / 16, abs=1e-4), 16)
+    assert found.low is not None
+    assert found.low < 0.5
 
 
 def _with_ceiling(tiny: Tiny, ppm: float) -> LineConfig:

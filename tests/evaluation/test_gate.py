@@ -18,11 +18,13 @@ from tiny_line import Tiny
 
 from ml import files
 from ml.bundle import load_bundle, seal_bundle
+from ml.data.dataset import load_dataset
 from ml.evaluation import latency as timing
 from ml.evaluation import metrics
-from ml.evaluation.compare import paired
+from ml.evaluation.compare import paired, unseen_by
 from ml.evaluation.gate import Judgement, judge
-from ml.evaluation.intervals import bootstrap_weights
+from ml.evaluation.intervals import bootstrap_weights, exact_interval
+from ml.evaluation.scores import TestScores
 from ml.inference.engine import Inspector
 from ml.settings import LineConfig
 
@@ -66,10 +68,82 @@ def _said(judgement: Judgement, pattern: str) -> bool:
 def test_a_good_first_bundle_passes_and_every_check_is_said(tiny: Tiny, first: str) -> None:
     judgement = _judge(tiny, first, max_latency_ms=60_000.0)
     assert judgement.promote
+    assert _said(judgement, r"^validation had 20 groups with defects and 40 good ones$")
+    assert _said(judgement, r"^test had 20 groups with defects and 40 good ones$")
     assert _said(judgement, r"reaches the minimum")
     assert _said(judgement, r"sealed models give the measured scores \(60 images")
     assert _said(judgement, r"^\d+\.\d ms an image$")
     assert _said(judgement, "no champion yet")
+
+
+@pytest.mark.parametrize(("split", "least"), [("validation", 0), ("validation", 4), ("test", 4)])
+def test_too_few_groups_of_a_kind_are_left_to_a_person(
+    tiny: Tiny, first: str, split: str, least: int
+) -> None:
+    card = files.read_json(tiny.home.bundle(first) / "card.json")
+    if split == "test":
+        card["metrics"]["fused.overkill"]["n"] = least
+    else:
+        card["thresholds"]["rates"]["escape"]["n"] = least
+    small = _changed(tiny, first, lambda draft: files.write_json(draft / "card.json", card))
+    judgement = _judge(tiny, small)
+    assert not judgement.promote
+    assert _said(judgement, f"{split} had .*{least} g.* below `gate.min_groups`, 5; a person must")
+    assert _judge(tiny, small, min_groups=max(least, 1)).promote == (least > 0)
+
+
+def test_an_old_card_that_counts_no_groups_is_left_to_a_person(tiny: Tiny, first: str) -> None:
+    card = files.read_json(tiny.home.bundle(first) / "card.json")
+    card["thresholds"]["rates"] = {}
+    old = _changed(tiny, first, lambda draft: files.write_json(draft / "card.json", card))
+    judgement = _judge(tiny, old)
+    assert not judgement.promote
+    assert _said(judgement, "does not say how many groups validation had; evaluate again")
+
+
+@pytest.mark.parametrize(
+    ("escapes", "passes", "said"),
+    [
+        (0, True, r"0 escape .*20 groups\); the ceiling is 100,000$"),
+        (3, True, r"150,000 escape \(95 % interval 32,071 to 378,927, "),
+        (8, False, r"400,000 escape .* the ceiling is 100,000: above it beyond doubt"),
+        (None, False, "no escape rate of test groups; evaluate again"),
+    ],
+)
+def test_escapes_on_test_are_held_against_the_ceiling(
+    tiny: Tiny, first: str, escapes: int | None, passes: bool, said: str
+) -> None:
+    card = files.read_json(tiny.home.bundle(first) / "card.json")
+    card["thresholds"]["ceiling"] = {
+        "max_escape_ppm": 100_000, "confidence": 0.95, "groups": 60, "escapes": 2, "bound_ppm": 1,
+    }  # fmt: skip
+    if escapes is not None:
+        low, high = exact_interval(escapes, 20)
+        found = {"value": escapes / 20, "low": low, "high": high, "n": 20}
+        card["metrics"]["fused.escaped_groups"] = found
+    bundle = _changed(tiny, first, lambda draft: files.write_json(draft / "card.json", card))
+    judgement = _judge(tiny, bundle)
+    assert judgement.promote == passes
+    assert _said(judgement, said)
+
+
+def test_parts_that_the_champion_saw_under_another_group_are_left_out(
+    tiny: Tiny, first: str
+) -> None:
+    """Every pair of the champion's training images is a test group, renamed; one image is new."""
+    rows = pq.read_table(tiny.home.dataset("tiny", tiny_line.DATASET)).to_pylist()
+    trained = [row for row in rows if row["split"] == "train"]
+    for number, row in enumerate(trained):
+        row |= {"split": "test", "group": f"joined{number // 2}"}
+        row["sha256"] = f"{number:064x}" if number % 2 else row["sha256"]
+    tested = [row for row in rows if row["split"] == "test"]
+    tiny_line.write_dataset(tiny.home, "tiny", tested, "later")
+    samples = load_dataset(tiny.home, "tiny", "later").samples
+    scores = TestScores(samples, {}, np.zeros((len(samples), 1), np.float32))
+    fair, notes = unseen_by(tiny.home, tiny.line, load_bundle(tiny.home, first), scores)
+    assert (len(fair), fair.sum()) == (120, 60)
+    assert not any(fair[np.char.startswith(scores.groups, "joined")])
+    assert notes == ["30 test groups left out: the champion has seen them"]
 
 
 def test_parity_above_the_limit_is_refused_by_name(tiny: Tiny, first: str) -> None:

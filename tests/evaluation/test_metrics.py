@@ -2,10 +2,17 @@
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, fbeta_score, roc_auc_score
 
 from ml.evaluation import metrics
-from ml.evaluation.intervals import bootstrap_weights, rate_metric, to_metric
+from ml.evaluation.intervals import (
+    bootstrap_weights,
+    exact_interval,
+    rate_metric,
+    to_metric,
+)
 
 
 @pytest.fixture
@@ -73,3 +80,38 @@ def test_no_error_seen_still_has_an_upper_bound() -> None:
 def test_too_few_groups_have_no_interval() -> None:
     metric = rate_metric(np.zeros(101), 3, enough=False)
     assert (metric.value, metric.low, metric.high, metric.n) == (0.0, None, None, 3)
+
+
+@pytest.mark.parametrize(("groups", "rate"), [(100, 0.02), (50, 0.04), (40, 0.08)])
+def test_intervals_of_rare_events_cover_them_as_often_as_they_say(groups: int, rate: float) -> None:
+    random = np.random.default_rng(5)
+    weights = bootstrap_weights([str(number) for number in range(groups)], 0, 300)
+    missed = 0
+    for _ in range(400):
+        event = random.random(groups) < rate
+        metric = rate_metric(metrics.rate(event, event | True, weights), groups, enough=True)
+        assert metric.low is not None
+        assert metric.high is not None
+        missed += not metric.low <= rate <= metric.high
+    assert missed <= 28, "5 % of 400, and 2 standard deviations"
+
+
+@given(st.integers(5, 200), st.integers(0, 4), st.integers(0, 1000))
+def test_one_more_event_never_lowers_either_end(groups: int, events: int, seed: int) -> None:
+    weights = bootstrap_weights([str(number) for number in range(groups)], seed, 100)
+    ends = []
+    for count in (events, events + 1):
+        event = np.arange(groups) < count
+        metric = rate_metric(metrics.rate(event, event | True, weights), groups, enough=True)
+        ends.append((metric.low, metric.high))
+    assert ends[0][0] <= ends[1][0]
+    assert ends[0][1] < ends[1][1] or ends[0][1] == 1.0
+
+
+@given(st.integers(5, 300), st.integers(0, 300))
+def test_the_exact_interval_of_whole_groups_is_that_of_scipy(groups: int, events: int) -> None:
+    from scipy.stats import binomtest
+
+    assume(events <= groups)
+    peer = binomtest(events, groups).proportion_ci(0.95, method="exact")
+    assert exact_interval(events, groups) == pytest.approx((peer.low, peer.high))

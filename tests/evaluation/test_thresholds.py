@@ -14,6 +14,7 @@ from ml.evaluation.scores import TestScores, ValidationScores
 from ml.evaluation.thresholds import (
     allowed_escapes,
     chow,
+    escaped_groups,
     groups_needed,
     require_groups,
     under_ceiling,
@@ -203,6 +204,18 @@ def test_thresholds_say_what_they_did_on_validation() -> None:
     assert escape.low is not None
     assert escape.high is not None
     assert escape.low <= escape.value < escape.high
+
+
+def test_a_group_escapes_with_any_of_its_images() -> None:
+    defect = np.r_[np.ones(40, bool), np.zeros(10, bool)]
+    names = [str(number // 4) for number in range(40)] + ["good"] * 10
+    p_defect = np.r_[np.full(40, 0.9), np.zeros(10)]
+    p_defect[[0, 1, 17]] = 0.001
+    found = escaped_groups(p_defect, chow(COSTS), _scores({"anomaly": p_defect}, names, defect))
+    assert (found.value, found.n) == (0.2, 10)
+    assert (found.low, found.high) == pytest.approx((0.02521, 0.55610), abs=1e-5)
+    nothing = _scores({"anomaly": p_defect[40:]}, names[40:], defect[40:])
+    assert escaped_groups(p_defect[40:], chow(COSTS), nothing).value is None
 
 
 def test_test_scores_cannot_be_fitted_on() -> None:

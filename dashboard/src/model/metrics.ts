@@ -13,6 +13,8 @@ const WORDS: Record<string, string> = {
   escape: "escape: bad parts passed",
   overkill: "overkill: good parts failed",
   review_rate: "held for review",
+  escaped_groups: "defective groups of which an image passed",
+  type_accuracy: "defect type right, of defects failed",
   ece: "calibration error (ECE)",
   f1: "F1",
   f2: "F2",
@@ -29,7 +31,7 @@ const WORDS: Record<string, string> = {
 };
 
 // Percentages, where lower is better; everything else is a score, where higher is better.
-const RATES = ["escape", "overkill", "review_rate", "ece", "missed", "false_region"];
+const RATES = ["escape", "escaped_groups", "overkill", "review_rate", "ece", "missed", "false_region"];
 const MODELS = ["fused", "classifier", "segmenter", "anomaly"];
 const METRICS = [...RATES, ...Object.keys(WORDS).filter((name) => !RATES.includes(name))];
 
