@@ -59,6 +59,7 @@ def ingest(
         "unchanged": unchanged,
         "held": batch.held,
         "left_out": batch.left_out,
+        "unrecognised": batch.unrecognised,
         "state": after.as_json() if after else {},
     }
 

@@ -87,8 +87,11 @@ PREDICTIONS = pa.schema(
     }
 )
 
-# Images that nights inspect: accepted ones, also those whose object was replaced since.
+# Images that nights inspect: accepted ones, also those whose object was replaced since. Of an
+# object that was replaced on its own day only the newest counts: no part has two verdicts.
 USABLE = ("accepted", "replaced")
+_USABLE = """(status = 'accepted' OR (status = 'replaced' AND (day || '/' || object) NOT IN (
+    SELECT day || '/' || object FROM {table} WHERE status = 'accepted' AND {days})))"""
 
 _COMMIT_TRIES = 8
 
@@ -102,7 +105,7 @@ _UNPREDICTED = """
 SELECT {day} AS day, image.object, image.part, image.n - coalesce(done.n, 0) AS images
 FROM (
     SELECT object, sha256, min(part) AS part, count(*) AS n
-    FROM images WHERE day = {day} AND status IN ({usable}) GROUP BY object, sha256
+    FROM images WHERE day = {day} AND {usable} GROUP BY object, sha256
 ) image LEFT JOIN (
     SELECT object, sha256, count(*) AS n
     FROM predictions WHERE day = {day} GROUP BY object, sha256
@@ -174,17 +177,17 @@ def read_images(
 
     Of a day only the files that have it are read.
 
-    By default every image that was accepted, also those whose object was replaced since: nights
-    and datasets that have them keep them. As they are now, or as version `version` of the table
-    has them (-1: before its first commit); raises DataError when that version is gone.
+    By default every image that was accepted, also those whose object was replaced on a later day:
+    nights and datasets that have them keep them. As they are now, or as version `version` of the
+    table has them (-1: before its first commit); raises DataError when that version is gone.
     """
     from deltalake.exceptions import DeltaError
 
-    where = []
-    if status is not None:
+    where = [] if day is None else [f"day = {_quoted(day)}"]
+    if status == USABLE:
+        where.append(_USABLE.format(table="rows", days=where[0] if where else "true"))
+    elif status is not None:
         where.append(f"status IN ({', '.join(map(_quoted, status))})")
-    if day is not None:
-        where.append(f"day = {_quoted(day)}")
     if until is not None:
         where.append(f"day <= {_quoted(until)}")
     if batch is not None:
@@ -205,7 +208,7 @@ def count_images(home: Home, line: str) -> Counter[str]:
     table = _open(home.table(line, "images"))
     if table is None:
         return Counter()
-    usable = f"status IN ({', '.join(map(_quoted, USABLE))})"
+    usable = _USABLE.format(table="rows", days="true")
     return _counted(_select(table, "day, count(*)", [usable], "GROUP BY day"))
 
 
@@ -259,9 +262,9 @@ def read_unpredicted(home: Home, line: str, days: Iterable[str]) -> Iterator[dic
     if images is None or predictions is None:
         return
     query = QueryBuilder().register("images", images).register("predictions", predictions)
-    usable = ", ".join(map(_quoted, USABLE))
     # Day by day: all of them at once would need the memory of all their names.
     for day in days:
+        usable = _USABLE.format(table="images", days=f"day = {_quoted(day)}")
         yield from pa.table(
             query.execute(_UNPREDICTED.format(day=_quoted(day), usable=usable))
         ).to_pylist()

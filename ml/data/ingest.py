@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from ml.data import catalog
 from ml.data.batch import Moment
 from ml.data.decide import REPLACED
-from ml.data.layout import Facts, describe, has_match, hides_truth
+from ml.data.layout import Facts, describe, has_match, hides_truth, unrecognised
 from ml.data.listing import Watermark, scope_of, utc_now
 from ml.data.source import Listed, Source, open_source
 from ml.data.spread import deal_days
@@ -21,13 +21,17 @@ from ml.settings import Home, LineConfig
 
 log = logging.getLogger(__name__)
 
+# Keys that a message names.
+_NAMED = 3
+
 
 @dataclass(frozen=True)
 class Batch:
     """What one ingest staged. `name` is empty when there was nothing new.
 
     `held` images were not as listed when they were read, or could not be; a later ingest takes
-    them. `left_out` folders and files could not be listed. `mark` is the watermark for the next
+    them. `left_out` folders and files could not be listed, `unrecognised` ones look like images,
+    but the layout has no place for them. `mark` is the watermark for the next
     ingest; None where the last one's stays.
     """
 
@@ -36,6 +40,7 @@ class Batch:
     new: int
     held: int = 0
     left_out: int = 0
+    unrecognised: int = 0
     mark: Watermark | None = None
 
 
@@ -58,7 +63,14 @@ def ingest(
     place = open_source(source)
     now = utc_now()
     scope, moment = scope_of(line, source, mark, now), Moment.of(home, line.name, now)
-    listed = list_work(line, place, source, scope.prefixes)
+    listed, unknown = list_work(line, place, source, scope.prefixes)
+    if unknown:
+        log.warning(
+            "%d images are none of layout `%s` and are not taken, such as %s",
+            len(unknown),
+            line.source.layout.kind,
+            ", ".join(unknown[:_NAMED]),
+        )
     work = [one for one in listed if until is None or one.day <= until]
     new = _not_in_catalog(home, line.name, work)
     staged = stage(home, line, place, new, threads, moment) if new else Staged("", 0, 0)
@@ -67,13 +79,15 @@ def ingest(
     # What was left must be listed again, also in the folder of a day that is over.
     is_all = not staged.held and not place.left_out and len(work) == len(listed)
     mark = scope.mark if is_all else None
-    return Batch(staged.name, len(work), staged.images, staged.held, len(place.left_out), mark)
+    left_out = len(place.left_out)
+    return Batch(staged.name, len(work), staged.images, staged.held, left_out, len(unknown), mark)
 
 
 def list_work(
     line: LineConfig, place: Source, name: str, prefixes: list[str] | None = None
-) -> list[Work]:
-    """Every image of a source, or of some of its folders, sorted by key.
+) -> tuple[list[Work], list[str]]:
+    """Every image of a source, or of some of its folders, sorted by key; and what looks like one,
+    but is none of the layout.
 
     `name` is that of the source in errors: a source without an image is wrong, a folder need not
     have any. Raises SourceSilentError when masks or the manifest may be in what was left out.
@@ -99,9 +113,10 @@ def list_work(
         )
         raise SourceError(msg)
     days = _days(line, facts, listed)
-    return [
+    work = [
         Work(listed[key], fact, days[key], listed.get(fact.mask_key)) for key, fact in facts.items()
     ]
+    return work, unrecognised(line.source.layout, listed, facts)
 
 
 def _days(line: LineConfig, facts: dict[str, Facts], listed: dict[str, Listed]) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 import csv
 import io
+import logging
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -11,12 +12,20 @@ from pathlib import PurePosixPath
 from ml.errors import SourceError
 from ml.settings.line import LayoutConfig
 
+log = logging.getLogger(__name__)
+
+# A clock that was reset begins in 1970 or 1980.
+_FIRST_YEAR = 2000
+_IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _NOT_IMAGES = {".csv", ".json", ".md", ".txt", ".tsv", ".toml", ".xml", ".yaml", ".yml"}
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a name says of an image. Empty text is unknown; `label` is `ok`, `defect` or empty."""
+    """What a name says of an image. Empty text is unknown; `label` is `ok`, `defect` or empty.
+
+    `problem` is why the image cannot be accepted, or empty.
+    """
 
     key: str
     label: str = ""
@@ -27,6 +36,7 @@ class Facts:
     group: str = ""
     camera: str = ""
     captured_at: datetime | None = None
+    problem: str = ""
 
 
 def describe(
@@ -38,8 +48,9 @@ def describe(
 ) -> dict[str, Facts]:
     """The facts of every image among `keys`; other objects are left out.
 
-    Raises SourceError naming the manifest when a needed one is missing or wrong, the key of a
-    wrong capture time, and a pattern that matches no image of a whole source.
+    An image with a wrong capture time has `bad_time` as its problem. Raises SourceError naming the
+    manifest when a needed one is missing or wrong, and a pattern that matches no image of a whole
+    source.
     """
     keys = set(keys)
     manifest = _manifest(config, keys, read)
@@ -66,6 +77,22 @@ def describe(
     return facts
 
 
+def unrecognised(
+    config: LayoutConfig, keys: Iterable[str], facts: Mapping[str, Facts]
+) -> list[str]:
+    """The keys that end like those of images, but that the layout takes for nothing, sorted."""
+    truth = _truth(config)
+    masks = {one.mask_key for one in facts.values()}
+    return [
+        key
+        for key in sorted(keys)
+        if key not in facts
+        and key not in masks
+        and PurePosixPath(key).suffix.lower() in _IMAGES
+        and not (truth and PurePosixPath(key).is_relative_to(truth))
+    ]
+
+
 def has_match(config: LayoutConfig, keys: Collection[str]) -> bool:
     """Whether the pattern matches any of these images; so it does where there is none of either."""
     pattern = config.pattern
@@ -77,8 +104,7 @@ def hides_truth(config: LayoutConfig, left_out: Collection[str]) -> bool:
 
     An image would come in without them, and for good.
     """
-    truth = {"masks": config.masks, "mvtec": "ground_truth"}.get(config.kind)
-    places = [place for place in (truth, config.manifest) if place is not None]
+    places = [place for place in (_truth(config), config.manifest) if place is not None]
     if "mask" in config.columns:
         places.append("")  # a manifest may name any key
     return any(
@@ -86,6 +112,11 @@ def hides_truth(config: LayoutConfig, left_out: Collection[str]) -> bool:
         for key in map(PurePosixPath, left_out)
         for place in map(PurePosixPath, places)
     )
+
+
+def _truth(config: LayoutConfig) -> str | None:
+    """The folder of the masks."""
+    return {"masks": config.masks, "mvtec": "ground_truth"}.get(config.kind)
 
 
 _Manifest = dict[str, dict[str, str]]
@@ -184,22 +215,26 @@ def _complete(config: LayoutConfig, facts: Facts, row: dict[str, str]) -> Facts:
     if "label" in found:
         facts = _labelled(config, facts, found["label"])
     part = found.get("part", "") or PurePosixPath(facts.key).stem
+    said = found.get("captured_at", "")
+    captured_at = _time(said)
+    if said and captured_at is None:
+        log.warning("%s: %r is no capture time, such as 20260105T081500", facts.key, said)
     return replace(
         facts,
         part=part,
         lot=found.get("lot", ""),
         group=found.get("group", "") or part,
         camera=found.get("camera", ""),
-        captured_at=_time(facts.key, found.get("captured_at", "")),
+        captured_at=captured_at,
+        problem="bad_time" if said and captured_at is None else "",
     )
 
 
-def _time(key: str, text: str) -> datetime | None:
-    if not text:
-        return None
+def _time(text: str) -> datetime | None:
+    """UTC of an ISO 8601 text; None where it is none, or of a camera that lost its clock."""
     try:
         time = datetime.fromisoformat(text)
-    except ValueError as error:
-        msg = f"{key}: capture time {text!r} is not ISO 8601, such as 20260105T081500"
-        raise SourceError(msg) from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return time if time.year >= _FIRST_YEAR else None

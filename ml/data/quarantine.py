@@ -74,7 +74,7 @@ def replay(home: Home, line: LineConfig, choice: Choice, *, source: str, threads
     place = open_source(source)
     wanted = {(row["object"], row["version"]) for row in rows}
     moment = Moment.of(home, line.name, utc_now())
-    listed = list_work(line, place, source)
+    listed, _ = list_work(line, place, source)
     work = [one for one in listed if (one.item.key, one.item.version) in wanted]
     gone = [] if place.left_out else _gone(home, line.name, rows, listed)
     found = [row for row in measured(home, line, place, work, threads) if row is not None]

@@ -106,7 +106,7 @@ def _row(home: Home, line: LineConfig, work: Work, contents: list[bytes]) -> dic
         "label": facts.label,
         "defect_type": facts.defect_type,
         "mask": "",
-        "problem": "",
+        "problem": facts.problem,
     }
     try:
         image = decode(content, line.checks.max_pixels)

@@ -60,6 +60,7 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
     ]
     late = _late(home, line, nights)
     _mark(store, nights, day, whole=not problems, late=late)
+    _report_missed(store, line, {one: late[one] for one in late.keys() - nights.keys()})
     if problems:
         run = "\n  ".join([*problems, *steps.commands()])
         raise CountError(f"{line}, {day}: the night does not add up:\n  {run}")
@@ -107,17 +108,20 @@ def _shard_of(images: list[str], plan: Plan | None) -> list[tuple[int, str]]:
 def _late(home: Home, line: str, nights: dict[str, Document]) -> dict[str, _Late]:
     """Accepted images that no prediction is for, or beyond those that a night counts, by day.
 
-    A day without a night is none of ours: images to learn from are older than the first night.
+    A day between two nights that had none itself counts, too: the scheduler was down, or its images
+    came late. Days before the first night are none of ours: they have images to learn from.
     """
-    late = {day: _Late() for day in sorted(nights)}
+    accepted = catalog.count_images(home, line)
+    missed = {day for day in accepted if min(nights, default=day) < day < max(nights, default=day)}
+    late = {day: _Late() for day in sorted(missed | nights.keys())}
     for row in catalog.read_unpredicted(home, line, late):
         one = late[row["day"]]
         one.images += row["images"]
         one.parts[row["part"]] = None
     # What was predicted again but not published has no name here.
-    accepted = catalog.count_images(home, line)
     for day, one in late.items():
-        one.images = max(one.images, accepted[day] - nights[day]["images"])
+        counted = nights[day]["images"] if day in nights else 0
+        one.images = max(one.images, accepted[day] - counted)
     return {day: one for day, one in late.items() if one.images}
 
 
@@ -131,13 +135,30 @@ def _mark(
 ) -> None:
     for late_day, one in late.items():
         parts = "".join(f" ({text})" for text in _named("parts", [*one.parts]))
-        log.warning("%s: the night lacks %d images%s; run it again", late_day, one.images, parts)
+        log.warning("%s: the night lacks %d images%s; run it", late_day, one.images, parts)
     changed = {}
     for night_day in {day, *late} & set(nights):
         body = dict(nights[night_day])
         done = night_day == day and whole and day not in late
         changed[body.pop("id")] = body | {"reconciled": done}
     store.put("nights", changed)
+
+
+def _report_missed(store: ResultStore, line: str, missed: dict[str, _Late]) -> None:
+    """An alert for each day whose night never ran; it stays when the night runs after all."""
+    alerts = {
+        f"{line}__{day}__missed": {
+            "line": line,
+            "day": day,
+            "kind": "missed",
+            "severity": "alarm",
+            "title": f"The night of {day} never ran",
+            "detail": f"{one.images} images have no verdict; trigger the nightly DAG for that day.",
+            "action": "flag",
+        }
+        for day, one in sorted(missed.items())
+    }
+    store.put("alerts", alerts)
 
 
 def _differences(images: list[tuple[int, str]], table: pa.Table, steps: _Steps) -> list[str]:

@@ -12,6 +12,7 @@ from ml.data import catalog
 from ml.data.dataset import read_mask, read_rgb
 from ml.data.validate import validate
 from ml.errors import DataError, SourceError
+from tests.data.conftest import make_line
 
 
 def _reason(plant, key):
@@ -159,3 +160,39 @@ def test_masks_become_truth_and_a_mask_of_another_size_is_quarantined(plant):
     assert sorted(row["label"] for row in labels.values()) == ["defect", "ok"]
     truth = next(row["mask"] for row in labels.values() if row["mask"])
     assert read_mask(plant.home, truth).sum() == 25
+
+
+def test_one_wrong_capture_time_holds_up_no_other_image(plant):
+    plant.picture("ok/9_20260230T081500.png", 9)
+    plant.picture("ok/8_20260205T081500.png", 8)
+    plant.line = make_line(pattern=r"(?P<captured_at>\d{8}T\d{6})")
+    assert plant.run().accepted == 7
+    assert _reason(plant, "ok/9_20260230T081500.png") == ("quarantined", "bad_time")
+
+
+def test_images_that_the_layout_has_no_place_for_are_counted_and_named(plant, caplog):
+    plant.picture("stray.png", 9)
+    batch = plant.ingest()
+    assert (batch.new, batch.unrecognised) == (6, 1)
+    assert "1 images are none of layout `class_folders` and are not taken, such as stray.png" in (
+        caplog.text
+    )
+
+
+@pytest.mark.parametrize("day", ["20260305", "20260306"])
+def test_of_versions_of_one_day_the_newest_alone_is_inspected(plant, day):
+    for key in plant.source.rglob("*.*"):
+        os.utime(key, (1_772_700_000,) * 2)  # 2026-03-05
+    plant.run()
+    version = catalog.version(plant.home, "plant", "images")
+    newer = plant.picture("ok/part0.png", 99)
+    os.utime(newer, (1_772_700_060 + 86_400 * (day == "20260306"),) * 2)
+    plant.run()
+    found = catalog.read_images(plant.home, "plant", day="2026-03-05")["object"].to_pylist()
+    assert len(found) == len(set(found)) == 6
+    assert catalog.count_images(plant.home, "plant").total() == 6 + (day == "20260306")
+    left = {row["object"] for row in catalog.read_unpredicted(plant.home, "plant", ["2026-03-05"])}
+    assert left <= set(found)
+    # A plan that was made before has the version of its time.
+    then = catalog.read_images(plant.home, "plant", day="2026-03-05", version=version)
+    assert then.num_rows == 6

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ml.data.layout import describe
+from ml.data.layout import describe, unrecognised
 from ml.data.source import open_source
 from ml.data.spread import deal_days
 from ml.errors import SourceError
@@ -71,9 +71,44 @@ def test_a_missing_manifest_is_named():
         _describe({"ok/1.png"}, manifest="m.csv", columns={"group": "tile"})
 
 
-def test_a_time_that_is_none_is_named():
-    with pytest.raises(SourceError, match="'late' is not ISO 8601"):
-        _describe({"ok/late.png"}, pattern=r"ok/(?P<captured_at>\w+)")
+@pytest.mark.parametrize("time", ["late", "20260230T081500", "19700101T000000"])
+def test_a_wrong_time_is_a_problem_of_its_image_alone(time, caplog):
+    facts = _describe(
+        {f"ok/{time}.png", "ok/20260105T081500.png"}, pattern=r"ok/(?P<captured_at>\w+)"
+    )
+    assert [one.problem for one in facts.values()].count("bad_time") == 1
+    assert facts[f"ok/{time}.png"].captured_at is None
+    assert f"ok/{time}.png: '{time}' is no capture time" in caplog.text
+
+
+def test_a_time_beyond_the_calendar_is_a_problem_too():
+    facts = _describe(
+        {"m.csv", "ok/1.png"},
+        lambda key: b"path,at\nok/1.png,0001-01-01T00:00:00+05:00\n",
+        manifest="m.csv",
+        columns={"captured_at": "at"},
+    )
+    assert facts["ok/1.png"].problem == "bad_time"
+
+
+@pytest.mark.parametrize(
+    ("layout", "keys", "expected"),
+    [
+        ({"kind": "class_folders", "days": "%Y/%m/%d/"}, ["2026/01/05/a.png"], []),
+        (
+            {"kind": "class_folders", "days": "%Y/%m/%d/"},
+            ["05-01-2026/a.PNG"],
+            ["05-01-2026/a.PNG"],
+        ),
+        ({"kind": "class_folders"}, ["a.jpg", "read.me", "ok/1.png"], ["a.jpg"]),
+        ({"kind": "masks"}, ["images/1.png", "masks/1.png", "masks/2.png"], []),
+        ({"kind": "mvtec"}, ["train/good/1.png", "ground_truth/bad/9_mask.png"], []),
+        ({"kind": "mvtec"}, ["valid/good/1.png"], ["valid/good/1.png"]),
+    ],
+)
+def test_images_in_the_wrong_place_are_found(layout, keys, expected):
+    config = make_line(**layout).source.layout
+    assert unrecognised(config, keys, describe(config, keys, lambda key: b"")) == expected
 
 
 def test_groups_are_dealt_whole_over_the_days():

@@ -109,6 +109,19 @@ def test_the_next_night_says_what_came_too_late_for_an_earlier_one(
     assert _run(live, store, NEXT_DAY).late == {DAY: 1}
 
 
+def test_a_day_whose_night_never_ran_is_late_and_gives_an_alarm(
+    live: Tiny, store: ResultStore
+) -> None:
+    _run(live, store)
+    _arrive(live, "missed.png", NEXT_DAY, part="P-missed")
+    done = _run(live, store, "2026-01-07")
+    assert (done.late, done.late_parts) == ({NEXT_DAY: 1}, {NEXT_DAY: ["P-missed"]})
+    (alert,) = store.find("alerts", {"line": "tiny", "kind": "missed"})
+    assert (alert["day"], alert["severity"]) == (NEXT_DAY, "alarm")
+    assert "1 images have no verdict" in alert["detail"]
+    assert _run(live, store, NEXT_DAY).late == {}
+
+
 def test_a_plan_is_the_same_bytes_until_an_image_of_its_day_comes(live: Tiny) -> None:
     plan_night(live.home, live.line, DAY)
     path = live.home.night("tiny", DAY)
