@@ -38,7 +38,8 @@ def predict() -> dict[str, Any]:
     if inspector is None:
         raise ApiError(503, "no_live_bundle", f"no bundle is live on line {line!r}; promote one")
     config = here.line_config(line)
-    image = _decode(content, ChecksConfig() if config is None else config.checks)
+    checks = ChecksConfig() if config is None else config.checks
+    image = _decode(content, checks, inspector.bundle.card.bits)
     inspection = inspector.inspect([image])[0]
     answer = {
         "line": line,
@@ -68,9 +69,9 @@ def _upload() -> bytes:
     return content
 
 
-def _decode(content: bytes, checks: ChecksConfig) -> Pixels:
+def _decode(content: bytes, checks: ChecksConfig, bits: int | None) -> Pixels:
     try:
-        image = decode_rgb(content, checks.max_pixels)
+        image = decode_rgb(content, checks.max_pixels, bits)
     except ImageError as error:
         raise ApiError(422, error.reason, str(error)) from error
     require_acceptable(image, checks)

@@ -131,4 +131,5 @@ class Card(_Section):
     seed: int
     metrics: dict[str, Metric]
     mm_per_pixel: float | None = Field(None, description="scale of the images as they come")
+    bits: int | None = Field(None, description="of 16-bit images, as they were read in training")
     warnings: tuple[str, ...] = ()

@@ -118,6 +118,9 @@ class SourceConfig(_Section):
     )
     spread: SpreadConfig | None = None
     mm_per_pixel: float | None = Field(None, gt=0, description="scale of the images as they come")
+    bits: int | None = Field(
+        None, ge=9, le=16, description="of the camera, in 16-bit files; none: the file's full range"
+    )
 
     @model_validator(mode="after")
     def _days_are_real(self) -> "SourceConfig":

@@ -190,7 +190,7 @@ def _opened(
     def read(sample: Sample) -> Opened:
         mask = np.zeros(size if masks else (0, 0), np.uint8)
         try:
-            image = resize_rgb(read_rgb(home, sample.sha256), size)
+            image = resize_rgb(read_rgb(home, sample.sha256, sample.bits), size)
             if masks and sample.mask:
                 mask[:] = resize_mask(read_mask(home, sample.mask), size)
         except FileNotFoundError as error:

@@ -28,7 +28,7 @@ def count_inputs(
         return len(samples)
 
     def count(sample: Sample) -> int:
-        return len(tile_corners(_size(read_rgb(home, sample.sha256)), tile))
+        return len(tile_corners(_size(read_rgb(home, sample.sha256, sample.bits)), tile))
 
     return sum(run_ahead(count, samples, threads=threads, ahead=_AHEAD))
 
@@ -58,7 +58,7 @@ def _tiles(
     home: Home, samples: Sequence[Sample], tile: tuple[int, int], threads: int
 ) -> Iterator[Tile]:
     def read(sample: Sample) -> list[Tile]:
-        image = read_rgb(home, sample.sha256)
+        image = read_rgb(home, sample.sha256, sample.bits)
         mask = np.zeros_like(image[..., 0])
         if sample.mask:
             mask = read_mask(home, sample.mask).astype(mask.dtype)

@@ -1,5 +1,7 @@
 """A live line for the API's tests: its file, its pictures and bundles that can be promoted."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import onnx
@@ -32,7 +34,7 @@ def png(strength: int = 0, side: int = tiny_line.SIDE) -> bytes:
     return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
 
 
-def seal(home: Home, seed: int = 0, line: str = LINE) -> Bundle:
+def seal(home: Home, seed: int = 0, line: str = LINE, **more: Any) -> Bundle:
     """A bundle of a classifier and a segmenter; each seed gives another name."""
     draft = home.root / "draft"
     draft.mkdir(parents=True)
@@ -59,7 +61,7 @@ def seal(home: Home, seed: int = 0, line: str = LINE) -> Bundle:
             "escape_cost": 100, "overkill_cost": 10, "review_cost": 1,
         },
         "backbone": {"name": "none", "weights": "none", "weights_sha256": None},
-        "dataset": "d", "dataset_counts": {}, "code": "test", "seed": seed, "metrics": {},
+        "dataset": "d", "dataset_counts": {}, "code": "test", "seed": seed, "metrics": {}, **more,
     }  # fmt: skip
     files.write_json(draft / "card.json", card)
     (draft / "reference.parquet").write_bytes(b"")

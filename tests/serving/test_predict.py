@@ -122,6 +122,18 @@ def test_sixteen_bits_are_inspected_like_eight(client, bundle):
     )
 
 
+def test_twelve_bits_are_read_as_in_training_or_held(client, home, bundle):
+    eight = cv2.imdecode(np.frombuffer(png(100), np.uint8), cv2.IMREAD_COLOR)
+    twelve = cv2.imencode(".png", (eight * (4095 / 255)).round().astype(np.uint16))[1].tobytes()
+    held = post(client, twelve)
+    assert (held.status_code, held.get_json()["reason"]) == (422, "source_bits")
+    assert "source.bits" in held.get_json()["error"]["message"]
+    promote(home, seal(home, seed=1, bits=12))
+    assert post(client, twelve).get_json()["p_defect"] == pytest.approx(
+        post(client, png(100)).get_json()["p_defect"], abs=1e-3
+    )
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "code"),
     [
