@@ -198,7 +198,12 @@ class ClassifierConfig(_Section):
     conditions: Literal["steady", "varying"] = Field(
         "steady", description='"varying" trains on other contrast, slopes of light and blur too'
     )
-    symmetric: bool = Field(False, description="parts lie in any direction: training turns them")
+    mirror: bool = Field(
+        False, description="a mirror image of a part is such a part: training mirrors them"
+    )
+    symmetric: bool = Field(
+        False, description="parts lie in any direction: training turns and mirrors them"
+    )
 
     @model_validator(mode="after")
     def _turns_fit(self) -> "ClassifierConfig":
@@ -226,6 +231,9 @@ class SegmenterConfig(_Section):
     batch: int = Field(8, ge=2)
     learning_rate: float = Field(5e-4, gt=0)
     decoder: int = Field(64, ge=32, description="channels of the deepest decoder block")
+    mirror: bool = Field(
+        False, description="of `unet`: a mirror image of a part is such a part, for training"
+    )
     light: Light = "as_is"
     max_false_regions: float = Field(
         0.01, ge=0, le=1, description="share of good validation images that may have a region"
