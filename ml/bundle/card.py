@@ -77,6 +77,11 @@ class ModelCard(_Section):
         default_factory=dict, description="how many images, labelled defects and patches it saw"
     )
 
+    @property
+    def weak(self) -> bool:
+        """Whether it learned where defects lie from weak masks."""
+        return self.facts.get("unmasked_defects", 0) > 0
+
 
 class Metric(_Section):
     """A figure with a 95 % group-bootstrap interval; on test groups, if nothing else is said."""

@@ -223,7 +223,7 @@ class _Pipeline:
         if inspector is None:
             return prediction(self._plan.day, self._plan.bundle, image, outcome, None)
         bundle = inspector.bundle
-        return prediction(self._plan.day, bundle.name, image, outcome, bundle.card.mm_per_pixel)
+        return prediction(self._plan.day, bundle.name, image, outcome, bundle.card)
 
     def _write(self, pairs: list[Pair]) -> Counter[str]:
         rows = [row for row, _ in pairs]

@@ -34,8 +34,13 @@ def png(strength: int = 0, side: int = tiny_line.SIDE) -> bytes:
     return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
 
 
-def seal(home: Home, seed: int = 0, line: str = LINE, **more: Any) -> Bundle:
-    """A bundle of a classifier and a segmenter; each seed gives another name."""
+def seal(
+    home: Home, seed: int = 0, line: str = LINE, facts: dict[str, int] | None = None, **more: Any
+) -> Bundle:
+    """A bundle of a classifier and a segmenter; each seed gives another name.
+
+    `facts` are the segmenter's, `more` are fields of the card.
+    """
     draft = home.root / "draft"
     draft.mkdir(parents=True)
     for name in ("classifier", "segmenter"):
@@ -53,7 +58,7 @@ def seal(home: Home, seed: int = 0, line: str = LINE, **more: Any) -> Bundle:
         "models": {
             # The redness of a whole plate is small; the segmenter sees single pixels.
             "classifier": model | {"fusion_weight": 0.0},
-            "segmenter": model | {"fusion_weight": 1.0},
+            "segmenter": model | {"fusion_weight": 1.0, "facts": facts or {}},
         },
         "fusion_intercept": 0.0,
         "thresholds": {

@@ -75,8 +75,14 @@ def test_an_explanation_is_a_png_that_shows_where(client, bundle):
 def test_regions_say_where_the_defect_is_and_how_large(client, bundle):
     (region,) = post(client, png(100)).get_json()["regions"]
     assert region["box"] == [8, 8, 8, 8]
-    assert (region["area"], region["area_mm2"]) == (64, None)
+    assert (region["area"], region["area_mm2"], region["weak"]) == (64, None, False)
     assert post(client, png()).get_json()["regions"] == []
+
+
+def test_regions_of_a_segmenter_that_learned_from_weak_masks_say_so(client, home):
+    promote(home, seal(home, facts={"unmasked_defects": 3}))
+    (region,) = post(client, png(100)).get_json()["regions"]
+    assert region["weak"]
 
 
 @pytest.mark.parametrize(
