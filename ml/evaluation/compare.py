@@ -1,7 +1,7 @@
 """Challenger against champion: the same test images, differences by paired group resampling."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,12 +51,14 @@ def against_champion(
 
     `scores` are the challenger's. Compared are the images of its test split, without the groups
     that the champion was trained or tuned on, where that is known. AUROC may drop by the line's
-    `max_auroc_drop`; the cost must not be higher beyond doubt.
+    `max_auroc_drop`; the cost must not be higher beyond doubt. Each reads 16-bit images by its own
+    bits; raises ImageError where the champion cannot.
     """
     fair, notes = _fair(home, line, champion, scores)
     yield from ((True, note) for note in notes)
     samples = tuple(sample for sample, among in zip(scores.samples, fair, strict=True) if among)
-    theirs = score(TestScores, home, open_models(champion, env.threads), samples, env.threads)
+    read = tuple(replace(sample, bits=champion.card.bits) for sample in samples)
+    theirs = score(TestScores, home, open_models(champion, env.threads), read, env.threads)
     raw = {name: values[fair] for name, values in scores.raw.items()}
     ours = TestScores(samples, raw, scores.embeddings[fair])
     new = _outcome(challenger, ours, line.costs)
