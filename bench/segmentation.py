@@ -102,7 +102,7 @@ def peer(line: LineConfig, home: Home, data: Dataset, minutes: float) -> tuple[S
         for group in optimiser.param_groups:
             group["lr"] = rate * 0.5 * (1 + np.cos(np.pi * done))
         index = random.choice(len(train.samples), line.segmenter.batch, replace=False)
-        images, masks = augment(train.images[index], train.masks[index], random)
+        images, masks = augment(train.images[index], train.masks[index], random, mirror=True)
         found = model(images)
         optimiser.zero_grad()
         (entropy(found, masks) + dice(found, masks)).backward()

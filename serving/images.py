@@ -4,7 +4,7 @@ import re
 
 from flask import Blueprint, Response, request
 
-from ml.errors import ImageError
+from ml.errors import ImageError, SettingsError
 from ml.imaging import decode_rgb
 from ml.inference.explain import to_png
 from serving.errors import ApiError
@@ -28,10 +28,18 @@ def image(line: str, sha256: str) -> Response:
     if request.if_none_match.contains(sha256):
         return _cached(Response(status=304), sha256)
     try:
-        content = to_png(decode_rgb(path.read_bytes()), _SIDE)
+        content = to_png(decode_rgb(path.read_bytes(), bits=_bits(line)), _SIDE)
     except ImageError as error:
         raise ApiError(422, error.reason, f"image {sha256}: {error}") from error
     return _cached(Response(content, mimetype="image/png"), sha256)
+
+
+def _bits(line: str) -> int | None:
+    try:
+        config = installation().line_config(line)
+    except SettingsError:
+        return None
+    return None if config is None else config.source.bits
 
 
 def _cached(answer: Response, sha256: str) -> Response:

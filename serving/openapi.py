@@ -54,7 +54,7 @@ def _object(required: list[str], **properties: Schema) -> Schema:
 
 
 _REGION = _object(
-    ["box", "polygon", "area", "p_defect", "area_mm2", "longest_mm"],
+    ["box", "polygon", "area", "p_defect", "area_mm2", "longest_mm", "weak"],
     box={
         "type": "array",
         "description": "left, top, width, height, in pixels of the image sent",
@@ -65,6 +65,7 @@ _REGION = _object(
     p_defect={"type": "number"},
     area_mm2=_NULLABLE_NUMBER,
     longest_mm=_NULLABLE_NUMBER,
+    weak={"type": "boolean", "description": "the segmenter learned from weak masks: a hint"},
 )
 
 _PREDICT = _operation(

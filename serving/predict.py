@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from flask import Blueprint, request
 
+from ml.bundle.card import Card
 from ml.errors import ImageError
 from ml.imaging import Pixels, decode_rgb
 from ml.inference.engine import Inspection, Inspector
 from ml.inference.explain import heat_map, overlay, read_head, to_png
-from ml.inference.regions import find_regions
+from ml.inference.regions import regions_of
 from ml.settings.line import ChecksConfig
 from serving.acceptance import require_acceptable
 from serving.errors import PREDICT_PATH, ApiError
@@ -38,13 +39,14 @@ def predict() -> dict[str, Any]:
     if inspector is None:
         raise ApiError(503, "no_live_bundle", f"no bundle is live on line {line!r}; promote one")
     config = here.line_config(line)
-    image = _decode(content, ChecksConfig() if config is None else config.checks)
+    checks = ChecksConfig() if config is None else config.checks
+    image = _decode(content, checks, inspector.bundle.card.bits)
     inspection = inspector.inspect([image])[0]
     answer = {
         "line": line,
         "bundle": inspector.bundle.name,
         **_describe(inspection),
-        "regions": _regions(inspection, image, inspector.bundle.card.mm_per_pixel),
+        "regions": _regions(inspection, image, inspector.bundle.card),
     }
     if request.values.get("explain") == "1":
         answer["heat_map"] = _heat_map(inspector, inspection, image)
@@ -68,9 +70,9 @@ def _upload() -> bytes:
     return content
 
 
-def _decode(content: bytes, checks: ChecksConfig) -> Pixels:
+def _decode(content: bytes, checks: ChecksConfig, bits: int | None) -> Pixels:
     try:
-        image = decode_rgb(content, checks.max_pixels)
+        image = decode_rgb(content, checks.max_pixels, bits)
     except ImageError as error:
         raise ApiError(422, error.reason, str(error)) from error
     require_acceptable(image, checks)
@@ -91,17 +93,9 @@ def _describe(inspection: Inspection) -> dict[str, Any]:
     }
 
 
-def _regions(
-    inspection: Inspection, image: Pixels, mm_per_pixel: float | None
-) -> list[dict[str, Any]] | None:
-    scored = inspection.scored
-    if scored.defect_mask is None or scored.defect_map is None:
-        return None
-    size = (image.shape[0], image.shape[1])
-    return [
-        asdict(region)
-        for region in find_regions(scored.defect_mask, scored.defect_map, size, mm_per_pixel)
-    ]
+def _regions(inspection: Inspection, image: Pixels, card: Card) -> list[dict[str, Any]] | None:
+    found = regions_of(card, inspection.scored, (image.shape[0], image.shape[1]))
+    return None if found is None else [asdict(region) for region in found]
 
 
 def _heat_map(inspector: Inspector, inspection: Inspection, image: Pixels) -> str | None:

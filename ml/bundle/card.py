@@ -77,6 +77,11 @@ class ModelCard(_Section):
         default_factory=dict, description="how many images, labelled defects and patches it saw"
     )
 
+    @property
+    def weak(self) -> bool:
+        """Whether it learned where defects lie from weak masks."""
+        return self.facts.get("unmasked_defects", 0) > 0
+
 
 class Metric(_Section):
     """A figure with a 95 % group-bootstrap interval; on test groups, if nothing else is said."""
@@ -131,4 +136,5 @@ class Card(_Section):
     seed: int
     metrics: dict[str, Metric]
     mm_per_pixel: float | None = Field(None, description="scale of the images as they come")
+    bits: int | None = Field(None, description="of 16-bit images, as they were read in training")
     warnings: tuple[str, ...] = ()

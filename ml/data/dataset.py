@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from ml import files
-from ml.errors import DataError
+from ml.errors import DataError, ImageError
 from ml.imaging import Pixels, decode_grey, decode_rgb
 from ml.settings import Home
 
@@ -20,7 +20,10 @@ _MASK_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled image. `split` is `train`, `validation` or `test`; `mask` a SHA-256 or empty."""
+    """One labelled image. `split` is `train`, `validation` or `test`; `mask` a SHA-256 or empty.
+
+    `bits` is the line's `source.bits` when the dataset was made: how its pixels are decoded.
+    """
 
     sha256: str
     split: str
@@ -33,6 +36,7 @@ class Sample:
     camera: str
     captured_at: datetime
     day: str
+    bits: int | None = None
 
     @property
     def is_defect(self) -> bool:
@@ -58,13 +62,22 @@ def load_dataset(home: Home, line: str, dataset: str) -> Dataset:
     if not path.exists():
         msg = f"{path}: no such dataset version; `loupe snapshot --line {line}` makes one"
         raise DataError(msg)
-    samples = tuple(Sample(**row) for row in pq.read_table(path).to_pylist())
-    return Dataset(dataset, samples, files.read_json(path.with_suffix(".json"))["counts"])
+    description = files.read_json(path.with_suffix(".json"))
+    bits = description.get("bits")
+    samples = tuple(Sample(**row, bits=bits) for row in pq.read_table(path).to_pylist())
+    return Dataset(dataset, samples, description["counts"])
 
 
-def read_rgb(home: Home, sha256: str) -> Pixels:
-    """An accepted image as RGB `[H, W, 3]`, uint8."""
-    return decode_rgb(home.object(sha256).read_bytes())
+def read_rgb(home: Home, sha256: str, bits: int | None = None) -> Pixels:
+    """An accepted image as RGB `[H, W, 3]`, uint8; of 16 bits the lowest `bits` count.
+
+    Raises ImageError naming the file when it cannot be decoded so.
+    """
+    path = home.object(sha256)
+    try:
+        return decode_rgb(path.read_bytes(), bits=bits)
+    except ImageError as error:
+        raise ImageError(error.reason, f"{path}: {error}") from error
 
 
 def read_mask(home: Home, sha256: str) -> npt.NDArray[np.bool_]:

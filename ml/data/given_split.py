@@ -40,7 +40,11 @@ def leaks_of_split(
         raise DataError(msg)
     for row in rows:
         row["sha256"] = hashlib.sha256(source.read(row["object"])).hexdigest()
-    return rows, leaks_among(rows, lambda row: _decode(row["object"], source.read(row["object"])))
+
+    def read(row: dict[str, Any]) -> Pixels:
+        return _decode(row["object"], source.read(row["object"]), line.source.bits)
+
+    return rows, leaks_among(rows, read)
 
 
 def confirmed(rows: list[dict[str, Any]], leaks: list[Leak]) -> Iterator[Leak]:
@@ -61,9 +65,9 @@ def _read_splits(table: Path, column: str) -> dict[str, str]:
     return {row["path"]: row[column].split("/")[0] for row in rows if row[column]}
 
 
-def _decode(key: str, content: bytes) -> Pixels:
+def _decode(key: str, content: bytes, bits: int | None) -> Pixels:
     try:
-        return decode_rgb(content)
+        return decode_rgb(content, bits=bits)
     except ImageError as error:
         msg = f"{key}: {error}"
         raise SourceError(msg) from error

@@ -50,10 +50,11 @@ def leaks_among(rows: Rows, read: Callable[[dict[str, Any]], Pixels]) -> list[Le
     return [*crossing(rows, "group"), *crossing(rows, "sha256"), *copies]
 
 
-def joined_groups(home: Home, rows: Rows) -> dict[str, str]:
+def joined_groups(home: Home, rows: Rows, bits: int | None = None) -> dict[str, str]:
     """Each group → the first name among the groups that show the same part, itself included.
 
-    A manifest that misses a copy would else put one part into training and test.
+    A manifest that misses a copy would else put one part into training and test. `bits` is the
+    line's `source.bits`.
     """
     rows = sorted(rows, key=lambda row: row["sha256"])
     leader = {row["group"]: row["group"] for row in rows}
@@ -64,7 +65,7 @@ def joined_groups(home: Home, rows: Rows) -> dict[str, str]:
         return group
 
     groups = [row["group"] for row in rows]
-    for copy in find_copies(len(rows), lambda i: read_rgb(home, rows[i]["sha256"]), groups):
+    for copy in find_copies(len(rows), lambda i: read_rgb(home, rows[i]["sha256"], bits), groups):
         first, second = sorted((find(groups[copy.first]), find(groups[copy.second])))
         leader[second] = first
     return {group: find(group) for group in leader}

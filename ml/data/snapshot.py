@@ -56,18 +56,20 @@ def snapshot(home: Home, line: LineConfig, until: str | None) -> Snapshot:
     """
     rows = _labelled(home, line.name, until)
     _require_enough(line.name, rows)
-    groups = joined_groups(home, rows)
+    bits = line.source.bits
+    groups = joined_groups(home, rows, bits)
     rows = [row | {"group": groups[row["group"]]} for row in rows]
     joined = {group: name for group, name in sorted(groups.items()) if group != name}
     _require_enough(line.name, rows, joined)
     splits = split_groups([(row["group"], row["kind"]) for row in rows], line.split)
     rows = [row | {"split": splits[row["group"]]} for row in rows]
     guard([*crossing(rows, "group"), *crossing(rows, "sha256")])
-    name = files.content_key(
-        [[row[key] for key in _COLUMNS if key != "captured_at"] for row in rows]
-    )
+    content = [[row[key] for key in _COLUMNS if key != "captured_at"] for row in rows]
+    # The same images read in another way are another dataset.
+    name = files.content_key(content if bits is None else [content, bits])
     counts = _counts(rows)
-    _write(home, line, name, rows, {"until": until, "counts": counts, "joined": joined})
+    facts = {"until": until, "counts": counts, "joined": joined, "bits": bits}
+    _write(home, line, name, rows, facts)
     return Snapshot(name, len(rows), len(splits), joined, counts)
 
 

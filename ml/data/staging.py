@@ -4,6 +4,7 @@ A killed step leaves no batch or a whole one. Nothing is accepted here; `validat
 """
 
 import hashlib
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from ml.errors import ImageError
 from ml.imaging import decode, decode_grey
 from ml.progress import track
 from ml.settings import Home, LineConfig
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,14 @@ def _row(home: Home, line: LineConfig, work: Work, contents: list[bytes]) -> dic
         "problem": facts.problem,
     }
     try:
-        image = decode(content, line.checks.max_pixels)
+        image = decode(content, line.checks.max_pixels, line.source.bits)
         row |= measure(image)
         if facts.mask_key and work.mask is None:
             raise ImageError("mask_missing", f"{facts.mask_key}: not in the source")
         if work.mask is not None:
             row |= _mask(home, line, contents[1], facts, image.shape[:2])
     except ImageError as error:
+        log.warning("%s: %s", work.item.key, error)
         row["problem"] = error.reason
     return row
 
@@ -131,7 +135,15 @@ def _mask(
     if mask.shape != size:
         msg = f"{facts.mask_key}: {mask.shape} pixels, its image has {size}"
         raise ImageError("mask_size", msg)
-    defect = mask > line.source.layout.mask_threshold
+    threshold = line.source.layout.mask_threshold
+    defect = mask > threshold
+    if mask.any() and not defect.any():
+        # Class numbers, or 0 and 1: taken for an empty mask, the defect would count as good.
+        msg = (
+            f"{facts.mask_key}: its highest value is {mask.max()}, and "
+            f"`source.layout.mask_threshold` is {threshold}: no pixel is defect. Lower the key"
+        )
+        raise ImageError("mask_faint", msg)
     png = cv2.imencode(".png", defect.astype(np.uint8) * 255)[1].tobytes()
     stored = _store(home, png) if defect.any() else ""
     if facts.label:

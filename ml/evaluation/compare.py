@@ -1,7 +1,7 @@
 """Challenger against champion: the same test images, differences by paired group resampling."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,12 +51,14 @@ def against_champion(
 
     `scores` are the challenger's. Compared are the images of its test split, without the groups
     that the champion was trained or tuned on, where that is known. AUROC may drop by the line's
-    `max_auroc_drop`; the cost must not be higher beyond doubt.
+    `max_auroc_drop`; the cost must not be higher beyond doubt. Each reads 16-bit images by its own
+    bits; raises ImageError where the champion cannot.
     """
     fair, notes = unseen_by(home, line, champion, scores)
     yield from ((True, note) for note in notes)
     ours = scores.among(fair)
-    theirs = score(TestScores, home, open_models(champion, env.threads), ours.samples, env.threads)
+    read = tuple(replace(sample, bits=champion.card.bits) for sample in ours.samples)
+    theirs = score(TestScores, home, open_models(champion, env.threads), read, env.threads)
     new = _outcome(challenger, ours, line.costs)
     old = _outcome(champion, theirs, line.costs)
     weights = bootstrap_weights(ours.groups, line.seed)

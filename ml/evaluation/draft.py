@@ -70,6 +70,7 @@ def build_card(
         seed=line.seed,
         metrics=summary.metrics,
         mm_per_pixel=line.source.mm_per_pixel,
+        bits=dataset.samples[0].bits,
         warnings=tuple(dict.fromkeys([*said, *fit.warnings, *summary.warnings])),
     )
 

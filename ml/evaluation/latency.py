@@ -46,7 +46,7 @@ def latency(
         if (known.machine, known.threads) == here:
             return known
     samples = load_dataset(home, line, challenger.card.dataset).split("test")[:_IMAGES]
-    images = [read_rgb(home, sample.sha256) for sample in samples]
+    images = [read_rgb(home, sample.sha256, sample.bits) for sample in samples]
     bundles = [challenger] if champion is None else [challenger, champion]
     medians = _medians([Inspector(bundle, env.threads) for bundle in bundles], images)
     made = Latency(medians[0], medians[1] if len(medians) > 1 else None, *here)

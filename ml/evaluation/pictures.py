@@ -33,7 +33,7 @@ def draw(home: Home, inspector: Inspector, samples: Sequence[Sample]) -> list[Pi
     head = read_head(inspector.bundle)
     pictures, maps = [], []
     for sample in samples:
-        image = read_rgb(home, sample.sha256)
+        image = read_rgb(home, sample.sha256, sample.bits)
         (found,) = inspector.inspect([image])
         pictures.append((sample, found.decision, _fitted(image)))
         maps.append(heat_maps(found.scored, head))

@@ -111,7 +111,7 @@ def read_samples(
     """What the models see in each sample, in order; decoding runs ahead in threads."""
 
     def prepare(sample: Sample) -> Prepared:
-        return models.prepare(read_rgb(home, sample.sha256))
+        return models.prepare(read_rgb(home, sample.sha256, sample.bits))
 
     opened = run_ahead(prepare, samples, threads=threads, ahead=2 * _BATCH)
     with Progress(stage, len(samples)) as progress:

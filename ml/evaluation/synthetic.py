@@ -40,7 +40,7 @@ def synthetic_scores(
 
     def prepare(sample: Sample) -> Prepared:
         random = np.random.default_rng([seed, *bytes.fromhex(sample.sha256)])
-        return models.prepare(damaged(read_rgb(home, sample.sha256), random))
+        return models.prepare(damaged(read_rgb(home, sample.sha256, sample.bits), random))
 
     raw: dict[str, list[float]] = {name: [] for name in validation.raw}
     opened = run_ahead(prepare, good, threads=threads, ahead=2 * _BATCH)

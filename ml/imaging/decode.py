@@ -18,6 +18,8 @@ Kind = TypeVar("Kind", bound=np.generic)
 
 MAX_PIXELS = 100_000_000
 _MIN_SIDE = 2
+# A 16-bit image below it uses twelve bits or fewer: of full range it would be all but black.
+_NARROW = 4096
 # What Pillow raises over a damaged file depends on where the damage is.
 _DAMAGE = (
     ArithmeticError,
@@ -31,33 +33,42 @@ _DAMAGE = (
 )
 
 
-def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
+def decode(content: bytes, max_pixels: int = MAX_PIXELS, bits: int | None = None) -> Pixels:
     """Decode PNG, JPEG, BMP, TIFF or WebP bytes to uint8 RGB `[H, W, 3]`, grey ones to `[H, W]`.
 
-    16 bits are scaled to 8, alpha is dropped. The header is read before a pixel is allocated, so a
-    forged size costs nothing.
+    16 bits are scaled to 8, from the lowest `bits` of them or else from all; alpha is dropped. The
+    header is read before a pixel is allocated, so a forged size costs nothing.
     Raises ImageError with reason `empty`, `not_an_image`, `too_large`, `truncated`, `corrupt`,
-    `bit_depth` or `too_small`; MemoryError when there is no memory for the pixels.
+    `bit_depth`, `source_bits` (values beyond `bits`, or of fewer bits while none are given) or
+    `too_small`; MemoryError when there is no memory for the pixels.
     """
     kind = _require_plausible(content, max_pixels)
     mode = _jpeg_mode(content) if kind == "JPEG" else None
     if mode is not None:
         return _large_enough(_read_jpeg(content, mode))
-    image = _to_8_bit(_read(content, kind, cv2.IMREAD_UNCHANGED))
-    return image if image.ndim == 2 else _from_bgr(image)
+    image = _read(content, kind, cv2.IMREAD_UNCHANGED)
+    if image.ndim == 3 and image.shape[2] == 4:
+        image = image[..., :3]
+    image = _to_8_bit(image, bits)
+    return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
 
-def decode_rgb(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
+def decode_rgb(content: bytes, max_pixels: int = MAX_PIXELS, bits: int | None = None) -> Pixels:
     """Decode to uint8 RGB `[H, W, 3]`, as `decode` does; grey becomes three equal channels."""
-    return to_rgb(decode(content, max_pixels))
+    return to_rgb(decode(content, max_pixels, bits))
 
 
 def decode_grey(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Decode to uint8 grey `[H, W]`, with the limits and errors of `decode`."""
+    """Decode a mask to uint8 grey `[H, W]`, with the limits and errors of `decode`.
+
+    16 bits are scaled to 8 and rounded up: what is not black stays so.
+    """
     # Like `decode`, which does not turn an image either.
-    mode = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-    kind = _require_plausible(content, max_pixels)
-    return np.asarray(_read(content, kind, mode), np.uint8)
+    mode = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    image = _read(content, _require_plausible(content, max_pixels), mode)
+    if image.dtype == np.uint16:
+        return np.ceil(image / 257.0).astype(np.uint8)  # type: ignore[operator, no-any-return]
+    return _to_8_bit(image)
 
 
 def to_rgb(image: Pixels) -> Pixels:
@@ -156,14 +167,19 @@ def _read_jpeg(content: bytes, mode: str, **least: int) -> Pixels:
     return np.asarray(image[..., 0] if mode == "GRAY" else image, np.uint8)
 
 
-def _to_8_bit(image: npt.NDArray[np.generic]) -> Pixels:
-    if image.dtype == np.uint16:
-        return (image / 257.0 + 0.5).astype(np.uint8)  # type: ignore[operator, no-any-return]
-    if image.dtype != np.uint8:
+def _to_8_bit(image: npt.NDArray[np.generic], bits: int | None = None) -> Pixels:
+    if image.dtype == np.uint8:
+        return image  # type: ignore[return-value]
+    if image.dtype != np.uint16:
         raise ImageError("bit_depth", f"{image.dtype} pixels; 8 or 16 bit are accepted")
-    return image  # type: ignore[return-value]
-
-
-def _from_bgr(image: Pixels) -> Pixels:
-    code = cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB
-    return np.asarray(cv2.cvtColor(image, code), np.uint8)
+    highest, most = int(np.max(image)), 2 ** (bits or 16) - 1
+    if highest > most:
+        msg = f"16-bit pixels up to {highest}; `source.bits` = {bits} ends at {most}"
+        raise ImageError("source_bits", msg)
+    if bits is None and highest < _NARROW:
+        msg = (
+            f"16-bit pixels up to {highest}, as of a camera of fewer bits: set `source.bits` to "
+            "those of the camera (16 where it uses them all), then train anew"
+        )
+        raise ImageError("source_bits", msg)
+    return (image * (255.0 / most) + 0.5).astype(np.uint8)  # type: ignore[no-any-return]

@@ -143,7 +143,7 @@ class _Pipeline:
             self._reason = "the bundle was refused"
         if plan.shadow and self._inspector is not None:
             with _beside(plan):
-                self._shadow = Inspector(load_bundle(home, plan.shadow), threads_each)
+                self._shadow = _open_shadow(home, plan.shadow, self._inspector, threads_each)
 
     @property
     def provider(self) -> str:
@@ -158,11 +158,12 @@ class _Pipeline:
         inspectors = [self._inspector] + ([self._shadow] if self._shadow else [])
         threads = self._threads
         sizes = frozenset(size for one in inspectors for size in one.models.wanted)
+        bits = self._inspector.bundle.card.bits
         read, decoding, preprocess, infer, decide, _ = self.stages
         ahead = _BATCHES_AHEAD * batch
         contents = run_ahead(read.timed(self._read), images, threads=_READERS, ahead=ahead)
         opened = run_ahead(
-            decoding.timed(lambda one: _decode(sizes, *one)),
+            decoding.timed(lambda one: _decode(sizes, bits, *one)),
             contents,
             threads=threads,
             ahead=ahead,
@@ -222,7 +223,7 @@ class _Pipeline:
         if inspector is None:
             return prediction(self._plan.day, self._plan.bundle, image, outcome, None)
         bundle = inspector.bundle
-        return prediction(self._plan.day, bundle.name, image, outcome, bundle.card.mm_per_pixel)
+        return prediction(self._plan.day, bundle.name, image, outcome, bundle.card)
 
     def _write(self, pairs: list[Pair]) -> Counter[str]:
         rows = [row for row, _ in pairs]
@@ -236,6 +237,15 @@ class _Pipeline:
     def _commit(self, rows: list[Row], name: str) -> None:
         plan, table = self._plan, pa.Table.from_pylist(rows, schema=catalog.PREDICTIONS)
         catalog.write_predictions(self._home, plan.line, plan.day, rows[0]["shard"], table, name)
+
+
+def _open_shadow(home: Home, name: str, champion: Inspector, threads: int) -> Inspector:
+    """A challenger that can judge the champion's pixels; raises BundleError where it cannot."""
+    shadow, bits = load_bundle(home, name), champion.bundle.card.bits
+    if shadow.card.bits != bits:
+        msg = f"{name} reads 16-bit images by {shadow.card.bits} bits, the champion by {bits}"
+        raise BundleError(msg)
+    return Inspector(shadow, threads)
 
 
 @contextmanager
@@ -258,11 +268,13 @@ def _outcomes(inspector: Inspector, work: _Work, at: int) -> Iterator[Inspection
             yield inspector.decided(next(scored)) if outputs else hold(_FAILED)
 
 
-def _decode(sizes: frozenset[Size], image: Row, content: bytes | Decision) -> tuple[Row, Opened]:
+def _decode(
+    sizes: frozenset[Size], bits: int | None, image: Row, content: bytes | Decision
+) -> tuple[Row, Opened]:
     if isinstance(content, Decision):
         return image, content
     try:
-        return image, prepare(decode(content), sizes)
+        return image, prepare(decode(content, bits=bits), sizes)
     except ImageError as error:
         log.warning("%s: %s", image["object"], error)
         return image, hold(error.reason)

@@ -1,12 +1,13 @@
 """The defects of a defect map as regions: outline, box and area, in pixels and in millimetres."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
 
-from ml.inference.engine import Floats
+from ml.bundle.card import Card
+from ml.inference.engine import Floats, Scored, Size
 from ml.inference.masks import Flags
 
 # Largest regions of an image that are listed: more are noise, or a part that is lost anyway.
@@ -25,7 +26,8 @@ class Region:
 
     `box` is left, top, width, height; `polygon` the outer outline; `p_defect` the mean probability
     of its pixels. `area_mm2` and `longest_mm` (the longer side of the smallest rectangle around
-    it) are None where the line gives no scale.
+    it) are None where the line gives no scale. `weak` says that the segmenter learned from weak
+    masks: the outline is a hint.
     """
 
     box: tuple[int, int, int, int]
@@ -34,6 +36,7 @@ class Region:
     p_defect: float
     area_mm2: float | None
     longest_mm: float | None
+    weak: bool = False
 
     def document(self) -> dict[str, Any]:
         """As it is stored: `polygon` is x, y, x, y, …, because Firestore has no lists of lists."""
@@ -43,6 +46,15 @@ class Region:
         }
         corners = [place for corner in self.polygon for place in corner]
         return rounded | {"box": list(self.box), "polygon": corners}
+
+
+def regions_of(card: Card, scored: Scored, size: Size) -> tuple[Region, ...] | None:
+    """The regions of an inspected image of `size` (height, width); None without a segmenter."""
+    mask, heat = scored.defect_mask, scored.defect_map
+    if mask is None or heat is None:
+        return None
+    found = find_regions(mask, heat, size, card.mm_per_pixel)
+    return tuple(replace(one, weak=card.models["segmenter"].weak) for one in found)
 
 
 def find_regions(

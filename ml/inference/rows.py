@@ -4,8 +4,9 @@ import json
 from math import isfinite
 from typing import Any
 
+from ml.bundle.card import Card
 from ml.inference.engine import Inspection
-from ml.inference.regions import find_regions
+from ml.inference.regions import regions_of
 from ml.inference.verdict import Decision
 
 # Digits of what is stored: the rest is noise of the processor, and a repeated shard is equal.
@@ -17,12 +18,16 @@ _COPIED = ("shard", "object", "sha256", "part", "lot", "camera", "captured_at")
 
 
 def prediction(
-    day: str, bundle: str, image: Row, outcome: Inspection | Decision, mm_per_pixel: float | None
+    day: str, bundle: str, image: Row, outcome: Inspection | Decision, card: Card | None
 ) -> Row:
-    """The row of an image: what was found, or, without an inspection, why it is held."""
+    """The row of an image: what was found, or, without an inspection, why it is held.
+
+    `card` is None only where no bundle inspected it.
+    """
     row: Row = {"day": day, "bundle": bundle} | {name: image[name] for name in _COPIED}
     if isinstance(outcome, Decision):
         return row | {"verdict": outcome.verdict, "reason": outcome.reason, "defect_type": ""}
+    assert card is not None
     decision, scored = outcome.decision, outcome.scored
     row |= {f"score_{name}": _plain(value) for name, value in scored.scores.items()}
     row |= {f"p_{name}": _plain(value) for name, value in decision.calibrated.items()}
@@ -32,18 +37,17 @@ def prediction(
         "p_defect": _plain(decision.p_defect),
         "defect_type": outcome.defect_type if decision.verdict != "pass" else "",
         "area": _plain(scored.area),
-        "regions": _regions(image, outcome, mm_per_pixel),
+        "regions": _regions(image, outcome, card),
         "embedding": scored.embedding,
     }
 
 
-def _regions(image: Row, outcome: Inspection, mm_per_pixel: float | None) -> str | None:
+def _regions(image: Row, outcome: Inspection, card: Card) -> str | None:
     """The regions of a part that is not passed, as JSON; None without a segmenter."""
-    mask, heat = outcome.scored.defect_mask, outcome.scored.defect_map
-    if mask is None or heat is None or outcome.decision.verdict == "pass":
+    if outcome.decision.verdict == "pass":
         return None
-    found = find_regions(mask, heat, (image["height"], image["width"]), mm_per_pixel)
-    return json.dumps([region.document() for region in found])
+    found = regions_of(card, outcome.scored, (image["height"], image["width"]))
+    return None if found is None else json.dumps([region.document() for region in found])
 
 
 def _plain(value: float | None) -> float | None:

@@ -1,5 +1,7 @@
 """What a trial is worth: a figure of its raw scores on validation; lower is better."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
@@ -9,23 +11,23 @@ from ml.data.dataset import Dataset
 from ml.errors import DataError, LeakError
 from ml.evaluation import metrics
 from ml.evaluation.calibrate import fit, probabilities
-from ml.evaluation.scores import ValidationScores
+from ml.evaluation.scores import ValidationScores, score
 from ml.evaluation.thresholds import verdicts
+from ml.inference.engine import ModelSet
 from ml.settings import Home
 from ml.settings.line import CostsConfig, ModelName
-from ml.training.device import device
-from ml.training.export import named_outputs, raw_scores
-from ml.training.pixels import chunks, load_pixels
+from ml.training.export import OUTPUTS, export_onnx
 
 Objective = Literal["f2", "cost"]
 
 
 def score_validation(
     home: Home, data: Dataset, model: ModelName, network: nn.Module, size: tuple[int, int],
-    threads: int,
+    tiled: bool, threads: int,
 ) -> ValidationScores:  # fmt: skip
-    """The raw scores of a fitted network on validation.
+    """The raw scores of a fitted network on validation, as the night would give them.
 
+    `size` is that of its input; `tiled` says that inputs are tiles, whose maps are merged.
     Raises DataError when validation lacks good or defective images.
     """
     samples = data.split("validation")
@@ -34,11 +36,11 @@ def score_validation(
         lacks = "defective" if kinds == {False} else "good"
         msg = f"dataset {data.name}: validation has no {lacks} images; a search needs both kinds"
         raise DataError(msg)
-    network = network.eval().to(device())
-    pixels = load_pixels(home, samples, size, masks=False, threads=threads)
-    raw = [raw_scores(model, named_outputs(model, network, images)) for images in chunks(pixels)]
-    empty = np.zeros((len(samples), 0), np.float32)
-    return ValidationScores(samples, {model: np.concatenate(raw)}, empty)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        export_onnx(network, OUTPUTS[model], size, path)
+        models = ModelSet({model: path}, {model: size}, threads, tiled=[model] if tiled else [])
+        return score(ValidationScores, home, models, samples, threads)
 
 
 def value(objective: Objective, validation: ValidationScores, costs: CostsConfig) -> float:

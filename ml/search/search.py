@@ -22,11 +22,12 @@ from ml.training.classifier import fit_classifier
 from ml.training.enough import require_model
 from ml.training.run import run_name, weights_sha256
 from ml.training.segmenter import fit_segmenter
+from ml.training.train import input_size
 
 log = logging.getLogger(__name__)
 
 # Changes when this code would try or judge other settings.
-_RECIPE = 1
+_RECIPE = 2
 
 _OVER = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -70,8 +71,9 @@ class Search:
         fit = fit_classifier if self.model == "classifier" else fit_segmenter
         threads = self.env.threads
         network, _ = fit(self.home, line, self.data, checkpoint, threads, _pruner(trial))
-        size = getattr(line, self.model).size
-        found = score_validation(self.home, self.data, self.model, network, size, threads)
+        size = input_size(line, self.model)
+        tiled = self.model == "segmenter" and line.segmenter.tile is not None
+        found = score_validation(self.home, self.data, self.model, network, size, tiled, threads)
         return value(self.objective, found, line.costs)
 
 

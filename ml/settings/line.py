@@ -118,6 +118,9 @@ class SourceConfig(_Section):
     )
     spread: SpreadConfig | None = None
     mm_per_pixel: float | None = Field(None, gt=0, description="scale of the images as they come")
+    bits: int | None = Field(
+        None, ge=9, le=16, description="of the camera, in 16-bit files; none: the file's full range"
+    )
 
     @model_validator(mode="after")
     def _days_are_real(self) -> "SourceConfig":
@@ -195,7 +198,12 @@ class ClassifierConfig(_Section):
     conditions: Literal["steady", "varying"] = Field(
         "steady", description='"varying" trains on other contrast, slopes of light and blur too'
     )
-    symmetric: bool = Field(False, description="parts lie in any direction: training turns them")
+    mirror: bool = Field(
+        False, description="a mirror image of a part is such a part: training mirrors them"
+    )
+    symmetric: bool = Field(
+        False, description="parts lie in any direction: training turns and mirrors them"
+    )
     turns: Literal[1, 2, 4] = Field(
         1, description="scores are the mean over so many quarter turns; needs `symmetric`"
     )
@@ -229,6 +237,9 @@ class SegmenterConfig(_Section):
     batch: int = Field(8, ge=2)
     learning_rate: float = Field(5e-4, gt=0)
     decoder: int = Field(64, ge=32, description="channels of the deepest decoder block")
+    mirror: bool = Field(
+        False, description="of `unet`: a mirror image of a part is such a part, for training"
+    )
     light: Light = "as_is"
     max_false_regions: float = Field(
         0.01, ge=0, le=1, description="share of good validation images that may have a region"

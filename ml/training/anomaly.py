@@ -19,13 +19,14 @@ from ml.settings import Home, LineConfig
 from ml.training.device import device, placed
 from ml.training.enough import require_good
 from ml.training.pixels import mask_tensor, stream_pixels, to_tensor
+from ml.training.preflight import embedding_batch
 
 # Patches kept, whatever the number of images: they bound memory and the coreset's time.
 _CANDIDATES = 40_000
 _GOOD, _CLEAN, _DEFECT = 150_000, 50_000, 50_000
 # A patch is defective when this share of it is, and clean when nothing of it is.
 _DEFECT_SHARE = 0.15
-# Images embedded at once: on a CPU more are hardly faster and cost memory.
+# Images embedded at once, at most: on a CPU more are hardly faster and cost memory.
 _BATCH = {"cpu": 2, "cuda": 64}
 
 # Images `[n, H, W, 3]` to patch features `[n, h, w, D]`.
@@ -37,14 +38,23 @@ def fit_anomaly(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Fit the PatchCore or discriminator of a line and say what it was fitted on.
 
-    Raises TrainingError when there are too few good images.
+    Raises TrainingError when there are too few good images, or the memory does not suffice.
     """
     good = require_good(line, dataset)
+    learns = line.anomaly.method == "discriminator"
+    defects = _masked_defects(line, dataset) if learns else []
     features = placed(anomaly_features(line.backbone_of("anomaly"), line.anomaly, line.seed))
-    reader = _Reader(home, line, _embedder(features), threads)
-    if line.anomaly.method == "patchcore":
-        return _fit_patchcore(line, features, reader, good)
-    return _fit_discriminator(line, features, reader, good, _masked_defects(line, dataset))
+    batch = embedding_batch(
+        features,
+        line.anomaly.size,
+        images=len(good) + len(defects),
+        patches=_GOOD + _CLEAN + _DEFECT if learns else _CANDIDATES,
+        batch=_BATCH[device().type],
+    )
+    reader = _Reader(home, line, _embedder(features), batch, threads)
+    if learns:
+        return _fit_discriminator(line, features, reader, good, defects)
+    return _fit_patchcore(line, features, reader, good)
 
 
 def _fit_patchcore(
@@ -85,8 +95,11 @@ def _masked_defects(line: LineConfig, dataset: Dataset) -> list[Sample]:
 class _Reader:
     """Reads bounded numbers of patches from any number of images."""
 
-    def __init__(self, home: Home, line: LineConfig, embed: Embed, threads: int) -> None:
+    def __init__(
+        self, home: Home, line: LineConfig, embed: Embed, batch: int, threads: int
+    ) -> None:
         self._home, self._line, self._embed, self._threads = home, line, embed, threads
+        self._batch = batch
         self._random = np.random.default_rng(line.seed)
 
     def good_patches(self, samples: Sequence[Sample], most: int) -> Tensor:
@@ -126,7 +139,7 @@ class _Reader:
         self, samples: Sequence[Sample], *, masks: bool, stage: str
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Patches `[h, w, D]` and mask `[1, H, W]` of each image."""
-        size, batch = self._line.anomaly.size, _BATCH[device().type]
+        size, batch = self._line.anomaly.size, self._batch
         with Progress(stage, len(samples)) as progress:
             for pixels in stream_pixels(
                 self._home, samples, size, batch=batch, masks=masks, threads=self._threads

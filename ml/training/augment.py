@@ -29,9 +29,9 @@ def varied(
 ) -> Tensor:
     """Images `[N, H, W, 3]` as another day's camera sees them: `[N, 3, H, W]`, 0-255.
 
-    `symmetric` turns them by quarters, which needs square images. `varying` conditions add what
-    lamps and focus do on a drifting line; on a steady one that only hides small defects. Each image
-    has its own source of randomness.
+    `mirror` adds mirror images; `symmetric` too, and turns by quarters, which need square images.
+    `varying` conditions add what lamps and focus do on a drifting line; on a steady one that only
+    hides small defects. Each image has its own source of randomness.
     """
     changed = [
         _varied(image, random, config) for image, random in zip(images, randoms, strict=True)
@@ -48,7 +48,7 @@ def _varied(
     varying = config.conditions == "varying"
     if varying and random.random() < _BLURRED:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), random.uniform(*_BLUR)), np.uint8)
-    tensor, _ = augment(image[None], None, random)
+    tensor, _ = augment(image[None], None, random, mirror=config.mirror or config.symmetric)
     return _lit(tensor, random).clamp(0, 255) if varying else tensor
 
 

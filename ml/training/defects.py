@@ -45,9 +45,12 @@ def defect_batches(
 
 
 def changed(
-    pixels: Pixels, index: npt.NDArray[np.int64], random: np.random.Generator
+    pixels: Pixels, index: npt.NDArray[np.int64], random: np.random.Generator, *, mirror: bool
 ) -> tuple[Image, Image]:
-    """Images `[N, H, W, 3]` and masks `[N, H, W]` of a batch, with defects pasted, and zoomed."""
+    """Images `[N, H, W, 3]` and masks `[N, H, W]` of a batch, with defects pasted, and zoomed.
+
+    `mirror` says whether a pasted defect may be a mirror image.
+    """
     assert pixels.masks is not None
     donors = [i for i, one in enumerate(pixels.samples) if one.is_defect]
     images, masks = [], []
@@ -56,7 +59,8 @@ def changed(
         if not pixels.samples[place].is_defect and random.random() < _PASTED:
             donor = _small_donor(pixels.masks, donors, random)
             if donor is not None:
-                image, mask = paste(image, mask, pixels.images[donor], pixels.masks[donor], random)
+                drawn = pixels.images[donor], pixels.masks[donor]
+                image, mask = paste(image, mask, *drawn, random, mirror=mirror)
         image, mask = _zoomed(image, mask, random)
         images.append(image)
         masks.append(mask)
@@ -64,15 +68,23 @@ def changed(
 
 
 def paste(
-    image: Image, mask: Image, donor: Image, donor_mask: Image, random: np.random.Generator
+    image: Image,
+    mask: Image,
+    donor: Image,
+    donor_mask: Image,
+    random: np.random.Generator,
+    *,
+    mirror: bool,
 ) -> tuple[Image, Image]:
-    """The image `[H, W, 3]` with the donor's defect on it, and its mask `[H, W]`.
+    """The image `[H, W, 3]` with the donor's defect on it, mirrored or not, and its mask `[H, W]`.
 
     The defect keeps its contrast to what surrounds it, which is what a defect is under any light
     (after Ghiasi et al., CVPR 2021, without a change of scale). One at a border stays at it.
     """
-    flips = (slice(None, None, random.choice((1, -1))), slice(None, None, random.choice((1, -1))))
-    donor, donor_mask = donor[flips], np.ascontiguousarray(donor_mask[flips])
+    if mirror:
+        down, right = (random.choice((1, -1)) for _ in range(2))
+        donor, donor_mask = donor[::down, ::right], donor_mask[::down, ::right]
+    donor_mask = np.ascontiguousarray(donor_mask)
     rows, columns = (_span(donor_mask, axis) for axis in (0, 1))
     patch, shape = donor[rows, columns].astype(np.float32), donor_mask[rows, columns]
     around = cv2.dilate(shape, np.ones((9, 9), np.uint8)) > cv2.dilate(

@@ -28,6 +28,7 @@ from ml.training.pixels import load_pixels, to_tensor
 from ml.training.quantise import activation_ranges, layers, prepared
 from ml.training.run import INT8, INT8_ONNX, Run
 from ml.training.segmenter import with_masks
+from ml.training.tiles import load_inputs, load_one_each
 from ml.training.validation import validation_metrics
 
 # Points of validation AUROC (a segmenter's Dice also) that int8 may lose.
@@ -132,11 +133,17 @@ class _Trial:
     ) -> None:
         self._run, self._threads, self._path = run, env.threads, folder / "int8.onnx"
         self._model: ModelName = run.result["model"]
-        size, masks = getattr(line, self._model).size, self._model == "segmenter"
-        held = (with_masks(data) if masks else data).split("validation")
         some = calibration_samples(data, line.seed)
-        self._validation = load_pixels(home, held, size, masks=masks, threads=env.threads)
-        pixels = load_pixels(home, some, size, masks=False, threads=env.threads)
+        if self._model == "segmenter":
+            held = with_masks(data).split("validation")
+            self._validation = load_inputs(home, held, line.segmenter, env.threads)
+            pixels = load_one_each(home, some, line.segmenter, env.threads)
+        else:
+            size = getattr(line, self._model).size
+            self._validation, pixels = (
+                load_pixels(home, one, size, masks=False, threads=env.threads)
+                for one in (data.split("validation"), some)
+            )
         self._images: Floats = to_tensor(pixels.images).contiguous().numpy()
         # Defects and good images by turns of the same stride.
         self._compared = self._images[:: max(1, len(some) // _COMPARED)]

@@ -133,13 +133,15 @@ def augment(
     images: npt.NDArray[np.uint8],
     masks: npt.NDArray[np.uint8] | None,
     random: np.random.Generator,
+    *,
+    mirror: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Changes that a fixed camera sees: light, noise, small shifts, mirror images.
+    """Changes that a fixed camera sees: light, noise, small shifts; with `mirror` mirror images.
 
     `images` `[N, H, W, 3]`, `masks` `[N, H, W]`; each image changes by itself, its mask moves with
     it. Returns tensors `[N, 3, H, W]` 0-255 and `[N, 1, H, W]`.
     """
-    moves = [_Move.draw(images.shape[1:3], random) for _ in images]
+    moves = [_Move.draw(images.shape[1:3], random, mirror) for _ in images]
     moved = np.stack(
         [move(one, cv2.BORDER_REFLECT_101) for move, one in zip(moves, images, strict=True)]
     )
@@ -152,7 +154,7 @@ def augment(
 
 @dataclass(frozen=True)
 class _Move:
-    """A mirror image and a shift by whole pixels."""
+    """A shift by whole pixels, of the image or its mirror image."""
 
     flip_rows: bool
     flip_columns: bool
@@ -160,10 +162,11 @@ class _Move:
     right: int
 
     @classmethod
-    def draw(cls, size: tuple[int, int], random: np.random.Generator) -> "_Move":
+    def draw(cls, size: tuple[int, int], random: np.random.Generator, mirror: bool) -> "_Move":
         reach = [max(1, round(side * _SHIFT_SHARE)) for side in size]
         down, right = (int(random.integers(-most, most + 1)) for most in reach)
-        return cls(random.random() < 0.5, random.random() < 0.5, down, right)
+        rows, columns = (mirror and random.random() < 0.5 for _ in range(2))
+        return cls(rows, columns, down, right)
 
     def __call__(self, image: npt.NDArray[np.uint8], border: int) -> npt.NDArray[np.uint8]:
         image = image[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
@@ -190,7 +193,7 @@ def _opened(
     def read(sample: Sample) -> Opened:
         mask = np.zeros(size if masks else (0, 0), np.uint8)
         try:
-            image = resize_rgb(read_rgb(home, sample.sha256), size)
+            image = resize_rgb(read_rgb(home, sample.sha256, sample.bits), size)
             if masks and sample.mask:
                 mask[:] = resize_mask(read_mask(home, sample.mask), size)
         except FileNotFoundError as error:

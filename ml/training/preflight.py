@@ -3,6 +3,7 @@
 import copy
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -10,14 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from ml.errors import TrainingError
+from ml.models.patches import PatchFeatures
 from ml.settings.line import AnomalyConfig, ClassifierConfig, SegmenterConfig
 from ml.training.device import device
+from ml.training.living import Living
 from ml.training.pixels import steps_per_epoch
 
 log = logging.getLogger(__name__)
 
 # Weights, gradients, AdamW's two moments, and the best weights so far.
 _COPIES = 5
+# Patches that are kept: as they are gathered, and as one tensor.
+_KEPT = 2
 # What the allocator and the operators' scratch memory add, and what a process needs anyway.
 _OVERHEAD = 1.25
 _FIXED = 64 << 20
@@ -45,9 +50,7 @@ def fitting_batch(
     def need(count: int) -> int:
         return int(_OVERHEAD * (count * per_image + fixed)) + held + _FIXED
 
-    fits = settings.batch
-    while fits > 2 and need(fits) > free:
-        fits = max(2, fits // 2)
+    fits = _halved(settings.batch, 2, need, free)
     if need(fits) > free:
         msg = (
             f"training needs {_mb(need(fits))} for a batch of {fits} at {size[0]} x {size[1]} "
@@ -58,6 +61,36 @@ def fitting_batch(
     minutes = steps * seconds_per_step(model, size, fits) / 60
     needs = f"about {_mb(need(fits))} of {_mb(free)} and {minutes:.1f} minutes"
     log.info("training needs %s: %d steps of %d images", needs, steps, fits)
+    return fits
+
+
+def embedding_batch(
+    features: PatchFeatures, size: tuple[int, int], *, images: int, patches: int, batch: int
+) -> int:
+    """The largest of `batch`, half of it, a quarter, ... that embeds in free memory.
+
+    At most `patches` patches of `images` images are kept. Raises TrainingError that says what is
+    needed and what is free when not even one image fits.
+    """
+    per_image, places = _bytes_embedding(features, size)
+    kept = _KEPT * 4 * features.width * min(patches, images * places)
+    weights = sum(one.numel() * one.element_size() for one in features.parameters())
+    free = int(_SHARE * free_memory())
+
+    def need(count: int) -> int:
+        return int(_OVERHEAD * (count * per_image + weights)) + kept + _FIXED
+
+    fits = _halved(batch, 1, need, free)
+    if need(fits) > free:
+        msg = (
+            f"the anomaly model needs {_mb(need(fits))} to embed one image at {size[0]} x "
+            f"{size[1]} pixels and keep its patches; {_mb(free)} may be used here. Lower "
+            "`anomaly.size` or `anomaly.projection`, or take a smaller backbone"
+        )
+        raise TrainingError(msg)
+    minutes = -(-images // fits) * _seconds_embedding(features, size, fits) / 60
+    needs = f"about {_mb(need(fits))} of {_mb(free)} and {minutes:.1f} minutes"
+    log.info("embedding needs %s: %d images, %d at once", needs, images, fits)
     return fits
 
 
@@ -111,6 +144,30 @@ def _bytes_per_image(model: nn.Module, size: tuple[int, int]) -> int:
         # Two, because batch norm trains on no single value.
         probe(torch.empty(2, 3, *size, device="meta"))
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) // 2
+
+
+def _bytes_embedding(features: PatchFeatures, size: tuple[int, int]) -> tuple[int, int]:
+    """The most bytes that live at once while one image is embedded, and its number of patches."""
+    probe = copy.deepcopy(features).to("meta")
+    with torch.inference_mode(), Living() as living:
+        patches = probe(torch.empty(1, 3, *size, device="meta"))[0]
+    return living.most, patches.shape[2] * patches.shape[3]
+
+
+def _seconds_embedding(features: PatchFeatures, size: tuple[int, int], batch: int) -> float:
+    with torch.random.fork_rng(), torch.inference_mode():
+        images = (torch.rand(batch, 3, *size) * 255).to(device())
+        for _ in range(2):  # the first call also plans the memory
+            started = time.perf_counter()
+            features(images)[0].cpu()
+    return time.perf_counter() - started
+
+
+def _halved(asked: int, least: int, need: Callable[[int], int], free: int) -> int:
+    """The first of `asked`, half of it, ... that needs no more than is free, or `least`."""
+    while asked > least and need(asked) > free:
+        asked = max(least, asked // 2)
+    return asked
 
 
 def _fixed_bytes(model: nn.Module) -> int:

@@ -9,7 +9,7 @@ A run's folder holds `checkpoint.safetensors` while it trains and, when it is fi
 | `run`, `model`, `dataset`, `seed`, `code` | what was trained, by which commit |
 | `classes` | `ok`, then the defect types of the training images |
 | `size` | height, width of the input |
-| `epochs`, `best_epoch`, `loss`, `losses` | on validation, `losses[0]` before training |
+| `epochs`, `best_epoch`, `loss`, `losses` | on validation; epoch 0 is the start, or its probe |
 | `metrics` | on validation, of the raw scores: `auroc`, `ap`; segmenter: `dice`; null if unknown |
 | `parity`, `parity_images` | largest raw score difference of torch and ONNX Runtime, on how many |
 | `backbone` | `name`, `weights` (`hub`, `file`, `none`), `weights_sha256`: the card's fields |

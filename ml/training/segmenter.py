@@ -60,7 +60,7 @@ def fit_segmenter(
     train, validation = load_masked(home, line, masked, threads, "validation")
     both = Averaged(model, _AVERAGED_STEPS)
     fitted = fit(
-        _task(both, train, validation, batch),
+        _task(both, train, validation, batch, config.mirror),
         stage="train segmenter",
         epochs=config.epochs,
         learning_rate=config.learning_rate,
@@ -71,14 +71,17 @@ def fit_segmenter(
     return both.average, fitted
 
 
-def _task(both: Averaged[Segmenter], train: Pixels, validation: Pixels, batch: int) -> Task:
+def _task(
+    both: Averaged[Segmenter], train: Pixels, validation: Pixels, batch: int, mirror: bool
+) -> Task:
     assert validation.masks is not None
     expected = torch.split(mask_tensor(validation.masks), EVALUATION_BATCH)
     weights = equal_say(is_defect(validation))
 
     def batches(random: np.random.Generator) -> Iterable[tuple[Tensor, Tensor]]:
         for index in defect_batches(train.samples, batch, random):
-            images, masks = augment(*changed(train, index, random), random)
+            pairs = changed(train, index, random, mirror=mirror)
+            images, masks = augment(*pairs, random, mirror=mirror)
             assert masks is not None
             yield images, masks
 

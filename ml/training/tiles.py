@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def count_inputs(
         return len(samples)
 
     def count(sample: Sample) -> int:
-        return len(tile_corners(_size(read_rgb(home, sample.sha256)), tile))
+        return len(tile_corners(_size(read_rgb(home, sample.sha256, sample.bits)), tile))
 
     return sum(run_ahead(count, samples, threads=threads, ahead=_AHEAD))
 
@@ -46,27 +47,44 @@ def load_inputs(
     count = count_inputs(home, samples, config, threads)
     images, masks = room((count, *tile, 3)), room((count, *tile))
     found = []
-    for index, (sample, image, mask) in enumerate(
-        track(_tiles(home, samples, tile, threads), "decode", count)
-    ):
+    tiles = chain.from_iterable(_tiles(home, samples, tile, threads))
+    for index, (sample, image, mask) in enumerate(track(tiles, "decode", count)):
         found.append(sample)
         images[index], masks[index] = image, mask
     return Pixels(tuple(found), images, masks)
 
 
+def load_one_each(
+    home: Home, samples: Sequence[Sample], config: SegmenterConfig, threads: int
+) -> Pixels:
+    """One input of each sample, without masks: the image resized, or one of its tiles.
+
+    That is the tile with the most defect pixels; of a good image the middle one.
+    """
+    tile = config.tile
+    if tile is None:
+        return load_pixels(home, samples, config.size, masks=False, threads=threads)
+    images = [
+        max([tiles[len(tiles) // 2], *tiles], key=lambda one: one[2].sum())[1]
+        for tiles in _tiles(home, samples, tile, threads)
+    ]
+    return Pixels(tuple(samples), np.stack(images), None)
+
+
 def _tiles(
     home: Home, samples: Sequence[Sample], tile: tuple[int, int], threads: int
-) -> Iterator[Tile]:
+) -> Iterator[list[Tile]]:
+    """The tiles of each sample."""
+
     def read(sample: Sample) -> list[Tile]:
-        image = read_rgb(home, sample.sha256)
+        image = read_rgb(home, sample.sha256, sample.bits)
         mask = np.zeros_like(image[..., 0])
         if sample.mask:
             mask = read_mask(home, sample.mask).astype(mask.dtype)
         corners = tile_corners(_size(image), tile)
         return [_tile(sample, image, mask, corner, tile) for corner in corners]
 
-    for tiles in run_ahead(read, samples, threads=threads, ahead=_AHEAD):
-        yield from tiles
+    return run_ahead(read, samples, threads=threads, ahead=_AHEAD)
 
 
 def _tile(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ml.data import catalog
+from ml.data.quarantine import Choice, replay
 from tests.data.conftest import SIDE, Plant, make_line
 
 
@@ -25,14 +26,18 @@ def _giant(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+def _square(value: int) -> np.ndarray:
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[4:9, 4:9] = value
+    return mask
+
+
 @pytest.fixture
 def masked(plant: Plant) -> Plant:
     """Two images in a layout with masks; the first has a good mask."""
     plant.line = make_line(kind="masks")
-    good = np.zeros((SIDE, SIDE), np.uint8)
-    good[4:9, 4:9] = 255
     plant.picture("images/a.png", 50)
-    plant.write("masks/a.png", _png(good))
+    plant.write("masks/a.png", _png(_square(255)))
     plant.picture("images/b.png", 51)
     return plant
 
@@ -51,14 +56,39 @@ def _status(plant: Plant, key: str) -> tuple[str, str]:
         (_png(np.ones((SIDE, SIDE + 1), np.uint8)), "mask_size"),
         (_giant(40_000), "mask_size"),
         (_giant(9_000), "mask_size"),
+        (_png(_square(1)), "mask_faint"),
+        (_png(_square(127)), "mask_faint"),
+        (_png(_square(3).astype(np.uint16)), "mask_faint"),
     ],
-    ids=["empty", "text", "cut", "wider", "giant header", "large header"],
+    ids=[
+        *("empty", "text", "cut", "wider", "giant header", "large header"),
+        *("0 and 1", "class number", "class number in 16 bits"),
+    ],
 )
 def test_a_bad_mask_is_quarantined_with_its_reason(masked, mask, reason):
     masked.write("masks/b.png", mask)
     masked.run()
     assert _status(masked, "images/b.png") == ("quarantined", reason)
     assert _status(masked, "images/a.png") == ("accepted", "")
+
+
+def test_a_faint_mask_names_its_highest_value_and_the_key_that_lets_it_in(masked, caplog):
+    masked.write("masks/b.png", _png(_square(100)))
+    masked.run()
+    assert "masks/b.png: its highest value is 100" in caplog.text
+    assert "`source.layout.mask_threshold` is 127" in caplog.text
+    masked.line = make_line(kind="masks", mask_threshold=0)
+    done = replay(masked.home, masked.line, Choice(), source=str(masked.source), threads=1)
+    assert done.outcome.accepted == 1
+    labels = catalog.read_labels(masked.home, "plant", source="layout")
+    assert sorted(one["label"] for one in labels.values()) == ["defect", "defect"]
+
+
+def test_an_empty_mask_is_that_of_a_good_part(masked):
+    masked.write("masks/b.png", _png(_square(0)))
+    masked.run()
+    labels = catalog.read_labels(masked.home, "plant", source="layout")
+    assert sorted(one["label"] for one in labels.values()) == ["defect", "ok"]
 
 
 def test_a_mask_that_the_manifest_names_but_the_source_lacks_blocks_nothing_else(plant):

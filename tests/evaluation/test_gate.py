@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -270,3 +271,26 @@ def test_a_paired_difference_is_surer_than_two_intervals() -> None:
     # Their own intervals overlap.
     assert np.percentile(old[1:], 97.5) > np.percentile(new[1:], 2.5)
     assert paired(new, old, enough=False).interval is None
+
+
+def test_a_champion_that_cannot_read_deep_images_is_replaced(tiny: Tiny, first: str) -> None:
+    _make_live(tiny, first)
+    dataset = tiny.home.dataset("tiny", tiny_line.DATASET)
+    for row in pq.read_table(dataset).to_pylist():
+        path = tiny.home.object(row["sha256"])
+        pixels = cv2.imread(str(path)).astype(np.uint16) * 16
+        path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    files.write_json(dataset.with_suffix(".json"), {"counts": {}, "bits": 12})
+    line = tiny.line.model_copy(update={"seed": 9})
+    tiny_line.write_runs(tiny.home, line)
+    second = replace(tiny, line=line).evaluate().name
+    judgement = _judge(tiny, second)
+    assert judgement.promote
+    assert _said(judgement, "champion cannot read these images.*`source.bits`")
+
+
+def test_a_champion_of_other_bits_is_compared_where_that_changes_nothing(
+    tiny: Tiny, first: str
+) -> None:
+    _make_live(tiny, _changed(tiny, first, lambda draft: _change_card(draft, bits=12)))
+    assert _said(_judge(tiny, first), "AUROC .* against the champion's")

@@ -74,5 +74,5 @@ def test_a_stored_region_is_small_and_flat_however_ragged_it_is(seed: int) -> No
         assert 2 <= len(stored["polygon"]) <= 2 * MOST_CORNERS
         assert all(isinstance(place, int) for place in (*stored["polygon"], *stored["box"]))
         assert set(stored) == {
-            "box", "polygon", "area", "p_defect", "area_mm2", "longest_mm"
+            "box", "polygon", "area", "p_defect", "area_mm2", "longest_mm", "weak"
         }  # fmt: skip

@@ -22,6 +22,7 @@ from ml.inference.night import Plan, plan_night, read_plan
 from ml.inference.publish import publish
 from ml.inference.reconcile import reconcile
 from ml.results import ResultStore
+from ml.training.run import run_name
 
 DAY = tiny_line.DAY
 IMAGES = tiny_line.DAY_IMAGES
@@ -62,6 +63,23 @@ def test_every_image_is_inspected_once_and_the_counts_agree(live: Tiny, store: R
     assert [night[name] for name in ("pass", "fail", "review")] == [
         counts[name] for name in ("pass", "fail", "review")
     ]
+
+
+def test_regions_learned_from_weak_masks_are_marked_in_the_documents(
+    live: Tiny, store: ResultStore
+) -> None:
+    line = live.line.model_copy(update={"seed": 8})
+    tiny_line.write_runs(live.home, line)
+    name = run_name(line, tiny_line.DATASET, "segmenter", None)
+    result = live.home.training("tiny", name) / "result.json"
+    files.write_json(result, files.read_json(result) | {"facts": {"unmasked_defects": 3}})
+    weak = replace(live, line=line).evaluate().name
+    for bundle in (None, weak):
+        _predict(live, plan_night(live.home, live.line, DAY, bundle))
+        publish(live.home, store, "tiny", DAY)
+        parts = store.find("parts", {"verdict": "fail"})
+        found = {region["weak"] for part in parts for region in part["regions"]}
+        assert found == {bundle == weak}
 
 
 def test_a_repeated_shard_leaves_the_same_rows(live: Tiny) -> None:

@@ -159,9 +159,9 @@ def test_the_slowest_stage_is_named_and_kept_for_the_operator(
 ) -> None:
     honest = batch.decode
 
-    def slow(content: bytes) -> Pixels:
+    def slow(content: bytes, bits: int | None) -> Pixels:
         time.sleep(0.05)
-        return honest(content)
+        return honest(content, bits=bits)
 
     monkeypatch.setattr(batch, "decode", slow)
     plan = plan_night(live.home, live.line, DAY)

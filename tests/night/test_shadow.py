@@ -4,10 +4,14 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import cv2
+import numpy as np
+import pyarrow as pa
 import pytest
 import tiny_line
 from tiny_line import Tiny
 
+from ml import files
 from ml.bundle.live import wait
 from ml.data import catalog
 from ml.errors import DataError
@@ -45,9 +49,9 @@ def test_a_shadow_scores_the_same_decoding_and_touches_no_verdict(
     decoded: list[int] = []
     honest = batch.decode
 
-    def counted(content: bytes) -> Pixels:
+    def counted(content: bytes, bits: int | None) -> Pixels:
         decoded.append(len(content))
-        return honest(content)
+        return honest(content, bits=bits)
 
     monkeypatch.setattr(batch, "decode", counted)
     alone = _inspect(live, None)
@@ -105,6 +109,29 @@ def test_a_shadow_that_is_refused_stops_nothing(live: Tiny, challenger: str) -> 
     (live.home.bundle(challenger) / "card.json").write_text("{}")
     assert _inspect(live, challenger) == alone
     assert _rows(live, "shadow") == []
+
+
+def test_a_shadow_that_reads_deep_images_otherwise_is_left_out(live: Tiny) -> None:
+    alone = _inspect(live, None)
+    path = live.home.dataset("tiny", tiny_line.DATASET).with_suffix(".json")
+    files.write_json(path, files.read_json(path) | {"bits": 12})
+    line = live.line.model_copy(update={"seed": 6})
+    tiny_line.write_runs(live.home, line)
+    other = replace(live, line=line).evaluate()
+    assert other.card.bits == 12
+    assert _inspect(live, other.name) == alone
+    assert _rows(live, "shadow") == []
+
+
+def test_a_deep_image_is_held_under_a_bundle_that_does_not_know_its_bits(live: Tiny) -> None:
+    (row,) = catalog.read_images(live.home, "tiny", day=DAY).to_pylist()[:1]
+    deep = np.random.default_rng(1).integers(0, 4096, (tiny_line.SIDE,) * 2).astype(np.uint16)
+    row["sha256"] = tiny_line.store(live.home, cv2.imencode(".png", deep)[1].tobytes())
+    catalog.upsert_images(live.home, "tiny", pa.Table.from_pylist([row], schema=catalog.IMAGES))
+    found = {one["object"]: one for one in _inspect(live, None)}
+    held = found.pop(row["object"])
+    assert (held["verdict"], held["reason"], held["p_defect"]) == ("review", "source_bits", None)
+    assert all(one["p_defect"] is not None for one in found.values())
 
 
 @pytest.mark.parametrize("part", ["rows", "table"])

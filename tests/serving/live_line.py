@@ -1,5 +1,7 @@
 """A live line for the API's tests: its file, its pictures and bundles that can be promoted."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import onnx
@@ -32,8 +34,13 @@ def png(strength: int = 0, side: int = tiny_line.SIDE) -> bytes:
     return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
 
 
-def seal(home: Home, seed: int = 0, line: str = LINE) -> Bundle:
-    """A bundle of a classifier and a segmenter; each seed gives another name."""
+def seal(
+    home: Home, seed: int = 0, line: str = LINE, facts: dict[str, int] | None = None, **more: Any
+) -> Bundle:
+    """A bundle of a classifier and a segmenter; each seed gives another name.
+
+    `facts` are the segmenter's, `more` are fields of the card.
+    """
     draft = home.root / "draft"
     draft.mkdir(parents=True)
     for name in ("classifier", "segmenter"):
@@ -51,7 +58,7 @@ def seal(home: Home, seed: int = 0, line: str = LINE) -> Bundle:
         "models": {
             # The redness of a whole plate is small; the segmenter sees single pixels.
             "classifier": model | {"fusion_weight": 0.0},
-            "segmenter": model | {"fusion_weight": 1.0},
+            "segmenter": model | {"fusion_weight": 1.0, "facts": facts or {}},
         },
         "fusion_intercept": 0.0,
         "thresholds": {
@@ -59,7 +66,7 @@ def seal(home: Home, seed: int = 0, line: str = LINE) -> Bundle:
             "escape_cost": 100, "overkill_cost": 10, "review_cost": 1,
         },
         "backbone": {"name": "none", "weights": "none", "weights_sha256": None},
-        "dataset": "d", "dataset_counts": {}, "code": "test", "seed": seed, "metrics": {},
+        "dataset": "d", "dataset_counts": {}, "code": "test", "seed": seed, "metrics": {}, **more,
     }  # fmt: skip
     files.write_json(draft / "card.json", card)
     (draft / "reference.parquet").write_bytes(b"")

@@ -1,6 +1,7 @@
 """Images by hash: small, cached for good, and nothing else of the disk."""
 
 import hashlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -43,3 +44,13 @@ def test_an_object_that_is_no_image_is_an_error_not_a_crash(client, home):
     answer = client.get(f"/v1/lines/{LINE}/images/{keep(home, b'text')}")
     assert answer.status_code == 422
     assert answer.get_json()["error"]["code"] == "not_an_image"
+
+
+def test_a_deep_image_is_shown_by_the_bits_of_the_line(client, home, config):
+    deep = np.linspace(0, 4095, 1024).astype(np.uint16).reshape(32, 32)
+    path = f"/v1/lines/{LINE}/images/{keep(home, cv2.imencode('.png', deep)[1].tobytes())}"
+    assert client.get(path).get_json()["error"]["code"] == "source_bits"
+    file = Path(config["LOUPE_LINES"], "tiny.toml")
+    file.write_text(file.read_text().replace("[source]", "[source]\nbits = 12"))
+    shown = cv2.imdecode(np.frombuffer(client.get(path).data, np.uint8), cv2.IMREAD_COLOR)
+    assert (shown.min(), shown.max()) == (0, 255)

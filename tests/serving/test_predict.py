@@ -75,8 +75,14 @@ def test_an_explanation_is_a_png_that_shows_where(client, bundle):
 def test_regions_say_where_the_defect_is_and_how_large(client, bundle):
     (region,) = post(client, png(100)).get_json()["regions"]
     assert region["box"] == [8, 8, 8, 8]
-    assert (region["area"], region["area_mm2"]) == (64, None)
+    assert (region["area"], region["area_mm2"], region["weak"]) == (64, None, False)
     assert post(client, png()).get_json()["regions"] == []
+
+
+def test_regions_of_a_segmenter_that_learned_from_weak_masks_say_so(client, home):
+    promote(home, seal(home, facts={"unmasked_defects": 3}))
+    (region,) = post(client, png(100)).get_json()["regions"]
+    assert region["weak"]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +125,18 @@ def test_sixteen_bits_are_inspected_like_eight(client, bundle):
     sixteen = cv2.imencode(".png", eight.astype(np.uint16) * 257)[1].tobytes()
     assert post(client, sixteen).get_json()["p_defect"] == pytest.approx(
         post(client, png(100)).get_json()["p_defect"], abs=1e-6
+    )
+
+
+def test_twelve_bits_are_read_as_in_training_or_held(client, home, bundle):
+    eight = cv2.imdecode(np.frombuffer(png(100), np.uint8), cv2.IMREAD_COLOR)
+    twelve = cv2.imencode(".png", (eight * (4095 / 255)).round().astype(np.uint16))[1].tobytes()
+    held = post(client, twelve)
+    assert (held.status_code, held.get_json()["reason"]) == (422, "source_bits")
+    assert "source.bits" in held.get_json()["error"]["message"]
+    promote(home, seal(home, seed=1, bits=12))
+    assert post(client, twelve).get_json()["p_defect"] == pytest.approx(
+        post(client, png(100)).get_json()["p_defect"], abs=1e-3
     )
 
 

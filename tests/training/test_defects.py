@@ -61,7 +61,7 @@ def test_a_pasted_defect_is_dark_where_the_mask_says_and_nowhere_else(
     donor[donor_mask > 0] = 30
     good = np.full((SIDE, SIDE, 3), light, np.uint8)
     nothing = np.zeros((SIDE, SIDE), np.uint8)
-    image, mask = paste(good, nothing, donor, donor_mask, np.random.default_rng(seed))
+    image, mask = paste(good, nothing, donor, donor_mask, np.random.default_rng(seed), mirror=True)
     assert mask.sum() == donor_mask.sum()
     assert image[mask > 0].max() < 0.8 * light
     far = np.ones_like(mask)
@@ -79,7 +79,7 @@ def test_a_batch_keeps_its_defects_and_gives_some_good_images_one() -> None:
     masks[0, 20:26, 20:26] = 1
     images[0][masks[0] > 0] = 20
     pixels = Pixels(found, images, masks)
-    batch, drawn = changed(pixels, np.arange(21), np.random.default_rng(3))
+    batch, drawn = changed(pixels, np.arange(21), np.random.default_rng(3), mirror=True)
     assert batch.shape == images.shape
     has = drawn.any(axis=(1, 2))
     assert has[0]
@@ -88,3 +88,21 @@ def test_a_batch_keeps_its_defects_and_gives_some_good_images_one() -> None:
         if mask.any():
             assert image[mask > 0].mean() < 80
             assert image[mask == 0].mean() == pytest.approx(120, abs=3)
+
+
+def test_a_pasted_defect_is_a_mirror_image_only_where_the_surface_has_no_handedness() -> None:
+    drawn = np.zeros((SIDE, SIDE), np.uint8)
+    drawn[10:20, 10:14] = 1
+    drawn[16:20, 14:20] = 1  # an L
+    donor = np.where(drawn[..., None] > 0, np.uint8(30), np.uint8(120)).repeat(3, axis=2)
+    good, nothing = np.full((SIDE, SIDE, 3), 120, np.uint8), np.zeros((SIDE, SIDE), np.uint8)
+    shapes = {False: set[bytes](), True: set[bytes]()}
+    for mirror, found in shapes.items():
+        for seed in range(20):
+            random = np.random.default_rng(seed)
+            _, mask = paste(good, nothing, donor, drawn, random, mirror=mirror)
+            rows, columns = np.nonzero(mask)
+            box = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+            found.add(mask[box].tobytes())
+    assert shapes[False] == {drawn[10:20, 10:20].tobytes()}
+    assert len(shapes[True]) == 4

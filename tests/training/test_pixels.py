@@ -37,7 +37,7 @@ def test_masks_move_with_their_images(seed: int, height: int, width: int) -> Non
         row, column = random.integers(6, min(height, width) - 10, 2)
         mask[row : row + 4, column : column + 4] = 1
     images = np.repeat(masks[..., None] * np.uint8(200), 3, axis=3) + np.uint8(20)
-    light, moved = pixels.augment(images, masks, random)
+    light, moved = pixels.augment(images, masks, random, mirror=True)
     assert light.shape == (3, 3, height, width)
     assert moved is not None
     inside = light.mean(dim=1, keepdim=True)
@@ -47,7 +47,7 @@ def test_masks_move_with_their_images(seed: int, height: int, width: int) -> Non
 
 def test_images_of_one_batch_change_differently() -> None:
     images = np.tile(np.arange(48, dtype=np.uint8)[None, :, None, None] * 4, (8, 1, 48, 3))
-    light, _ = pixels.augment(images, None, np.random.default_rng(1))
+    light, _ = pixels.augment(images, None, np.random.default_rng(1), mirror=True)
     falls = (light[:, :, :10].mean(dim=(1, 2, 3)) > light[:, :, -10:].mean(dim=(1, 2, 3))).tolist()
     assert 0 < sum(falls) < 8
 

@@ -1,27 +1,40 @@
 """What training needs is known before it starts, and what does not fit is shrunk or refused."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from ml.data.dataset import load_dataset
 from ml.errors import TrainingError
 from ml.models.classifier import Classifier
+from ml.models.patches import anomaly_features
 from ml.settings import Env, Home, LineConfig
-from ml.settings.line import BackboneConfig, ClassifierConfig
-from ml.training import preflight
-from ml.training.preflight import fitting_batch, free_memory, seconds_per_step
+from ml.settings.line import AnomalyConfig, BackboneConfig, ClassifierConfig
+from ml.training import anomaly, preflight
+from ml.training.anomaly import fit_anomaly
+from ml.training.pixels import Pixels, stream_pixels
+from ml.training.preflight import (
+    embedding_batch,
+    fitting_batch,
+    free_memory,
+    seconds_per_step,
+)
 from ml.training.train import train
 from tests.training.conftest import MakeDataset
 
 SETTINGS = ClassifierConfig(size=(64, 64), epochs=2, batch=16)
+BACKBONE = BackboneConfig(name="test_resnet", weights="none")
 
 
 @pytest.fixture
 def model() -> Classifier:
-    return Classifier(BackboneConfig(name="test_resnet", weights="none"), 2, seed=1)
+    return Classifier(BACKBONE, 2, seed=1)
 
 
 def test_with_room_the_batch_is_the_one_asked_for(model: Classifier) -> None:
@@ -98,5 +111,86 @@ print(estimate / 1024 / (kilobytes("VmHWM") - before))
 def test_the_estimate_is_near_what_a_step_really_takes(project: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _STEP], cwd=project, capture_output=True, text=True, check=True
+    )
+    assert 0.7 < float(done.stdout) < 1.3
+
+
+@pytest.mark.parametrize("method", ["patchcore", "discriminator"])
+def test_an_anomaly_model_is_refused_before_it_dies_of_memory(
+    env: Env,
+    home: Home,
+    line: LineConfig,
+    make_dataset: MakeDataset,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    line = line.model_copy(update={"anomaly": line.anomaly.model_copy(update={"method": method})})
+    monkeypatch.setattr(preflight, "free_memory", lambda: 1000)
+    monkeypatch.setattr(anomaly, "stream_pixels", None)  # nothing is read
+    with pytest.raises(TrainingError, match=r"MB to embed one image at 40 x 40.*`anomaly.size`"):
+        train(env, home, line, make_dataset(), "anomaly")
+
+
+def test_an_anomaly_model_embeds_as_many_images_at_once_as_fit(
+    home: Home,
+    line: LineConfig,
+    make_dataset: MakeDataset,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    data, asked = load_dataset(home, "tiny", make_dataset()), []
+
+    def watched(*arguments: Any, batch: int, **keys: Any) -> Iterator[Pixels]:
+        asked.append(batch)
+        return stream_pixels(*arguments, batch=batch, **keys)
+
+    monkeypatch.setattr(anomaly, "stream_pixels", watched)
+    caplog.set_level("INFO")
+    fit_anomaly(home, line, data, 1)
+    assert re.search(r"embedding needs about \d+ MB of .* 0.0 minutes: 8 images, 2 at", caplog.text)
+    monkeypatch.setattr(anomaly, "embedding_batch", lambda *_, **__: 1)
+    fit_anomaly(home, line, data, 1)
+    assert asked == [2, 1]
+
+
+def test_a_batch_of_embedding_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = anomaly_features(BACKBONE, AnomalyConfig(size=(64, 64)), 1)
+    monkeypatch.setattr(preflight, "_seconds_embedding", lambda *_: 0.0)
+    monkeypatch.setattr(preflight, "_bytes_embedding", lambda *_: (16 << 20, 100))
+    found = []
+    for free in range(2000, 0, -10):
+        monkeypatch.setattr(preflight, "free_memory", lambda free=free: free << 20)
+        try:
+            found.append(embedding_batch(features, (64, 64), images=9, patches=500, batch=64))
+        except TrainingError:
+            break
+    assert found == sorted(found, reverse=True)
+    assert set(found) == {64, 32, 16, 8, 4, 2, 1}
+
+
+_EMBEDDING = """
+import torch
+from ml.models.patches import anomaly_features
+from ml.settings.line import AnomalyConfig, BackboneConfig
+from ml.training import preflight
+
+def kilobytes(field):
+    with open("/proc/self/status") as status:
+        return int(dict(row.split(":", 1) for row in status)[field].split()[0])
+
+torch.set_num_threads(1)
+config = AnomalyConfig(size=(320, 320))
+features = anomaly_features(BackboneConfig(name="resnet18", weights="none"), config, 1)
+estimate = 8 * preflight._bytes_embedding(features, config.size)[0]
+before = kilobytes("VmRSS")
+with torch.inference_mode():
+    features(torch.rand(8, 3, 320, 320))
+print(estimate / 1024 / (kilobytes("VmHWM") - before))
+"""
+
+
+def test_the_estimate_of_an_embedding_is_near_what_it_really_takes(project: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _EMBEDDING], cwd=project, capture_output=True, text=True, check=True
     )
     assert 0.7 < float(done.stdout) < 1.3

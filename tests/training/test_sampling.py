@@ -67,3 +67,21 @@ def test_only_symmetric_parts_are_turned() -> None:
         turned.append(int((right > down).sum()))
     assert turned[0] == 0
     assert 10 < turned[1] < 30
+
+
+@pytest.mark.parametrize(
+    ("keys", "mirrored"), [({}, False), ({"mirror": True}, True), ({"symmetric": True}, True)]
+)
+def test_an_image_is_mirrored_only_where_the_line_says_so(
+    keys: dict[str, bool], mirrored: bool
+) -> None:
+    # Bright on the left, less so above: four mirror images, each turn of them another picture.
+    images = np.full((40, 32, 32, 3), 60, np.uint8)
+    images[:, :16] += 40
+    images[:, :, :16] += 100
+    found = varied(images, np.random.default_rng(1).spawn(40), ClassifierConfig(**keys))
+    grey = found.mean(dim=1)
+    left = grey[:, :, :14].mean(dim=(1, 2)) > grey[:, :, 18:].mean(dim=(1, 2))
+    above = grey[:, :14].mean(dim=(1, 2)) > grey[:, 18:].mean(dim=(1, 2))
+    assert len(set(zip(left.tolist(), above.tolist(), strict=True))) == (4 if mirrored else 1)
+    assert mirrored or bool(left[0] and above[0])

@@ -169,6 +169,12 @@ export interface Part {
   defect_type: string | null;
   /** Share of the image that is defect. */
   area: number | null;
+  regions: Region[] | null;
+}
+
+export interface Region {
+  /** Outlined by a segmenter that learned from weak masks; nights of an older Loupe do not say. */
+  weak: boolean | null;
 }
 
 const part = object<Part>({
@@ -184,6 +190,7 @@ const part = object<Part>({
   calibrated: nullable(mapping(number)),
   defect_type: nullable(text),
   area: nullable(number),
+  regions: nullable(list(object<Region>({ weak: nullable(flag) }))),
 });
 
 function items<T>(inner: Guard<T>): Guard<T[]> {

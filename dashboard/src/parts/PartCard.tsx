@@ -38,6 +38,7 @@ function facts(part: Part): string {
     part.p_defect === null ? "no score" : `p(defect) ${part.p_defect.toFixed(3)}${byModel(part)}`,
     part.defect_type || null,
     part.area === null ? null : `${percent(part.area)} of the image`,
+    part.regions?.some((region) => region.weak) ? "outlined by a model of weak masks" : null,
   ]
     .filter((fact) => fact !== null)
     .join(" · ");

@@ -32,6 +32,15 @@ test("a part of an older night, without the models' own probabilities, is still 
   expect(await screen.findByText(/p\(defect\) 0\.430 · scratch/)).toBeTruthy();
 });
 
+test("regions of a segmenter of weak masks are marked, others not", async () => {
+  const weak = { ...part, part: "P-18", sha256: "cd".repeat(32), regions: [{ weak: true }] };
+  const drawn = { ...part, part: "P-19", sha256: "ef".repeat(32), regions: [{ weak: false }, {}] };
+  fakeApi({ [parts]: { items: [part, weak, drawn] } });
+  render(<Parts line="demo" />);
+  const marked = await screen.findAllByText(/outlined by a model of weak masks/);
+  expect(marked.map((one) => one.closest("li")?.querySelector("h3")?.textContent)).toEqual(["P-18, camera top"]);
+});
+
 test("a picture that cannot be loaded is said to be missing", async () => {
   fakeApi({ [parts]: { items: [part] } });
   render(<Parts line="demo" />);
