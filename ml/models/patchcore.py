@@ -1,8 +1,8 @@
 """PatchCore (Roth et al., CVPR 2022, arXiv:2106.08265) with a bank of bounded size.
 
 Departures from the paper: the distance map is smoothed at its own resolution, the image score is
-the mean of its highest few per cent instead of the re-weighted maximum (both measured to be
-better on small surface defects), and candidates for the coreset are a bounded random sample, so
+the mean of its highest few per cent instead of the re-weighted maximum (`bench/anomaly.py` holds
+both against the paper's way, as anomalib has it), and candidates for the coreset are a bounded random sample, so
 that time grows with the images and memory does not.
 """
 
