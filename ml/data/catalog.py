@@ -223,6 +223,13 @@ def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str
     return {row["sha256"]: row for row in ranked}
 
 
+def labelled(home: Home, line: str) -> pa.Array:
+    """The SHA-256 of every image that has a label from the layout."""
+    where = ["source = 'layout'"]
+    schema = pa.schema([LABELS.field("sha256")])
+    return _read(home.table(line, "labels"), schema, where)["sha256"].combine_chunks()
+
+
 def read_predictions(
     home: Home,
     line: str,

@@ -130,6 +130,29 @@ def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) ->
     return Decision(rows, changed, list(labels.values()))
 
 
+def late_labels(
+    past: Past, staged: list[Row], failed: dict[int, str], done: dict[Key, Row]
+) -> list[Row]:
+    """Labels of images that were decided before the source had one: masks are drawn later.
+
+    A label that is there already stands; one whose mask is wrong is not taken.
+    """
+    labels: dict[str, Row] = {}
+    for number, row in enumerate(staged):
+        is_usable = done.get(row_key(row), {}).get("status") in (
+            "accepted",
+            "duplicate",
+            "replaced",
+        )
+        if not is_usable or not _kind(row) or row["sha256"] in past.labels:
+            continue
+        if number in failed:
+            log.warning("%s: its label came late and is wrong: %s", row["object"], failed[number])
+        else:
+            labels.setdefault(row["sha256"], _label(row))
+    return list(labels.values())
+
+
 def _changed(staged: list[Row], failed: dict[int, str], past: Past) -> list[Row]:
     """Rows of other batches that a good new version replaces, and duplicates that follow them."""
     content = {

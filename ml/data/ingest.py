@@ -6,6 +6,7 @@ Nothing is accepted here; `validate.py` decides. A killed ingest leaves no batch
 import logging
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml.data import catalog
@@ -129,9 +130,26 @@ def _days(line: LineConfig, facts: dict[str, Facts], listed: dict[str, Listed]) 
 
 
 def _not_in_catalog(home: Home, line: str, work: list[Work]) -> list[Work]:
+    """What is new, and images whose label came after them."""
     # Compared by name and version, not by time: late, re-ordered and changed objects are all found,
     # and versions that came back after a newer one.
-    table = catalog.read_images(home, line, status=None, columns=("object", "version", "reason"))
+    columns = ("object", "version", "sha256", "status", "reason")
+    table = catalog.read_images(home, line, status=None, columns=columns)
     table = table.filter(pc.not_equal(table["reason"], REPLACED))
     known = set(zip(table["object"].to_pylist(), table["version"].to_pylist(), strict=True))
-    return [one for one in work if (one.item.key, one.item.version) not in known]
+    late: set[tuple[str, str]] = set()
+    if any(_has_label(one) for one in work):
+        is_usable = pc.is_in(table["status"], pa.array(["accepted", "duplicate"]))
+        is_labelled = pc.is_in(table["sha256"], catalog.labelled(home, line))
+        bare = table.filter(pc.and_not(is_usable, is_labelled))
+        late = set(zip(bare["object"].to_pylist(), bare["version"].to_pylist(), strict=True))
+
+    def is_wanted(one: Work) -> bool:
+        key = (one.item.key, one.item.version)
+        return key not in known or (key in late and _has_label(one))
+
+    return [one for one in work if is_wanted(one)]
+
+
+def _has_label(one: Work) -> bool:
+    return bool(one.facts.label) or one.mask is not None

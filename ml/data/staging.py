@@ -89,8 +89,10 @@ def measured(
 
 
 def batch_name(work: Iterable[Work]) -> str:
-    """The name of a batch of these images."""
-    return files.content_key([[one.item.key, one.item.version] for one in work])
+    """The name of a batch of these images, with these labels and masks."""
+    told = [[item.version for item in one.items] for one in work]
+    labels = [[one.item.key, one.facts.label] for one in work]
+    return files.content_key([labels, told])
 
 
 def _row(home: Home, line: LineConfig, work: Work, contents: list[bytes]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ What was decided stands, however often a batch is validated; only a replay decid
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,17 @@ import pyarrow.compute as pc
 from ml import files
 from ml.data import catalog
 from ml.data.batch import gone_from, is_replay, listed_before, listed_count, moment_of, read_batch
-from ml.data.decide import COLUMNS, Decision, Past, Row, decide, is_held, row_key, settled
+from ml.data.decide import (
+    COLUMNS,
+    Decision,
+    Past,
+    Row,
+    decide,
+    is_held,
+    late_labels,
+    row_key,
+    settled,
+)
 from ml.data.suite import suite
 from ml.data.validation_report import render_docs, render_report
 from ml.errors import CountError, DataError
@@ -88,6 +98,8 @@ def _decide(
         past,
         batch,
     )
+    late = late_labels(past, staged, failed, done)
+    decision = replace(decision, labels=[*late, *decision.labels])
     now = done | {row_key(row): row for row in [*decision.changed, *decision.rows]}
     return decision, [now[row_key(row)] for row in staged]
 

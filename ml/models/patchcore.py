@@ -2,8 +2,8 @@
 
 Departures from the paper: the distance map is smoothed at its own resolution, the image score is
 the mean of its highest few per cent instead of the re-weighted maximum (`bench/anomaly.py` holds
-both against the paper's way, as anomalib has it), and candidates for the coreset are a bounded random sample, so
-that time grows with the images and memory does not.
+both against the paper's way, as anomalib has it), and candidates for the coreset are a bounded
+random sample, so that time grows with the images and memory does not.
 """
 
 import torch

@@ -99,3 +99,36 @@ def test_a_mask_that_the_manifest_names_but_the_source_lacks_blocks_nothing_else
     plant.run()
     assert _status(plant, "ok/part1.png") == ("quarantined", "mask_missing")
     assert _status(plant, "ok/part0.png") == ("accepted", "")
+
+
+def test_a_mask_that_comes_after_its_image_labels_it(masked: Plant) -> None:
+    masked.run()
+    sha256 = {row["object"]: row["sha256"] for row in _rows(masked)}["images/b.png"]
+    assert sha256 not in catalog.read_labels(masked.home, "plant")
+    masked.write("masks/b.png", _png(_square(3)))
+    masked.run()
+    assert sha256 not in catalog.read_labels(masked.home, "plant")  # A faint one is not taken.
+    masked.write("masks/b.png", _png(_square(255)))
+    assert masked.ingest().new == 1
+    masked.run()
+    label = catalog.read_labels(masked.home, "plant")[sha256]
+    assert (label["label"], bool(label["mask"])) == ("defect", True)
+    assert _status(masked, "images/b.png") == ("accepted", "")
+    assert masked.ingest().new == 0
+    assert len(_rows(masked)) == 2
+
+
+def test_a_label_that_the_manifest_names_later_is_taken(plant: Plant) -> None:
+    plant.line = make_line(kind="manifest", manifest="m.csv", columns={"label": "kind"})
+    plant.write("m.csv", b"path,kind\nok/part0.png,\n")
+    plant.run()
+    assert not catalog.read_labels(plant.home, "plant")
+    plant.write("m.csv", b"path,kind\nok/part0.png,scratch\n")
+    plant.run()
+    (label,) = catalog.read_labels(plant.home, "plant").values()
+    assert label["defect_type"] == "scratch"
+    assert plant.ingest().new == 0
+
+
+def _rows(plant: Plant) -> list[dict[str, object]]:
+    return catalog.read_images(plant.home, "plant", status=None).to_pylist()
