@@ -108,7 +108,7 @@ def _remove_others(root: Path, wanted: set[str]) -> None:
         name = path.relative_to(root).as_posix()
         if name.split("/")[0] in LEFT_OUT or name == SIGNING_KEY:
             continue
-        # Who waits for a lock would hold another one than who asks after it.
+        # Who holds it would go on with a file that no other process finds.
         if path.name.endswith(".lock"):
             continue
         if path.is_dir() and not path.is_symlink():

@@ -4,7 +4,6 @@ Both hold the lock of one file of the home, which a process that dies gives back
 the API does, takes none.
 """
 
-import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -14,47 +13,39 @@ from pathlib import Path
 from ml.errors import BackupError, SettingsError
 from ml.settings.home import Home
 
-_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
-
 
 @contextmanager
 def at_work(home: Home) -> Iterator[None]:
     """Keep every restore out of the home meanwhile; raises BackupError while one is going on.
 
-    Where nothing can be written there is nothing to restore either, and no lock is needed.
+    Who may only read the home needs no lock, and could not make its file.
     """
-    try:
-        handle = _opened(home.lock, os.O_RDONLY)
-    except OSError as error:
-        if error.errno not in _READ_ONLY:
-            raise
-        yield
-        return
     refusal = f"{home.root} is being restored at this moment; run it again when that has ended"
-    with _held(handle, fcntl.LOCK_SH, home.lock, refusal):
+    is_read_only = home.root.is_dir() and not os.access(home.root, os.W_OK)
+    if is_read_only and not home.lock.exists():
         yield
+    else:
+        # Another user's file can be read, and a shared lock wants no more.
+        with _held(home.lock, os.O_RDONLY, fcntl.LOCK_SH, refusal):
+            yield
 
 
 @contextmanager
 def alone(home: Home) -> Iterator[None]:
     """Keep every step out of the home meanwhile; raises BackupError while one is at work."""
-    # NFS gives an exclusive lock only to who may write (flock(2)).
-    handle = _opened(home.lock, os.O_RDWR)
     refusal = (
         f"{home.root}: a step, a backup or another restore is at work there; nothing was changed. "
         "Pause the DAGs, wait until it has ended, and run the same command again"
     )
-    with _held(handle, fcntl.LOCK_EX, home.lock, refusal):
+    # NFS gives an exclusive lock only to who may write (flock(2)).
+    with _held(home.lock, os.O_RDWR, fcntl.LOCK_EX, refusal):
         yield
 
 
-def _opened(path: Path, how: int) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, how | os.O_CREAT, 0o644)
-
-
 @contextmanager
-def _held(handle: int, how: int, path: Path, refusal: str) -> Iterator[None]:
+def _held(path: Path, mode: int, how: int, refusal: str) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, mode | os.O_CREAT, 0o644)
     try:
         _lock(handle, how, path, refusal)
         yield

@@ -17,7 +17,7 @@ from ml.backup import Vault, backup, restore
 from ml.cli.main import main
 from ml.errors import BackupError
 from ml.settings import Home
-from ml.settings.occupied import at_work
+from ml.settings.occupied import alone, at_work
 
 # Holds a lock of the home until its input ends, as a step that works does.
 HOLD = """
@@ -142,10 +142,10 @@ def test_steps_of_the_command_line_share_the_home_and_none_runs_under_a_restore(
     assert done.exit_code == 0, done.stderr
     handle = os.open(home.lock, os.O_RDWR)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    done = step()
+    done = [step(), CliRunner().invoke(main, ["key", "rotate"])]
     os.close(handle)
-    assert done.exit_code == 2
-    assert "is being restored at this moment" in done.stderr
+    assert [one.exit_code for one in done] == [2, 2]
+    assert all("is being restored at this moment" in one.stderr for one in done)
 
 
 def test_a_file_system_without_locks_is_said_by_step_and_restore(
@@ -161,3 +161,14 @@ def test_a_file_system_without_locks_is_said_by_step_and_restore(
         done = CliRunner().invoke(main, words)
         assert done.exit_code == 2
         assert f"{home.lock}: cannot be locked" in done.stderr
+
+
+def test_a_home_that_may_only_be_read_is_read_without_a_lock(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with at_work(home):
+        assert not home.lock.exists()
+    home.lock.touch()
+    with at_work(home), pytest.raises(BackupError, match="at work"), alone(home):
+        pass
