@@ -19,6 +19,7 @@ from ml.bundle.keys import encrypted_signing_key
 from ml.errors import BackupError
 from ml.progress import track
 from ml.settings import Home
+from ml.settings.occupied import at_work
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def backup(home: Home, vault: Vault, passphrase: bytes | None = None) -> Done:
         msg = f"{vault.root} lies inside {home.root}; a backup belongs elsewhere"
         raise BackupError(msg)
     try:
-        with files.locked(vault.root):
+        with at_work(home), files.locked(vault.root):
             return _backup(home, vault, passphrase)
     except (OSError, sqlite3.Error) as error:
         msg = f"the backup to {vault.root} failed: {error}; the same command goes on from here"

@@ -10,6 +10,7 @@ from ml.audit.promotions import Switch
 from ml.cli.step import Result, clear_errors
 from ml.errors import SettingsError
 from ml.settings import Env, Home
+from ml.settings.occupied import at_work
 
 
 @click.group()
@@ -43,7 +44,9 @@ def sign(name: str) -> None:
     from ml.bundle import sign_bundle
 
     with clear_errors():
-        made = sign_bundle(_home(), name)
+        home = _home()
+        with at_work(home):
+            made = sign_bundle(home, name)
     print(json.dumps({"bundle": made.name, "line": made.card.line, "key": made.signer}))
 
 
@@ -90,7 +93,9 @@ def rotate() -> None:
     from ml.bundle.keys import rotate as run
 
     with clear_errors():
-        old, new = run(_home())
+        home = _home()
+        with at_work(home):
+            old, new = run(home)
     print(json.dumps({"old": old, "new": new}))
 
 

@@ -48,6 +48,7 @@ def doctor(as_json: bool) -> None:
         checks = [
             *_python(),
             *_processor(),
+            *_gpu(),
             *_packages(),
             *_mlflow(),
             *_home(),
@@ -84,6 +85,19 @@ def _processor() -> Iterator[Check]:
     yield Check("processor", bool(vnni), False, f"{said}: {why}")
 
 
+def _gpu() -> Iterator[Check]:
+    """Whether the models run on the GPU, where this process sees one."""
+    try:
+        import onnxruntime
+
+        from ml.inference.providers import gpu_visible, idle_gpu
+    except ImportError:  # `_packages` says so
+        return
+    wrong = idle_gpu(onnxruntime.get_available_providers())
+    used = "ONNX Runtime has CUDA" if gpu_visible() else "none is visible; models run on the CPU"
+    yield Check("GPU", not wrong, False, f"WARNING: {wrong}" if wrong else used)
+
+
 def _packages() -> Iterator[Check]:
     """Every package that pyproject.toml names, by extra; without an extra it is required."""
     for requirement in importlib.metadata.requires(_DISTRIBUTION) or []:
@@ -91,17 +105,25 @@ def _packages() -> Iterator[Check]:
         extra = re.search(r'extra == ["\'](\w+)', requirement)
         needed = extra is None or extra.group(1) in ("train", "serve", "airflow")
         why = f"extra `{extra.group(1)}`" if extra else "base"
-        try:
-            yield Check(name, True, needed, f"{importlib.metadata.version(name)} ({why})")
-        except importlib.metadata.PackageNotFoundError:
-            yield Check(name, False, needed, f"not installed ({why}); run `make setup`")
+        version = _version(name)
+        if version is None and name == "onnxruntime":
+            version = _version("onnxruntime-gpu")  # the same, with CUDA
+        said = version or "not installed"
+        cure = "" if version else "; run `make setup`"
+        yield Check(name, version is not None, needed, f"{said} ({why}){cure}")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _mlflow() -> Iterator[Check]:
     """A version with known holes is refused; one that others can reach is warned of."""
-    try:
-        version = importlib.metadata.version("mlflow")
-    except importlib.metadata.PackageNotFoundError:
+    version = _version("mlflow")
+    if version is None:
         return
     from ml.services.mlflow import SAFE, holes, reached_by
 

@@ -14,6 +14,7 @@ from ml.data.upgrade import ensure_current
 from ml.errors import LoupeError, SettingsError
 from ml.masking import print_result
 from ml.settings import Env, Home, LineConfig, load_line
+from ml.settings.occupied import at_work
 
 Result = dict[str, Any]
 
@@ -47,8 +48,9 @@ def step(function: Callable[..., Result | None]) -> click.Command:
         with clear_errors():
             env = Env.read()
             context = Context(env, Home.of(env), load_line(line_file(env, line_name)))
-            ensure_current(context.home)
-            result = function(context, **options)
+            with at_work(context.home):
+                ensure_current(context.home)
+                result = function(context, **options)
         if result is not None:
             print_result(result)
 

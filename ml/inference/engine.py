@@ -15,6 +15,7 @@ from ml.bundle.card import MaskRule
 from ml.errors import BundleError
 from ml.imaging import Pixels, resize_rgb, to_batch, to_rgb
 from ml.inference.masks import Flags, draw_mask
+from ml.inference.providers import CUDA, wanted_providers, warn_if_idle
 from ml.inference.tiles import cut_tile, merge_tiles, tile_corners
 from ml.inference.verdict import Decision, decide
 
@@ -30,7 +31,6 @@ AS_IT_CAME: Size = (0, 0)
 _TILES_AT_ONCE = 8
 # Batches that a CPU works on at once, where it has as many cores.
 _BATCHES_AT_ONCE = 4
-_CUDA = "CUDAExecutionProvider"
 
 # The defect score of a mask: the mean of its most certain pixels, so that one pixel of noise does
 # not fail a part, and a small defect still does.
@@ -207,7 +207,7 @@ def share_threads(threads: int) -> tuple[int, int]:
     On a CPU the operators of one batch scale worse over threads than batches do, and wait whenever
     another stage has one of their cores. Each batch takes memory of its own, hence a limit.
     """
-    if _CUDA in onnxruntime.get_available_providers():
+    if CUDA in onnxruntime.get_available_providers():
         return 1, threads
     batches = max(1, min(threads, _BATCHES_AT_ONCE))
     return batches, threads // batches
@@ -224,17 +224,15 @@ def open_session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = threads
     # Threads that wait for work would keep the cores from decoding, and from the other models.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    available = onnxruntime.get_available_providers()
-    wanted = [_CUDA, "CPUExecutionProvider"]
     try:
-        return onnxruntime.InferenceSession(
-            str(path), options, providers=[name for name in wanted if name in available]
-        )
+        session = onnxruntime.InferenceSession(str(path), options, providers=wanted_providers())
     except Exception as error:  # ONNX Runtime's own errors share no base class
         if lacks_memory(error):
             raise MemoryError(str(error)) from error
         msg = f"{path}: ONNX Runtime cannot load it: {error}"
         raise BundleError(msg) from error
+    warn_if_idle(session.get_providers())
+    return session
 
 
 def raw_score(model: str, outputs: ModelOutputs, index: int) -> float:

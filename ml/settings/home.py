@@ -122,6 +122,11 @@ class Home:
         return self.root / "stack.json"
 
     @property
+    def lock(self) -> Path:
+        """The file whose lock says who works in this home (`occupied.py`)."""
+        return self.root / ".lock"
+
+    @property
     def restoring(self) -> Path:
         """Says which backup is being restored; while it is there, no step may run."""
         return self.root / "restoring.json"

@@ -1,6 +1,9 @@
 """The values of the Airflow chart fit the DAGs, name their secrets, and are clean YAML."""
 
+import os
 import re
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -74,6 +77,58 @@ def test_the_image_and_versions_are_the_projects(values):
     assert values["defaultAirflowTag"] == version[1]
     user = re.search(r"^USER (\d+)", (ROOT / "deploy/steps.Dockerfile").read_text(), re.MULTILINE)
     assert str(values["uid"]) == user[1]
+
+
+def test_the_broker_of_a_redis_with_a_password_is_named_and_its_secret_can_be_made(values):
+    # The chart refuses the one without the other.
+    assert values["redis"]["passwordSecretName"] == "loupe-redis"
+    assert values["data"]["brokerUrlSecretName"] == "loupe-broker"
+    page = (FOLDER / "README.md").read_text()
+    assert "create secret generic loupe-redis --from-literal=password=" in page
+    assert '--from-literal=connection="redis://:$password@airflow-redis:6379/0"' in page
+
+
+def test_the_image_has_the_scripts_that_the_pods_of_the_chart_start(tmp_path):
+    text = (ROOT / "deploy/steps.Dockerfile").read_text()
+    copied = dict(re.findall(r"^COPY (deploy/\S+) (/\S+)$", text, re.MULTILINE))
+    scripts = {place: ROOT / source for source, place in copied.items()}
+    assert set(scripts) == {"/entrypoint", "/clean-logs"}
+    # The words of a liveness probe, as the chart starts them.
+    command = ["sh", "-c", f"exec {scripts['/entrypoint']} sh -c 'echo \"$0 $1\"' 'two words' end"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "two words end\n"
+    old, new = tmp_path / "logs" / "dag" / "old.log", tmp_path / "logs" / "new.log"
+    for path in (old, new):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    weeks_ago = time.time() - 30 * 86_400
+    os.utime(old, (weeks_ago, weeks_ago))
+    # Endless in a pod; here its first wait ends it.
+    once = scripts["/clean-logs"].read_text().replace("sleep 900", "exit 0")
+    environment = os.environ | {"AIRFLOW_HOME": str(tmp_path)}
+    subprocess.run(["bash", "-c", once], env=environment, check=True, timeout=20)
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_logs_outlive_their_pod_and_nothing_needs_a_package_that_is_not_there(values):
+    logs = values["logs"]["persistence"]
+    assert logs["enabled"]
+    page = (FOLDER / "README.md").read_text()
+    assert f"`{logs['existingClaim']}`" in page
+    home = next(one for one in values["volumes"] if one["name"] == "home")
+    assert logs["existingClaim"] != home["persistentVolumeClaim"]["claimName"]
+    lock = (ROOT / "requirements.lock").read_text()
+    assert values["statsd"]["enabled"] == ("\nstatsd==" in lock)
+
+
+def test_the_image_of_the_gpu_workers_is_the_one_with_cuda(values):
+    compose = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
+    gpu = compose["services"]["worker-gpu"]
+    assert values["defaultAirflowRepository"].endswith(gpu["image"].split(":")[0])
+    argument = f'--build-arg "ONNXRUNTIME={gpu["build"]["args"]["ONNXRUNTIME"]}"'
+    assert argument in (FOLDER / "values.yaml").read_text()
+    assert argument in (FOLDER / "README.md").read_text()
 
 
 def test_workers_grow_with_the_images_and_fall_with_the_rate():

@@ -195,7 +195,57 @@ def test_every_volume_is_named_and_used(compose):
         for service in compose["services"].values()
         for volume in service.get("volumes", [])
     }
-    assert mounted == set(compose["volumes"]) == {"home", "postgres", "redis", "s3"}
+    assert mounted - {"./lines"} == set(compose["volumes"]) == {"home", "postgres", "redis", "s3"}
+
+
+def test_what_reads_lines_sees_the_folder_and_may_not_write_to_it(compose):
+    readers = {
+        name
+        for name, service in compose["services"].items()
+        if "LOUPE_HOME" in service.get("environment", {})
+    }
+    assert {"worker", "worker-cpu", "worker-gpu", "dag-processor", "api"} <= readers
+    for name in readers:
+        assert "./lines:/app/lines:ro" in compose["services"][name]["volumes"], name
+    for path in DOCKERFILES:
+        assert "LOUPE_LINES=/app/lines" in (ROOT / path).read_text()
+
+
+def test_the_images_of_the_demo_line_lie_in_the_volume_of_the_home(compose, tmp_path):
+    """The links that the image makes, made here; then the real command, from the same folder."""
+    text = (ROOT / "deploy/steps.Dockerfile").read_text()
+    (work,) = re.findall(r"^WORKDIR (/\S+)$", text, re.MULTILINE)
+    home = compose["services"]["worker"]["environment"]["LOUPE_HOME"]
+    for place in (work, home):
+        (tmp_path / place[1:]).mkdir(parents=True)
+    for target, link in re.findall(r"^RUN ln -s (\S+) (\S+)$", text, re.MULTILINE):
+        (tmp_path / work[1:] / link).symlink_to(tmp_path / target[1:])
+    done = subprocess.run(
+        [sys.executable, "-m", "ml.cli", "demo-images", "--line", "demo"],
+        cwd=tmp_path / work[1:], capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "LOUPE_LINES": str(ROOT / "lines"),
+                          "LOUPE_HOME": str(tmp_path / home[1:])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / home[1:] / "sources" / "demo" / "manifest.csv").exists()
+
+
+def test_the_worker_with_the_gpus_alone_has_an_onnx_runtime_for_them(compose):
+    gpu = compose["services"]["worker-gpu"]
+    for name, service in compose["services"].items():
+        if name != "worker-gpu":
+            assert service["image"] != gpu["image"], name
+            assert "ONNXRUNTIME" not in yaml.dump(service), name
+    text = (ROOT / "deploy/steps.Dockerfile").read_text()
+    (default,) = re.findall(r"^ARG ONNXRUNTIME=(\S+)$", text, re.MULTILINE)
+    (swap,) = re.findall(r'sed --in-place "(.*)" requirements.lock', text)
+    lock = (ROOT / "requirements.lock").read_text()
+    (version,) = re.findall(r"^onnxruntime==(\S+)$", lock, re.MULTILINE)
+    for name in (default, gpu["build"]["args"]["ONNXRUNTIME"]):
+        command = ["sed", swap.replace("${ONNXRUNTIME}", name)]
+        made = subprocess.run(command, input=lock, capture_output=True, text=True, check=True)
+        changed = set(made.stdout.splitlines()) - set(lock.splitlines())
+        assert changed == (set() if name == default else {f"{name}=={version}"})
 
 
 def make(target, **variables):

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -173,16 +172,3 @@ def test_a_bundle_half_written_passes_nothing_until_it_is_whole(night: Night, na
     path.write_bytes(whole)
     night.predict()
     assert night.verdicts().count("pass") >= 35
-
-
-def test_a_clock_that_goes_backwards_changes_nothing(
-    night: Night, undisturbed: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    night.predict()
-    # All that stands was written by a clock a year ahead, and from here on time runs back.
-    ahead = time.time() + 365 * 86_400
-    for path in night.home.root.rglob("*"):
-        os.utime(path, (ahead, ahead))
-    clock = iter(range(10**9, 0, -1))
-    monkeypatch.setattr(time, "time", lambda: float(next(clock)))
-    _compare(night.finish(), undisturbed)
