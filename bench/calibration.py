@@ -5,8 +5,8 @@
 Takes the finished runs of a dataset version and scores validation and test, which no model was
 fitted on. Then many times: calibrate on a random draw of these groups as large as validation is,
 and measure on the groups left. Prints one table row for each model. Isotonic is scikit-learn's,
-with its steps pulled by one good and one defective image, so that none says 0 or 1. Both give every
-group the same say.
+with its steps pulled by one good and one defective group, so that none says 0 or 1. Both fits give
+every group the same say; the measures count images.
 """
 
 import sys

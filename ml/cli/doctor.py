@@ -86,7 +86,7 @@ def _processor() -> Iterator[Check]:
 
 
 def _gpu() -> Iterator[Check]:
-    """Whether the models run on the GPU, where this process sees one."""
+    """Whether ONNX Runtime was built with CUDA, where a GPU is visible; a step says if it loads."""
     try:
         import onnxruntime
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ml import files
+from ml.ahead import in_batches
 from ml.errors import DataError
 from ml.settings import Home
 
@@ -87,11 +89,11 @@ PREDICTIONS = pa.schema(
     }
 )
 
-# Images that nights inspect: accepted ones, also those whose object was replaced since. Of an
-# object that was replaced on its own day only the newest counts: no part has two verdicts.
+# Images that nights inspect: accepted ones, also those whose object was replaced since, but not by
+# a version of the same day (their reason is OUTDATED): no part has two verdicts.
 USABLE = ("accepted", "replaced")
-_USABLE = """(status = 'accepted' OR (status = 'replaced' AND (day || '/' || object) NOT IN (
-    SELECT day || '/' || object FROM {table} WHERE status = 'accepted' AND {days})))"""
+OUTDATED = "a newer version of this object was accepted for the same day"
+_USABLE = f"(status = 'accepted' OR (status = 'replaced' AND reason <> '{OUTDATED}'))"
 
 _COMMIT_TRIES = 8
 
@@ -102,17 +104,19 @@ _MANY_COMMITS = {"delta.checkpointInterval": "20", "delta.dataSkippingStatsColum
 
 
 _UNPREDICTED = """
-SELECT {day} AS day, image.object, image.part, image.n - coalesce(done.n, 0) AS images
+SELECT image.day, image.object, image.part, image.n - coalesce(done.n, 0) AS images
 FROM (
-    SELECT object, sha256, min(part) AS part, count(*) AS n
-    FROM images WHERE day = {day} AND {usable} GROUP BY object, sha256
+    SELECT day, object, sha256, min(part) AS part, count(*) AS n
+    FROM images WHERE day IN ({days}) AND {usable} GROUP BY day, object, sha256
 ) image LEFT JOIN (
-    SELECT object, sha256, count(*) AS n
-    FROM predictions WHERE day = {day} GROUP BY object, sha256
-) done ON image.object = done.object AND image.sha256 = done.sha256
+    SELECT day, object, sha256, count(*) AS n
+    FROM predictions WHERE day IN ({days}) GROUP BY day, object, sha256
+) done ON image.day = done.day AND image.object = done.object AND image.sha256 = done.sha256
 WHERE image.n > coalesce(done.n, 0)
-ORDER BY image.object, image.sha256
+ORDER BY image.day, image.object, image.sha256
 """
+# Days that are asked for at once: all of them would need the memory of all their names.
+_DAYS_AT_ONCE = 31
 
 
 @contextmanager
@@ -185,7 +189,7 @@ def read_images(
 
     where = [] if day is None else [f"day = {_quoted(day)}"]
     if status == USABLE:
-        where.append(_USABLE.format(table="rows", days=where[0] if where else "true"))
+        where.append(_USABLE)
     elif status is not None:
         where.append(f"status IN ({', '.join(map(_quoted, status))})")
     if until is not None:
@@ -208,8 +212,7 @@ def count_images(home: Home, line: str) -> Counter[str]:
     table = _open(home.table(line, "images"))
     if table is None:
         return Counter()
-    usable = _USABLE.format(table="rows", days="true")
-    return _counted(_select(table, "day, count(*)", [usable], "GROUP BY day"))
+    return _counted(_select(table, "day, count(*)", [_USABLE], "GROUP BY day"))
 
 
 def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str, dict[str, Any]]:
@@ -221,6 +224,13 @@ def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str
     rows = _read(home.table(line, "labels"), LABELS, where).to_pylist()
     ranked = sorted(rows, key=lambda row: row["source"] == "review")
     return {row["sha256"]: row for row in ranked}
+
+
+def unlabelled_days(home: Home, line: str) -> set[str]:
+    """The days of usable images without a label: they are to be inspected, not to learn from."""
+    images = read_images(home, line, columns=("day", "sha256"))
+    bare = pc.invert(pc.is_in(images["sha256"], labelled(home, line)))
+    return set(images.filter(bare)["day"].unique().to_pylist())
 
 
 def labelled(home: Home, line: str) -> pa.Array:
@@ -269,12 +279,10 @@ def read_unpredicted(home: Home, line: str, days: Iterable[str]) -> Iterator[dic
     if images is None or predictions is None:
         return
     query = QueryBuilder().register("images", images).register("predictions", predictions)
-    # Day by day: all of them at once would need the memory of all their names.
-    for day in days:
-        usable = _USABLE.format(table="images", days=f"day = {_quoted(day)}")
-        yield from pa.table(
-            query.execute(_UNPREDICTED.format(day=_quoted(day), usable=usable))
-        ).to_pylist()
+    for some in in_batches(days, _DAYS_AT_ONCE):
+        named = ", ".join(map(_quoted, some))
+        sql = _UNPREDICTED.format(days=named, usable=_USABLE)
+        yield from pa.table(query.execute(sql)).to_pylist()
 
 
 def version(home: Home, line: str, name: str) -> int:

@@ -5,6 +5,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from ml.data import catalog
+
 Row = dict[str, Any]
 
 log = logging.getLogger(__name__)
@@ -13,6 +15,10 @@ log = logging.getLogger(__name__)
 COLUMNS = ("object", "version", "sha256", "status", "reason", "day", "captured_at", "batch")
 
 REPLACED = "a newer version of this object was accepted"
+# Its night inspects the newer one instead: no part has two verdicts.
+OUTDATED = catalog.OUTDATED
+# Of a row that has a newer version.
+SUPERSEDED = (REPLACED, OUTDATED)
 LABEL_CONFLICT = "label_conflict"
 DROPPED = "left out by a person"
 _SAME_BYTES = "same bytes as an accepted image"
@@ -26,14 +32,14 @@ class Past:
     """What the catalog has already.
 
     `rows` are the accepted ones and copies of such, `labels` those of the layout by SHA-256.
-    `known` are all rows by object and version, `newer` the objects of which the catalog has a
-    newer version than the batch.
+    `known` are all rows by object and version, `newer` the days of the objects of which the
+    catalog has a newer version than the batch.
     """
 
     rows: list[Row]
     labels: dict[str, Row]
     known: dict[Key, Row] = field(default_factory=dict)
-    newer: frozenset[str] = frozenset()
+    newer: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(
@@ -50,7 +56,7 @@ class Past:
         """
         rows = [r for r in images if r["status"] in ("accepted", "duplicate") or is_present(r)]
         present = [row for row in rows if is_present(row)]
-        newer = frozenset(row["object"] for row in present if row["batch"] not in earlier)
+        newer = {row["object"]: row["day"] for row in present if row["batch"] not in earlier}
         there = {row["sha256"] for row in present if row_key(row) not in gone}
         lost = {row["sha256"] for row in present} - there
         said = {sha256: label for sha256, label in labels.items() if sha256 not in lost}
@@ -79,7 +85,7 @@ def settled(past: Past, staged: list[Row], *, is_replay: bool = False) -> dict[K
         key: row
         for key, row in found.items()
         if not (is_replay and is_held(row))
-        and not (row["reason"] == REPLACED and row["object"] not in past.newer)
+        and not (row["reason"] in SUPERSEDED and row["object"] not in past.newer)
     }
 
 
@@ -105,7 +111,7 @@ def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) ->
         if number in failed:
             status, reason = "quarantined", failed[number]
         elif sha256 not in accepted and row["object"] in past.newer:
-            status, reason = "replaced", REPLACED
+            status, reason = "replaced", _superseded(row, past.newer[row["object"]])
         elif sha256 not in accepted:
             accepted[sha256], kinds[sha256] = row, kind
         elif kind and kinds[sha256] and kind != kinds[sha256]:
@@ -119,9 +125,10 @@ def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) ->
             labelled.add(sha256)
             labels[sha256] = _label(row)
         known = past.known.get(row_key(row), {})
-        if known.get("status") == "replaced" or known.get("reason") == REPLACED:
+        if known.get("status") == "replaced" or known.get("reason") in SUPERSEDED:
             row = row | {name: known[name] for name in ("day", "captured_at")}
-        if known.get("status") == "replaced" and status != "accepted":
+        had_night = known.get("status") == "replaced" and known["reason"] != OUTDATED
+        if had_night and status != "accepted":
             log.warning(
                 "%s: an earlier version is back, but not accepted: %s", row["object"], reason
             )
@@ -135,9 +142,11 @@ def late_labels(
 ) -> list[Row]:
     """Labels of images that were decided before the source had one: masks are drawn later.
 
-    A label that is there already stands; one whose mask is wrong is not taken.
+    A label that is there already stands; one whose mask is wrong is not taken, nor one that another
+    of the same bytes contradicts.
     """
     labels: dict[str, Row] = {}
+    disputed = set()
     for number, row in enumerate(staged):
         is_usable = done.get(row_key(row), {}).get("status") in (
             "accepted",
@@ -148,22 +157,30 @@ def late_labels(
             continue
         if number in failed:
             log.warning("%s: its label came late and is wrong: %s", row["object"], failed[number])
-        else:
-            labels.setdefault(row["sha256"], _label(row))
-    return list(labels.values())
+        elif _kind(labels.setdefault(row["sha256"], _label(row))) != _kind(row):
+            log.warning("%s: its label came late and contradicts another", row["object"])
+            disputed.add(row["sha256"])
+    return [label for sha256, label in labels.items() if sha256 not in disputed]
 
 
 def _changed(staged: list[Row], failed: dict[int, str], past: Past) -> list[Row]:
     """Rows of other batches that a good new version replaces, and duplicates that follow them."""
-    content = {
-        row["object"]: row["sha256"]
+    newest = {
+        row["object"]: row
         for number, row in enumerate(staged)
         if number not in failed and row["object"] not in past.newer
     }
-    gone = [r for r in past.rows if content.get(r["object"], r["sha256"]) != r["sha256"]]
+    gone = [r for r in past.rows if newest.get(r["object"], r)["sha256"] != r["sha256"]]
     status_of = {"accepted": "replaced", "duplicate": "duplicate", "replaced": "replaced"}
     left = {row_key(row) for row in gone}
-    marked = [row | {"status": status_of[row["status"]], "reason": REPLACED} for row in gone]
+    marked = [
+        row
+        | {
+            "status": status_of[row["status"]],
+            "reason": _superseded(row, newest[row["object"]]["day"]),
+        }
+        for row in gone
+    ]
     free = {row["sha256"] for row in gone if row["status"] == "accepted"}
     followers: dict[str, Row] = {}
     for row in past.rows:
@@ -171,6 +188,11 @@ def _changed(staged: list[Row], failed: dict[int, str], past: Past) -> list[Row]
         if is_copy and row["sha256"] in free and row_key(row) not in left:
             followers.setdefault(row["sha256"], row | {"status": "accepted", "reason": ""})
     return [*marked, *followers.values()]
+
+
+def _superseded(row: Row, day: str) -> str:
+    """Why a row is replaced by a version of this day."""
+    return OUTDATED if row["day"] == day and row.get("status") != "duplicate" else REPLACED
 
 
 def _log_conflict(row: Row, kind: str, other: Row, known: str) -> None:
@@ -195,7 +217,7 @@ def is_present(row: Row) -> bool:
     """
     if row["status"] == "replaced":
         return bool(row["reason"] == _SAME_BYTES)
-    return row["status"] in ("accepted", "duplicate") and row["reason"] != REPLACED
+    return row["status"] in ("accepted", "duplicate") and row["reason"] not in SUPERSEDED
 
 
 def is_held(row: Row) -> bool:
@@ -204,7 +226,11 @@ def is_held(row: Row) -> bool:
     So is a replaced version that came back and was not accepted; it stays `replaced`, since the
     night of its day has it.
     """
-    is_back = row["status"] == "replaced" and row["reason"] not in (REPLACED, DROPPED, _SAME_BYTES)
+    is_back = row["status"] == "replaced" and row["reason"] not in (
+        *SUPERSEDED,
+        DROPPED,
+        _SAME_BYTES,
+    )
     return row["status"] == "quarantined" or is_back
 
 

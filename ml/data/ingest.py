@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from ml.data import catalog
 from ml.data.batch import Moment
-from ml.data.decide import REPLACED
+from ml.data.decide import SUPERSEDED
 from ml.data.layout import Facts, describe, has_match, hides_truth, unrecognised
 from ml.data.listing import Watermark, scope_of, utc_now
 from ml.data.source import Listed, Source, open_source
@@ -135,7 +135,7 @@ def _not_in_catalog(home: Home, line: str, work: list[Work]) -> list[Work]:
     # and versions that came back after a newer one.
     columns = ("object", "version", "sha256", "status", "reason")
     table = catalog.read_images(home, line, status=None, columns=columns)
-    table = table.filter(pc.not_equal(table["reason"], REPLACED))
+    table = table.filter(pc.invert(pc.is_in(table["reason"], pa.array(SUPERSEDED))))
     known = set(zip(table["object"].to_pylist(), table["version"].to_pylist(), strict=True))
     late: set[tuple[str, str]] = set()
     if any(_has_label(one) for one in work):

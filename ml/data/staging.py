@@ -5,7 +5,6 @@ A killed step leaves no batch or a whole one. Nothing is accepted here; `validat
 
 import hashlib
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,14 +60,14 @@ def stage(
     left out: a later ingest lists it again. Raises SourceSilentError when the source stopped
     answering, SourceError when nothing of it can be read.
     """
-    name = batch_name(work)
+    name = batch_name(line, work)
     if home.staging(line.name, name).exists():
         list_again(home, line.name, name, moment)
         return Staged(name, len(work), 0)
     rows = measured(home, line, source, work, threads)
     whole = [one for one, row in zip(work, rows, strict=True) if row is not None]
     if whole:
-        name = batch_name(whole)
+        name = batch_name(line, whole)
         write_batch(home, line.name, name, [row for row in rows if row is not None], moment)
     return Staged(name if whole else "", len(whole), len(work) - len(whole))
 
@@ -88,11 +87,12 @@ def measured(
     return list(track(made, "ingest", len(work)))
 
 
-def batch_name(work: Iterable[Work]) -> str:
-    """The name of a batch of these images, with these labels and masks."""
+def batch_name(line: LineConfig, work: list[Work]) -> str:
+    """The name of a batch of these images, with these labels and masks, read in this way."""
     told = [[item.version for item in one.items] for one in work]
     labels = [[one.item.key, one.facts.label] for one in work]
-    return files.content_key([labels, told])
+    read = [line.source.bits, line.source.layout.mask_threshold, line.checks.max_pixels]
+    return files.content_key([labels, told, read])
 
 
 def _row(home: Home, line: LineConfig, work: Work, contents: list[bytes]) -> dict[str, Any]:

@@ -92,13 +92,14 @@ def _decide(
     past = Past.read(known, labels, earlier, gone_from(table))
     done = settled(past, staged, is_replay=is_replay(table))
     numbers = [number for number, row in enumerate(staged) if row_key(row) not in done]
+    late = late_labels(past, staged, failed, done)
+    past = replace(past, labels=past.labels | {label["sha256"]: label for label in late})
     decision = decide(
         [staged[number] for number in numbers],
         {at: failed[number] for at, number in enumerate(numbers) if number in failed},
         past,
         batch,
     )
-    late = late_labels(past, staged, failed, done)
     decision = replace(decision, labels=[*late, *decision.labels])
     now = done | {row_key(row): row for row in [*decision.changed, *decision.rows]}
     return decision, [now[row_key(row)] for row in staged]

@@ -7,7 +7,7 @@ import numpy as np
 
 from ml.bundle.card import Platt, Thresholds
 from ml.errors import DataError
-from ml.evaluation.intervals import count_groups
+from ml.evaluation.intervals import count_groups, upper_bound
 from ml.evaluation.logistic import (
     fit_fusion,
     fit_platt,
@@ -27,7 +27,6 @@ from ml.evaluation.thresholds import (
     groups_needed,
     require_groups,
     under_ceiling,
-    upper_bound,
     with_rates,
 )
 from ml.files import content_key
@@ -159,8 +158,9 @@ def _few_groups(validation: ValidationScores) -> list[str]:
         if 0 < count < needed:
             said.append(
                 f"{kind} in validation: {count}. Even without an error among them, {error} of up "
-                f"to {upper_bound(0, count):.0%} are not ruled out ({CONFIDENCE:.0%} confidence); "
-                f"to rule out more than {_RULED_OUT:.0%} takes {needed}."
+                f"to {upper_bound(0, count, CONFIDENCE):.0%} are not ruled out "
+                f"({CONFIDENCE:.0%} confidence); to rule out more than {_RULED_OUT:.0%} takes "
+                f"{needed}."
             )
     return said
 

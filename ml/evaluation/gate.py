@@ -145,8 +145,8 @@ def _measured(
         except ImageError as error:
             if error.reason != "source_bits":
                 raise
-            # Each night it holds these for review: nothing to compare with.
-            yield True, f"the champion cannot read these images; it is replaced: {error}"
+            said = f"the champion cannot read some of these images, so nothing is compared: {error}"
+            yield False, f"{said}; a person must promote it"
 
 
 def _sealed(line: LineConfig, challenger: Bundle, scores: TestScores) -> Finding:

@@ -52,13 +52,16 @@ def rate_metric(values: Numbers, n: int, *, enough: bool) -> Metric:
 
 
 def exact_interval(events: float, n: int) -> tuple[float, float]:
-    """Clopper and Pearson's 95 % interval (1934) of a rate; `events` of `n` need not be whole."""
+    """Clopper and Pearson's two-sided 95 % interval (1934) of a rate."""
+    side = (1 + _LEVEL) / 2
+    return 1 - upper_bound(n - events, n, side), upper_bound(events, n, side)
+
+
+def upper_bound(events: float, n: int, confidence: float) -> float:
+    """One-sided exact upper bound of a rate (Clopper and Pearson); `events` need not be whole."""
     from scipy.special import betaincinv
 
-    tail = (1 - _LEVEL) / 2
-    low = betaincinv(events, n - events + 1, tail) if events > 0 else 0.0
-    high = betaincinv(events + 1, n - events, 1 - tail) if events < n else 1.0
-    return float(low), float(high)
+    return 1.0 if events >= n else float(betaincinv(events + 1, n - events, confidence))
 
 
 def count_groups(groups: Sequence[str], among: Flags) -> int:

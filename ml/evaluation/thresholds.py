@@ -15,6 +15,7 @@ from ml.evaluation.intervals import (
     count_groups,
     exact_interval,
     rate_metric,
+    upper_bound,
 )
 from ml.evaluation.scores import Flags, Numbers, Scores, ValidationScores
 from ml.settings.line import CostsConfig
@@ -74,7 +75,7 @@ def under_ceiling(
                 confidence=CONFIDENCE,
                 groups=len(lowest),
                 escapes=escapes,
-                bound_ppm=round(upper_bound(escapes, len(lowest)) * MILLION),
+                bound_ppm=round(upper_bound(escapes, len(lowest), CONFIDENCE) * MILLION),
             ),
         }
     )
@@ -102,7 +103,7 @@ def allowed_escapes(groups: int, max_escape_ppm: float) -> int:
         )
         raise DataError(msg)
     allowed = 0
-    while upper_bound(allowed + 1, groups) * MILLION <= max_escape_ppm:
+    while upper_bound(allowed + 1, groups, CONFIDENCE) * MILLION <= max_escape_ppm:
         allowed += 1
     return allowed
 
@@ -113,15 +114,6 @@ def groups_needed(max_escape_ppm: float) -> int:
     Exact: (1 - ceiling)^n <= 1 - confidence; the rule of three, 3 / ceiling, is its approximation.
     """
     return ceil(log(1 - CONFIDENCE) / log1p(-max_escape_ppm / MILLION))
-
-
-def upper_bound(escapes: int, groups: int) -> float:
-    """One-sided exact upper confidence bound of a rate (Clopper and Pearson, 1934)."""
-    from scipy.special import betaincinv
-
-    return (
-        1.0 if escapes >= groups else float(betaincinv(escapes + 1, groups - escapes, CONFIDENCE))
-    )
 
 
 def verdicts(p_defect: Numbers, thresholds: Thresholds) -> tuple[Flags, Flags]:

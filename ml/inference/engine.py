@@ -15,7 +15,7 @@ from ml.bundle.card import MaskRule
 from ml.errors import BundleError
 from ml.imaging import Pixels, resize_rgb, to_batch, to_rgb
 from ml.inference.masks import Flags, draw_mask
-from ml.inference.providers import CUDA, wanted_providers, warn_if_idle
+from ml.inference.providers import CUDA, gpu_visible, wanted_providers, warn_if_idle
 from ml.inference.tiles import cut_tile, merge_tiles, tile_corners
 from ml.inference.verdict import Decision, decide
 
@@ -207,7 +207,7 @@ def share_threads(threads: int) -> tuple[int, int]:
     On a CPU the operators of one batch scale worse over threads than batches do, and wait whenever
     another stage has one of their cores. Each batch takes memory of its own, hence a limit.
     """
-    if CUDA in onnxruntime.get_available_providers():
+    if CUDA in onnxruntime.get_available_providers() and gpu_visible():
         return 1, threads
     batches = max(1, min(threads, _BATCHES_AT_ONCE))
     return batches, threads // batches

@@ -20,17 +20,23 @@ def report_late(home: Home, store: ResultStore, line: str, day: str) -> str:
     missing = _missing(home, store, line, check_day(day))
     if missing:
         log.error("line %s: the night of %s is late: %s", line, day, missing)
-        alert = {
-            "line": line,
-            "day": day,
-            "kind": "deadline",
-            "severity": "alarm",
-            "title": f"The night of {day} is late",
-            "detail": f"{missing}. Parts without a verdict are held.",
-            "action": "flag",
-        }
-        store.put("alerts", {f"{line}__{day}__deadline": alert})
+        detail = f"{missing}. Parts without a verdict are held."
+        put_alert(store, line, day, "deadline", f"The night of {day} is late", detail)
     return missing
+
+
+def put_alert(store: ResultStore, line: str, day: str, kind: str, title: str, detail: str) -> None:
+    """Write an alarm about a night; it stays when the night is done after all."""
+    alert = {
+        "line": line,
+        "day": day,
+        "kind": kind,
+        "severity": "alarm",
+        "title": title,
+        "detail": detail,
+        "action": "flag",
+    }
+    store.put("alerts", {f"{line}__{day}__{kind}": alert})
 
 
 def _missing(home: Home, store: ResultStore, line: str, day: str) -> str:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from ml.data import catalog
 from ml.errors import CountError
+from ml.inference.late import put_alert
 from ml.inference.night import Plan, find_plan, planned_images
 from ml.inference.publish import part_id
 from ml.results import Document, ResultStore
@@ -24,8 +25,9 @@ _NAMED = 10
 class Reconciled:
     """Images that a night planned, predictions of its day, images that its documents count.
 
-    `late` counts, by day, accepted images that came after the night of their day: they have no
-    verdict until that night runs again. `late_parts` names their parts, at most ten a day.
+    `late` counts, by day, accepted images that the night of their day lacks, because they came
+    after it or it never ran: they have no verdict until it runs. `late_parts` names their parts, at
+    most ten a day.
     """
 
     images: int
@@ -60,7 +62,9 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
     ]
     late = _late(home, line, nights)
     _mark(store, nights, day, whole=not problems, late=late)
-    _report_missed(store, line, {one: late[one] for one in late.keys() - nights.keys()})
+    for missed in late.keys() - nights.keys():
+        detail = f"{late[missed].images} images have no verdict; run the nightly DAG for that day."
+        put_alert(store, line, missed, "missed", f"The night of {missed} never ran", detail)
     if problems:
         run = "\n  ".join([*problems, *steps.commands()])
         raise CountError(f"{line}, {day}: the night does not add up:\n  {run}")
@@ -109,10 +113,15 @@ def _late(home: Home, line: str, nights: dict[str, Document]) -> dict[str, _Late
     """Accepted images that no prediction is for, or beyond those that a night counts, by day.
 
     A day between two nights that had none itself counts, too: the scheduler was down, or its images
-    came late. Days before the first night are none of ours: they have images to learn from.
+    came late. Days before the first night, or whose images all have labels, are none of ours: they
+    have images to learn from.
     """
     accepted = catalog.count_images(home, line)
-    missed = {day for day in accepted if min(nights, default=day) < day < max(nights, default=day)}
+    missed = {
+        day
+        for day in catalog.unlabelled_days(home, line)
+        if min(nights, default=day) < day < max(nights, default=day)
+    }
     late = {day: _Late() for day in sorted(missed | nights.keys())}
     for row in catalog.read_unpredicted(home, line, late):
         one = late[row["day"]]
@@ -142,23 +151,6 @@ def _mark(
         done = night_day == day and whole and day not in late
         changed[body.pop("id")] = body | {"reconciled": done}
     store.put("nights", changed)
-
-
-def _report_missed(store: ResultStore, line: str, missed: dict[str, _Late]) -> None:
-    """An alert for each day whose night never ran; it stays when the night runs after all."""
-    alerts = {
-        f"{line}__{day}__missed": {
-            "line": line,
-            "day": day,
-            "kind": "missed",
-            "severity": "alarm",
-            "title": f"The night of {day} never ran",
-            "detail": f"{one.images} images have no verdict; trigger the nightly DAG for that day.",
-            "action": "flag",
-        }
-        for day, one in sorted(missed.items())
-    }
-    store.put("alerts", alerts)
 
 
 def _differences(images: list[tuple[int, str]], table: pa.Table, steps: _Steps) -> list[str]:

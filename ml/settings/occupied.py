@@ -1,7 +1,7 @@
 """Who works in a home: any number of steps at once, or one restore and nothing else.
 
-Both hold the lock of one file of the home, which a process that dies gives back. Reading only, as
-the API does, takes none.
+Both hold the lock of one file of the home, which a process that dies gives back. The API takes
+none, though it writes reviews: whoever restores stops it.
 """
 
 import fcntl

@@ -14,7 +14,7 @@ from ml.errors import TrainingError
 from ml.models.patches import PatchFeatures
 from ml.settings.line import AnomalyConfig, ClassifierConfig, SegmenterConfig
 from ml.training.device import device
-from ml.training.living import Living
+from ml.training.peak_memory import PeakMemory
 from ml.training.pixels import steps_per_epoch
 
 log = logging.getLogger(__name__)
@@ -149,9 +149,9 @@ def _bytes_per_image(model: nn.Module, size: tuple[int, int]) -> int:
 def _bytes_embedding(features: PatchFeatures, size: tuple[int, int]) -> tuple[int, int]:
     """The most bytes that live at once while one image is embedded, and its number of patches."""
     probe = copy.deepcopy(features).to("meta")
-    with torch.inference_mode(), Living() as living:
+    with torch.inference_mode(), PeakMemory() as memory:
         patches = probe(torch.empty(1, 3, *size, device="meta"))[0]
-    return living.most, patches.shape[2] * patches.shape[3]
+    return memory.peak, patches.shape[2] * patches.shape[3]
 
 
 def _seconds_embedding(features: PatchFeatures, size: tuple[int, int], batch: int) -> float:

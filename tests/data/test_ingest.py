@@ -193,6 +193,12 @@ def test_of_versions_of_one_day_the_newest_alone_is_inspected(plant, day):
     assert catalog.count_images(plant.home, "plant").total() == 6 + (day == "20260306")
     left = {row["object"] for row in catalog.read_unpredicted(plant.home, "plant", ["2026-03-05"])}
     assert left <= set(found)
+    # Nor do two of them count when a version of another day comes.
+    last = plant.picture("ok/part0.png", 98)
+    os.utime(last, (1_772_700_000 + 3 * 86_400,) * 2)
+    plant.run()
+    now = catalog.read_images(plant.home, "plant", day="2026-03-05")["object"].to_pylist()
+    assert sorted(now) == sorted(found)
     # A plan that was made before has the version of its time.
     then = catalog.read_images(plant.home, "plant", day="2026-03-05", version=version)
     assert then.num_rows == 6

@@ -108,7 +108,7 @@ def test_a_mask_that_comes_after_its_image_labels_it(masked: Plant) -> None:
     masked.write("masks/b.png", _png(_square(3)))
     masked.run()
     assert sha256 not in catalog.read_labels(masked.home, "plant")  # A faint one is not taken.
-    masked.write("masks/b.png", _png(_square(255)))
+    masked.line = make_line(kind="masks", mask_threshold=2)
     assert masked.ingest().new == 1
     masked.run()
     label = catalog.read_labels(masked.home, "plant")[sha256]
@@ -116,6 +116,18 @@ def test_a_mask_that_comes_after_its_image_labels_it(masked: Plant) -> None:
     assert _status(masked, "images/b.png") == ("accepted", "")
     assert masked.ingest().new == 0
     assert len(_rows(masked)) == 2
+
+
+def test_a_late_label_that_a_copy_contradicts_is_a_conflict(plant: Plant) -> None:
+    plant.line = make_line(kind="manifest", manifest="m.csv", columns={"label": "kind"})
+    plant.write("m.csv", b"path,kind\nok/part0.png,\n")
+    plant.run()
+    plant.write("copy.png", (plant.source / "ok/part0.png").read_bytes())
+    plant.write("m.csv", b"path,kind\nok/part0.png,dent\ncopy.png,scratch\n")
+    plant.run()
+    assert _status(plant, "copy.png") == ("quarantined", "label_conflict")
+    (label,) = catalog.read_labels(plant.home, "plant").values()
+    assert label["defect_type"] == "dent"
 
 
 def test_a_label_that_the_manifest_names_later_is_taken(plant: Plant) -> None:

@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 from ml.data.dataset import Sample
 from ml.errors import DataError, LeakError
 from ml.evaluation.calibrate import fit, held_out, probabilities
+from ml.evaluation.intervals import upper_bound
 from ml.evaluation.scores import TestScores, ValidationScores
 from ml.evaluation.thresholds import (
+    CONFIDENCE,
     allowed_escapes,
     chow,
     escaped_groups,
     groups_needed,
     require_groups,
     under_ceiling,
-    upper_bound,
 )
 from ml.settings.line import CostsConfig
 
@@ -90,7 +91,7 @@ def test_as_many_escapes_are_allowed_as_the_exact_bound_bears(groups: int, ppm: 
         test = binomtest(escapes, groups, alternative="less")
         return float(test.proportion_ci(0.95, method="exact").high)
 
-    assert upper_bound(allowed, groups) == pytest.approx(bound(allowed))
+    assert upper_bound(allowed, groups, CONFIDENCE) == pytest.approx(bound(allowed))
     assert bound(allowed) <= ppm / 1e6 * (1 + 1e-9)
     assert bound(allowed + 1) > ppm / 1e6 * (1 - 1e-9)
 

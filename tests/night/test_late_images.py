@@ -122,6 +122,18 @@ def test_a_day_whose_night_never_ran_is_late_and_gives_an_alarm(
     assert _run(live, store, NEXT_DAY).late == {}
 
 
+def test_a_day_of_images_to_learn_from_is_not_missed(live: Tiny, store: ResultStore) -> None:
+    """Also not where somebody lets an earlier day be inspected."""
+    _run(live, store)
+    _arrive(live, "labelled.png", NEXT_DAY)
+    (row,) = catalog.read_images(live.home, "tiny", day=NEXT_DAY).to_pylist()
+    label = {"sha256": row["sha256"], "label": "ok", "source": "layout"}
+    rows = pa.Table.from_pylist([dict.fromkeys(catalog.LABELS.names, "") | label], catalog.LABELS)
+    catalog.upsert_labels(live.home, "tiny", rows)
+    assert _run(live, store, "2026-01-07").late == {}
+    assert not store.find("alerts", {"line": "tiny", "kind": "missed"})
+
+
 def test_a_plan_is_the_same_bytes_until_an_image_of_its_day_comes(live: Tiny) -> None:
     plan_night(live.home, live.line, DAY)
     path = live.home.night("tiny", DAY)

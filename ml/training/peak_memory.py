@@ -9,16 +9,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class Living(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of the tensors made within it; `most` is when most of them lived at once.
+class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of the tensors made within it; `peak` is when most of them lived at once.
 
     On the device `meta` it needs neither their memory nor their time. Gradients are not foreseen.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.most = self._now = 0
-        self._sharing: Counter[int] = Counter()
+        self.peak = self._now = 0
+        self._references: Counter[int] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
@@ -31,11 +31,11 @@ class Living(TorchDispatchMode):  # type: ignore[no-untyped-call]
         storage = tensor.untyped_storage()
         address, size = int(storage._cdata), storage.nbytes()
         # Views share what they show.
-        self._now += 0 if self._sharing[address] else size
-        self._sharing[address] += 1
-        self.most = max(self.most, self._now)
+        self._now += 0 if self._references[address] else size
+        self._references[address] += 1
+        self.peak = max(self.peak, self._now)
         weakref.finalize(tensor, self._forget, address, size)
 
     def _forget(self, address: int, size: int) -> None:
-        self._sharing[address] -= 1
-        self._now -= 0 if self._sharing[address] else size
+        self._references[address] -= 1
+        self._now -= 0 if self._references[address] else size
