@@ -60,8 +60,8 @@ def probe(line: LineConfig, home: Home, dataset: Dataset, _: float) -> Found:
 
 
 def pooled(line: LineConfig, home: Home, dataset: Dataset, _: float) -> Found:
-    """The same with the line's `strides`, `light` and `turns`, where each group has the same say:
-    what `loupe train` starts from.
+    """The same with the line's `strides`, `light` and `turns`, where either kind of image has the
+    same say: what `loupe train` starts from.
     """
     from ml.models.classifier import Classifier
     from ml.training.sampling import equal_say
@@ -75,10 +75,8 @@ def pooled(line: LineConfig, home: Home, dataset: Dataset, _: float) -> Found:
         light=config.light,
         turns=config.turns,
     )
-    train = dataset.split("train")
-    defect = np.array([sample.is_defect for sample in train])
-    groups = np.array([sample.group for sample in train])
-    return probed(model, equal_say(defect, groups), line, home, dataset)
+    defect = np.array([sample.is_defect for sample in dataset.split("train")])
+    return probed(model, equal_say(defect), line, home, dataset)
 
 
 def probed(model: Any, say: Any, line: LineConfig, home: Home, dataset: Dataset) -> Found:

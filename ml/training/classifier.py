@@ -61,8 +61,7 @@ def fit_classifier(
     )
     wanted = torch.tensor([_class(sample, classes) for sample in train.samples])
     if line.backbone.weights != "none":
-        groups = np.array([sample.group for sample in train.samples])
-        fit_head(model, chunks(train), wanted, equal_say(is_defect(train), groups))
+        fit_head(model, chunks(train), wanted, equal_say(is_defect(train)))
     fitted = fit(
         _task(model, train, wanted, validation, classes, config, batch, threads),
         stage="train classifier",

@@ -9,7 +9,7 @@ from torch import Tensor
 from ml.models.classifier import Classifier
 
 # Inverse strength of the L2 penalty on standardised features; there are more features than images.
-_C = 1e-2
+_C = 1e-1
 
 
 def fit_head(model: Classifier, images: Iterable[Tensor], target: Tensor, weight: Tensor) -> None:

@@ -15,19 +15,11 @@ def is_defect(pixels: Pixels) -> npt.NDArray[np.bool_]:
     return np.array([sample.is_defect for sample in pixels.samples])
 
 
-def equal_say(
-    is_defect: npt.NDArray[np.bool_], groups: npt.NDArray[np.str_] | None = None
-) -> Tensor:
-    """Weights `[N]` that sum to one and give good and defective images the same say.
-
-    With `groups` `[N]` every group of either kind has the same, however many images it has.
-    """
+def equal_say(is_defect: npt.NDArray[np.bool_]) -> Tensor:
+    """Weights `[N]` that sum to one and give good and defective images the same say."""
     weights = np.ones(len(is_defect))
     for side in (is_defect, ~is_defect):
-        if groups is not None and side.any():
-            _, place, count = np.unique(groups[side], return_inverse=True, return_counts=True)
-            weights[side] = 1 / count[place]
-        weights[side] /= weights[side].sum()
+        weights[side] /= side.sum()
     return torch.from_numpy(weights / weights.sum()).float()
 
 

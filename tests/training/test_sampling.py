@@ -37,12 +37,9 @@ def test_every_batch_is_half_defects_and_every_group_comes_as_often(
         assert all(np.ptp(one) <= 1 for one in by_group)
 
 
-def test_kinds_and_groups_have_the_same_say_however_many_images_they_have() -> None:
+def test_both_kinds_have_the_same_say_however_many_images_they_have() -> None:
     defect = np.array([True] * 3 + [False] * 6)
-    groups = np.array([*"aab", *"cccccd"])
     assert equal_say(defect).tolist() == pytest.approx([1 / 6] * 3 + [1 / 12] * 6)
-    expected = [1 / 8, 1 / 8, 1 / 4, *[1 / 20] * 5, 1 / 4]
-    assert equal_say(defect, groups).tolist() == pytest.approx(expected)
     assert equal_say(~np.zeros(4, bool)).tolist() == pytest.approx([1 / 4] * 4)
 
 
