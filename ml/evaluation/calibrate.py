@@ -158,7 +158,7 @@ def _few_groups(validation: ValidationScores) -> list[str]:
         if 0 < count < needed:
             said.append(
                 f"{kind} in validation: {count}. Even without an error among them, {error} of up "
-                f"to {upper_bound(0, count, CONFIDENCE):.0%} are not ruled out "
+                f"to {upper_bound(0, count, CONFIDENCE):.0%} cannot be ruled out "
                 f"({CONFIDENCE:.0%} confidence); to rule out more than {_RULED_OUT:.0%} takes "
                 f"{needed}."
             )
