@@ -226,11 +226,10 @@ def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str
     return {row["sha256"]: row for row in ranked}
 
 
-def unlabelled_days(home: Home, line: str) -> set[str]:
-    """The days of usable images without a label: they are to be inspected, not to learn from."""
-    images = read_images(home, line, columns=("day", "sha256"))
-    bare = pc.invert(pc.is_in(images["sha256"], labelled(home, line)))
-    return set(images.filter(bare)["day"].unique().to_pylist())
+def has_unlabelled(home: Home, line: str, day: str) -> bool:
+    """Whether a day has usable images without a label: to be inspected, not to learn from."""
+    images = read_images(home, line, day=day, columns=("sha256",))
+    return not pc.all(pc.is_in(images["sha256"], labelled(home, line))).as_py()
 
 
 def labelled(home: Home, line: str) -> pa.Array:

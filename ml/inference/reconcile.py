@@ -117,11 +117,12 @@ def _late(home: Home, line: str, nights: dict[str, Document]) -> dict[str, _Late
     have images to learn from.
     """
     accepted = catalog.count_images(home, line)
-    missed = {
+    between = (
         day
-        for day in catalog.unlabelled_days(home, line)
+        for day in accepted.keys() - nights.keys()
         if min(nights, default=day) < day < max(nights, default=day)
-    }
+    )
+    missed = {day for day in between if catalog.has_unlabelled(home, line, day)}
     late = {day: _Late() for day in sorted(missed | nights.keys())}
     for row in catalog.read_unpredicted(home, line, late):
         one = late[row["day"]]
