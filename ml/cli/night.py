@@ -109,6 +109,7 @@ def reconcile(context: Context, day: str) -> Result:
         "equal": True,
         "late": done.late,
         "late_parts": done.late_parts,
+        "stray": done.stray,
     }
 
 

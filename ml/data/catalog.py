@@ -185,8 +185,6 @@ def read_images(
     nights and datasets that have them keep them. As they are now, or as version `version` of the
     table has them (-1: before its first commit); raises DataError when that version is gone.
     """
-    from deltalake.exceptions import DeltaError
-
     where = [] if day is None else [f"day = {_quoted(day)}"]
     if status == USABLE:
         where.append(_USABLE)
@@ -198,21 +196,18 @@ def read_images(
         where.append(f"batch = {_quoted(batch)}")
     path = home.table(line, "images")
     schema = pa.schema([IMAGES.field(name) for name in columns])
-    try:
+    with _readable(path, version):
         return _read(path, schema, where, "object, version", version)
-    except (DeltaError, pa.ArrowException) as error:
-        if version is None:
-            raise
-        msg = f"{path}: version {version} can no longer be read; plan the night anew: {error}"
-        raise DataError(msg) from error
 
 
-def count_images(home: Home, line: str) -> Counter[str]:
-    """How many images each day has of those that `read_images` gives."""
-    table = _open(home.table(line, "images"))
-    if table is None:
-        return Counter()
-    return _counted(_select(table, "day, count(*)", [_USABLE], "GROUP BY day"))
+def count_images(home: Home, line: str, version: int | None = None) -> Counter[str]:
+    """How many images each day has of those that `read_images` gives; or had in a `version`."""
+    path = home.table(line, "images")
+    with _readable(path, version):
+        table = _open(path, version)
+        if table is None:
+            return Counter()
+        return _counted(_select(table, "day, count(*)", [_USABLE], "GROUP BY day"))
 
 
 def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str, dict[str, Any]]:
@@ -226,10 +221,22 @@ def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str
     return {row["sha256"]: row for row in ranked}
 
 
-def has_unlabelled(home: Home, line: str, day: str) -> bool:
-    """Whether a day has usable images without a label: to be inspected, not to learn from."""
-    images = read_images(home, line, day=day, columns=("sha256",))
-    return not pc.all(pc.is_in(images["sha256"], labelled(home, line))).as_py()
+def count_unlabelled(
+    home: Home, line: str, days: Iterable[str], version: int | None = None
+) -> Counter[str]:
+    """How many usable images without a label some days have: to be inspected, not to learn from.
+
+    As `count_images` has them, with the labels that there are now.
+    """
+    counts: Counter[str] = Counter()
+    path, known = home.table(line, "images"), labelled(home, line)
+    schema = pa.schema([IMAGES.field("day"), IMAGES.field("sha256")])
+    for some in in_batches(days, _DAYS_AT_ONCE):
+        where = [f"day IN ({', '.join(map(_quoted, some))})", _USABLE]
+        with _readable(path, version):
+            rows = _read(path, schema, where, version=version)
+        counts.update(rows.filter(pc.invert(pc.is_in(rows["sha256"], known)))["day"].to_pylist())
+    return counts
 
 
 def labelled(home: Home, line: str) -> pa.Array:
@@ -315,6 +322,20 @@ def _read(
     here = {field.name for field in table.schema().fields}
     columns = ", ".join(f'"{name}"' for name in schema.names if name in here)
     return _completed(_select(table, columns, where, f"ORDER BY {order}" if order else ""), schema)
+
+
+@contextmanager
+def _readable(path: Path, version: int | None) -> Iterator[None]:
+    """Say of an old version of a table that it is gone."""
+    from deltalake.exceptions import DeltaError
+
+    try:
+        yield
+    except (DeltaError, pa.ArrowException) as error:
+        if version is None:
+            raise
+        msg = f"{path}: version {version} can no longer be read; plan the night anew: {error}"
+        raise DataError(msg) from error
 
 
 def _select(table: Any, what: str, where: Sequence[str] = (), then: str = "") -> pa.Table:

@@ -12,6 +12,7 @@ from ml.errors import CountError
 from ml.inference.late import put_alert
 from ml.inference.night import Plan, find_plan, planned_images
 from ml.inference.publish import part_id
+from ml.inference.stray import first_night, report_stray
 from ml.results import Document, ResultStore
 from ml.settings import Home
 
@@ -27,7 +28,7 @@ class Reconciled:
 
     `late` counts, by day, accepted images that the night of their day lacks, because they came
     after it or it never ran: they have no verdict until it runs. `late_parts` names their parts, at
-    most ten a day.
+    most ten a day. `stray` counts those of days that no night comes for (`stray.py`).
     """
 
     images: int
@@ -35,6 +36,7 @@ class Reconciled:
     documents: int
     late: dict[str, int]
     late_parts: dict[str, list[str]]
+    stray: dict[str, int]
 
 
 def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled:
@@ -60,11 +62,14 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
         *_unequal("images", len(images), "the night's document", nights.get(day, {}).get("images")),
         *_unequal("images", len(images), "the shards' documents", sum(s["images"] for s in shards)),
     ]
-    late = _late(home, line, nights)
+    plans = [found for name in nights if (found := find_plan(home, line, name))]
+    began = first_night(plans).day if plans else min(nights, default=day)
+    late = _late(home, line, nights, began, day)
     _mark(store, nights, day, whole=not problems, late=late)
     for missed in late.keys() - nights.keys():
         detail = f"{late[missed].images} images have no verdict; run the nightly DAG for that day."
         put_alert(store, line, missed, "missed", f"The night of {missed} never ran", detail)
+    stray = report_stray(home, store, line, day, plans)
     if problems:
         run = "\n  ".join([*problems, *steps.commands()])
         raise CountError(f"{line}, {day}: the night does not add up:\n  {run}")
@@ -74,6 +79,7 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
         sum(shard["images"] for shard in shards),
         {late_day: one.images for late_day, one in late.items()},
         {late_day: [*one.parts][:_NAMED] for late_day, one in late.items()},
+        stray,
     )
 
 
@@ -109,21 +115,19 @@ def _shard_of(images: list[str], plan: Plan | None) -> list[tuple[int, str]]:
     return list(zip(shards, images, strict=True))
 
 
-def _late(home: Home, line: str, nights: dict[str, Document]) -> dict[str, _Late]:
+def _late(
+    home: Home, line: str, nights: dict[str, Document], began: str, until: str
+) -> dict[str, _Late]:
     """Accepted images that no prediction is for, or beyond those that a night counts, by day.
 
-    A day between two nights that had none itself counts, too: the scheduler was down, or its images
-    came late. Days before the first night, or whose images all have labels, are none of ours: they
-    have images to learn from.
+    A day without a night counts, too, between the day the nights `began` and `until`: the scheduler
+    was down, or its images came late. Days before, or whose images all have labels, are none of
+    ours: they have images to learn from.
     """
     accepted = catalog.count_images(home, line)
-    between = (
-        day
-        for day in accepted.keys() - nights.keys()
-        if min(nights, default=day) < day < max(nights, default=day)
-    )
-    missed = {day for day in between if catalog.has_unlabelled(home, line, day)}
-    late = {day: _Late() for day in sorted(missed | nights.keys())}
+    between = [day for day in accepted.keys() - nights.keys() if began < day < until]
+    missed = catalog.count_unlabelled(home, line, between)
+    late = {day: _Late() for day in sorted(missed.keys() | nights.keys())}
     for row in catalog.read_unpredicted(home, line, late):
         one = late[row["day"]]
         one.images += row["images"]

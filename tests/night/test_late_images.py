@@ -134,6 +134,48 @@ def test_a_day_of_images_to_learn_from_is_not_missed(live: Tiny, store: ResultSt
     assert not store.find("alerts", {"line": "tiny", "kind": "missed"})
 
 
+def test_a_backfill_of_an_earlier_day_raises_no_alarm_about_the_days_after_it(
+    live: Tiny, store: ResultStore
+) -> None:
+    for day in ("2025-06-01", "2025-06-02"):
+        _arrive(live, f"{day}.png", day)
+    _run(live, store)
+    _arrive(live, "today.png", NEXT_DAY)
+    assert _run(live, store, "2025-06-01").late == {}
+    assert _finish(live, store).late == {}
+    assert not store.find("alerts", {"line": "tiny"})
+
+
+@pytest.mark.parametrize("day", ["2000-01-01", "2099-12-31"])
+def test_an_image_of_a_camera_with_a_wrong_clock_is_named_until_it_was_inspected(
+    live: Tiny, store: ResultStore, day: str
+) -> None:
+    _arrive(live, "history.png", "1999-12-31")
+    assert _run(live, store).stray == {}
+    _arrive(live, "stray.png", day)
+    assert _run(live, store, NEXT_DAY).stray == {day: 1}
+    assert _finish(live, store, NEXT_DAY).stray == {day: 1}
+    (alert,) = store.find("alerts", {"line": "tiny"})
+    assert (alert["kind"], alert["day"]) == ("stray", day)
+    assert f"1 images of {day} came after the nights began" in alert["detail"]
+    assert _run(live, store, day).stray == {}
+    assert _finish(live, store, NEXT_DAY).stray == {}
+
+
+def test_strays_are_counted_from_the_first_night_that_can_still_be_read(
+    live: Tiny, store: ResultStore
+) -> None:
+    _arrive(live, "history.png", "2001-01-01")
+    _run(live, store)
+    table = DeltaTable(str(live.home.table("tiny", "images")))
+    table.optimize.compact()
+    table.vacuum(0, dry_run=False, enforce_retention_duration=False)
+    _arrive(live, "today.png", NEXT_DAY)
+    assert _run(live, store, NEXT_DAY).stray == {}
+    _arrive(live, "stray.png", "2000-01-01")
+    assert _finish(live, store, NEXT_DAY).stray == {"2000-01-01": 1}
+
+
 def test_a_plan_is_the_same_bytes_until_an_image_of_its_day_comes(live: Tiny) -> None:
     plan_night(live.home, live.line, DAY)
     path = live.home.night("tiny", DAY)
