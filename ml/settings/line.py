@@ -207,6 +207,9 @@ class ClassifierConfig(_Section):
     turns: Literal[1, 2, 4] = Field(
         1, description="scores are the mean over so many quarter turns; needs `symmetric`"
     )
+    compile: bool = Field(
+        False, description="translate the training step first, by `torch.compile`; for long runs"
+    )
 
     @model_validator(mode="after")
     def _turns_fit(self) -> "ClassifierConfig":

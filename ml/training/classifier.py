@@ -100,7 +100,7 @@ def _task(
         return float((each * weights).sum())
 
     steps = steps_per_epoch(len(train.samples), batch)
-    return Task(model, batches, batch, steps, loss, validate, shared=True)
+    return Task(model, batches, batch, steps, loss, validate, shared=True, compiled=config.compile)
 
 
 def classifier_batches(

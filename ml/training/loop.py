@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ml import files
 from ml.errors import TrainingError
 from ml.progress import Progress
-from ml.training.device import precision
+from ml.training.device import keep_freed_memory, precision, require_compiler
 from ml.training.distributed import is_first, joined, of_first, require_shares, share
 
 _WARM_UP_SHARE = 0.1
@@ -38,7 +38,8 @@ class Task:
     """What to fit. `batches(random)` yields the losses' inputs; `validate()` gives a loss.
 
     Where several processes train, `batches` yields whole batches, or with `shared` only this
-    process's share of each.
+    process's share of each. `compiled` steps are translated by `torch.compile` first, which takes
+    minutes and is slower on short runs.
     """
 
     model: nn.Module
@@ -48,6 +49,7 @@ class Task:
     loss: Callable[[Tensor, Tensor], Tensor]
     validate: Callable[[], float]
     shared: bool = False
+    compiled: bool = False
     optimiser: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = _ADAMW
 
 
@@ -83,6 +85,7 @@ def fit(
     finite.
     """
     require_shares(task.batch, stage)
+    keep_freed_memory()
     optimiser = task.optimiser(task.model.parameters())
     state = _State.load(checkpoint, task, optimiser)
     resumed = state.epoch > 0
@@ -90,7 +93,7 @@ def fit(
         # What the start is worth: pretrained features with a probed head may be the best epoch.
         _validate(task, state, stage)
     total = epochs * task.steps_per_epoch
-    step = joined(_StepLoss(task))
+    step = joined(_step_loss(task))
     with Progress(stage, total, state.epoch * task.steps_per_epoch) as progress:
         for epoch in range(state.epoch, epochs):
             if patience is not None and state.epochs_no_better >= patience:
@@ -136,6 +139,15 @@ def _validate(task: Task, state: "_State", stage: str) -> None:
         msg = f"{stage}: the validation loss is {loss} after epoch {epoch}; lower learning_rate"
         raise TrainingError(msg)
     state.note(epoch, loss, task.model)
+
+
+def _step_loss(task: Task) -> nn.Module:
+    step = _StepLoss(task)
+    if task.compiled:
+        require_compiler()
+        # In place: weights keep their names in checkpoints.
+        step.compile(dynamic=False)
+    return step
 
 
 class _StepLoss(nn.Module):

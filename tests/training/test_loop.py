@@ -1,6 +1,8 @@
 """The best epoch wins, and the start counts as one."""
 
+import shutil
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ml.errors import TrainingError
 from ml.models.classifier import Classifier
 from ml.settings.line import BackboneConfig
 from ml.training.loop import Fitted, Task, fit
@@ -19,6 +22,7 @@ def fitted(
     validate: Callable[[], float],
     checkpoint: Path,
     patience: int | None = None,
+    compiled: bool = False,
 ) -> Fitted:
     def batches(random: np.random.Generator) -> Iterable[tuple[Tensor, Tensor]]:
         yield torch.from_numpy(random.normal(size=(4, 2))).float(), torch.ones(4, 1)
@@ -26,7 +30,7 @@ def fitted(
     def loss(inputs: Tensor, target: Tensor) -> Tensor:
         return ((model(inputs) - target) ** 2).mean()
 
-    task = Task(model, batches, 4, 1, loss, validate)
+    task = Task(model, batches, 4, 1, loss, validate, compiled=compiled)
     return fit(
         task,
         stage="t",
@@ -86,3 +90,23 @@ def test_training_stops_after_epochs_that_are_no_better_and_stays_stopped(tmp_pa
     again = fitted(resumed, lambda: next(losses), tmp_path / "checkpoint", patience=2)
     assert again.losses == done.losses
     assert torch.equal(resumed.weight, model.weight)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_a_compiled_step_trains_as_a_plain_one_and_resumes_its_checkpoints(tmp_path: Path) -> None:
+    models = [nn.Linear(2, 1) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    for model, compiled in zip(models, (False, True), strict=True):
+        losses = iter([5.0, 4.0, 3.0, 2.0, 1.0])
+        path = tmp_path / f"{compiled}"
+        fitted(model, partial(next, losses), path, compiled=compiled)
+        assert fitted(nn.Linear(2, 1), partial(next, losses), path).resumed
+    assert torch.allclose(models[0].weight, models[1].weight, atol=1e-6)
+
+
+def test_without_a_compiler_training_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(TrainingError, match="there is no no-such-compiler"):
+        fitted(nn.Linear(2, 1), lambda: 1.0, tmp_path / "checkpoint", compiled=True)
