@@ -200,14 +200,17 @@ def read_images(
         return _read(path, schema, where, "object, version", version)
 
 
-def count_images(home: Home, line: str, version: int | None = None) -> Counter[str]:
+def count_images(
+    home: Home, line: str, *, until: str | None = None, version: int | None = None
+) -> Counter[str]:
     """How many images each day has of those that `read_images` gives; or had in a `version`."""
     path = home.table(line, "images")
+    where = [_USABLE] if until is None else [_USABLE, f"day <= {_quoted(until)}"]
     with _readable(path, version):
         table = _open(path, version)
         if table is None:
             return Counter()
-        return _counted(_select(table, "day, count(*)", [_USABLE], "GROUP BY day"))
+        return _counted(_select(table, "day, count(*)", where, "GROUP BY day"))
 
 
 def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str, dict[str, Any]]:

@@ -64,12 +64,13 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
     ]
     plans = [found for name in nights if (found := find_plan(home, line, name))]
     began = first_night(plans).day if plans else min(nights, default=day)
-    late = _late(home, line, nights, began, day)
+    accepted = catalog.count_images(home, line)
+    late = _late(home, line, nights, accepted, began, day)
     _mark(store, nights, day, whole=not problems, late=late)
     for missed in late.keys() - nights.keys():
         detail = f"{late[missed].images} images have no verdict; run the nightly DAG for that day."
         put_alert(store, line, missed, "missed", f"The night of {missed} never ran", detail)
-    stray = report_stray(home, store, line, day, plans)
+    stray = report_stray(home, store, line, day, plans, accepted)
     if problems:
         run = "\n  ".join([*problems, *steps.commands()])
         raise CountError(f"{line}, {day}: the night does not add up:\n  {run}")
@@ -116,7 +117,12 @@ def _shard_of(images: list[str], plan: Plan | None) -> list[tuple[int, str]]:
 
 
 def _late(
-    home: Home, line: str, nights: dict[str, Document], began: str, until: str
+    home: Home,
+    line: str,
+    nights: dict[str, Document],
+    accepted: Counter[str],
+    began: str,
+    until: str,
 ) -> dict[str, _Late]:
     """Accepted images that no prediction is for, or beyond those that a night counts, by day.
 
@@ -124,7 +130,6 @@ def _late(
     was down, or its images came late. Days before, or whose images all have labels, are none of
     ours: they have images to learn from.
     """
-    accepted = catalog.count_images(home, line)
     between = [day for day in accepted.keys() - nights.keys() if began < day < until]
     missed = catalog.count_unlabelled(home, line, between)
     late = {day: _Late() for day in sorted(missed.keys() | nights.keys())}

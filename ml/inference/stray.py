@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from ml.data import catalog
@@ -24,14 +24,21 @@ def first_night(plans: Sequence[Plan]) -> Plan:
 
 
 def report_stray(
-    home: Home, store: ResultStore, line: str, day: str, plans: Sequence[Plan]
+    home: Home,
+    store: ResultStore,
+    line: str,
+    day: str,
+    plans: Sequence[Plan],
+    accepted: Mapping[str, int],
 ) -> dict[str, int]:
     """Count images without a label that no night inspects, by day, and write an alert about them.
 
     They came after the nights had begun, but are of a day before the first one, as of a camera that
-    lost its clock; or of one more than a day ahead of both `day` and now.
+    lost its clock; or of one more than a day ahead of both `day` and now. `plans` are those of all
+    nights, `accepted` counts the images of each day.
     """
-    strays = dict(sorted(_find(home, line, day, plans).items())) if plans else {}
+    found = _find(home, line, day, plans, accepted) if plans else {}
+    strays = dict(sorted(found.items()))
     if strays:
         days = ", ".join([*strays][:_NAMED])
         more = f" and {len(strays) - _NAMED} more days" if len(strays) > _NAMED else ""
@@ -44,27 +51,26 @@ def report_stray(
     return strays
 
 
-def _find(home: Home, line: str, day: str, plans: Sequence[Plan]) -> Counter[str]:
+def _find(
+    home: Home, line: str, day: str, plans: Sequence[Plan], accepted: Mapping[str, int]
+) -> Counter[str]:
     soon = max(date.fromisoformat(day), datetime.now(UTC).date()) + timedelta(days=1)
     first = first_night(plans).day
-    accepted = catalog.count_images(home, line)
-    for plan in plans:
-        del accepted[plan.day]
-    ahead = [one for one in accepted if one > soon.isoformat()]
-    before = Counter({one: n for one, n in accepted.items() if one < first})
+    idle = accepted.keys() - {plan.day for plan in plans}
+    ahead = [one for one in idle if one > soon.isoformat()]
+    before = Counter({one: accepted[one] for one in idle if one < first})
     return catalog.count_unlabelled(home, line, ahead) + _came_since(home, line, before, plans)
 
 
-def _came_since(
-    home: Home, line: str, accepted: Counter[str], plans: Sequence[Plan]
-) -> Counter[str]:
+def _came_since(home: Home, line: str, before: Counter[str], plans: Sequence[Plan]) -> Counter[str]:
     """Images that came since the nights began, or since the first that can still be read."""
-    for version in sorted({plan.images_version for plan in plans} if accepted else ()):
+    for version in sorted({plan.images_version for plan in plans} if before else ()):
         try:
-            days = [*(accepted - catalog.count_images(home, line, version))]
-            then = catalog.count_unlabelled(home, line, days, version)
+            then = catalog.count_images(home, line, until=max(before), version=version)
+            grown = [*(before - then)]
+            known = catalog.count_unlabelled(home, line, grown, version)
         except DataError as error:
             log.debug("%s", error)
             continue
-        return catalog.count_unlabelled(home, line, days) - then
+        return catalog.count_unlabelled(home, line, grown) - known
     return Counter()

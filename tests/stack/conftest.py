@@ -23,6 +23,8 @@ from ml.services.processes import MARK
 from ml.services.production import missing
 from ml.settings import Home
 
+# In the environment of every process, so that every log could have it.
+_CANARY = "canary-5d20c6a81b"
 # A killed task is taken over sooner than in production: these tasks take seconds.
 _SOON = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
@@ -38,6 +40,7 @@ class Running:
 
     folder: Path
     process: subprocess.Popen[bytes]
+    canary: str = _CANARY
 
     @property
     def home(self) -> Home:
@@ -110,6 +113,7 @@ def stack(project, folder):
     environ = {
         **os.environ, **_SOON,
         "LOUPE_HOME": str(home), "LOUPE_LINES": str(lines), "LOUPE_THREADS": "1",
+        "LOUPE_TOKEN": _CANARY,
     }  # fmt: skip
     environ.pop("LOUPE_RESULTS", None)
     with (folder / "stack.log").open("wb") as output:

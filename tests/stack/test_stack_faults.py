@@ -176,6 +176,21 @@ def test_after_every_fault_nothing_is_lost_doubled_or_different(stack, homes, mo
     assert kinds["document"] >= 6
 
 
+def test_secrets_stand_in_no_log_and_no_command_line(stack):
+    """Also not in Airflow's own logs of the tasks, which had every fault above to complain of."""
+    held = stack.home.root / "stack"
+    secrets = [path.read_text() for path in held.rglob("*") if path.name == "password"]
+    secrets += [path.read_text() for path in held.rglob("*.secret")]
+    assert len(secrets) >= 5
+    logs = [stack.log, *stack.home.root.rglob("*.log")]
+    assert [path for path in logs if "task_id=predict" in str(path)], "no log of a task"
+    shown = {str(path): path.read_text(errors="replace") for path in logs}
+    for process in stack.processes():
+        shown[f"{process.name()} {process.pid}"] = " ".join(process.cmdline())
+    searched = [*secrets, stack.canary]
+    assert not [name for name, text in shown.items() if any(one in text for one in searched)]
+
+
 def _everything(home: Home, store) -> dict[str, str]:
     """All files, documents and inspected images, by name, as digests or canonical text."""
     found = {
