@@ -14,6 +14,7 @@ from torch.nn import functional
 from ml.models.patches import PatchFeatures, mean_of_top
 from ml.progress import track
 
+_NETWORKS = 4
 _HIDDEN = 128
 _DROPOUT = 0.2
 _LEARNING_RATE = 2e-3
@@ -40,19 +41,29 @@ class TrainingPatches:
 
 
 class PatchHead(nn.Module):
-    """Log-odds of a defect for patch features `[..., D]`."""
+    """Log-odds of a defect for patch features `[..., D]`: the mean of several networks."""
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
-        self.layers = nn.Sequential(
-            nn.Linear(len(mean), _HIDDEN), nn.ReLU(), nn.Dropout(_DROPOUT), nn.Linear(_HIDDEN, 1)
+        # The hidden units of all networks in one layer, `_HIDDEN` after `_HIDDEN`.
+        self.hidden = nn.Sequential(
+            nn.Linear(len(mean), _NETWORKS * _HIDDEN), nn.ReLU(), nn.Dropout(_DROPOUT)
         )
+        bound = _HIDDEN**-0.5  # PyTorch's own of a linear layer
+        self.weight = nn.Parameter(torch.empty(_NETWORKS, _HIDDEN).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(_NETWORKS).uniform_(-bound, bound))
 
     def forward(self, patches: Tensor) -> Tensor:
-        found: Tensor = self.layers(self.standardised(patches))
-        return found[..., 0]
+        weight = self.weight.flatten()[None] / _NETWORKS
+        hidden = self.hidden(self.standardised(patches))
+        return functional.linear(hidden, weight, self.bias.mean()[None])[..., 0]
+
+    def each(self, standardised: Tensor) -> Tensor:
+        """What each network says of standardised features `[P, D]`: `[P, networks]`."""
+        hidden = self.hidden(standardised).unflatten(1, (_NETWORKS, _HIDDEN))
+        return torch.einsum("pnh,nh->pn", hidden, self.weight) + self.bias
 
     def standardised(self, patches: Tensor) -> Tensor:
         """The features in units of their spread over good patches."""
@@ -89,7 +100,11 @@ def fit_patch_head(patches: TrainingPatches, steps: int, seed: int) -> PatchHead
         head.train()
         for _ in track(range(steps), "train discriminator", steps):
             inputs, target = _draw(patches, head)
-            loss = functional.binary_cross_entropy_with_logits(head.layers(inputs)[:, 0], target)
+            found = head.each(inputs)
+            each = functional.binary_cross_entropy_with_logits(
+                found, target[:, None].expand_as(found), reduction="none"
+            )
+            loss = each.mean(dim=0).sum()
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

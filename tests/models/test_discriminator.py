@@ -21,7 +21,7 @@ def fitted(defect: torch.Tensor, steps: int = 150) -> PatchHead:
 
 
 def test_without_defects_what_is_far_from_good_scores_higher() -> None:
-    head = fitted(torch.empty(0, WIDTH))
+    head = fitted(torch.empty(0, WIDTH), steps=400)
     with torch.inference_mode():
         good, far = head(drawn(500, 2)), head(drawn(500, 3, shift=6.0))
     assert float((far > good.quantile(0.95)).float().mean()) > 0.9
@@ -54,3 +54,12 @@ def test_a_patch_of_weight_zero_is_never_drawn() -> None:
     head = fit_patch_head(TrainingPatches(drawn(2000, 1), nothing, defect, weight), 150, seed=5)
     with torch.inference_mode():
         assert head(drawn(200, 6, shift=3.0)).mean() > head(drawn(200, 6, shift=-3.0)).mean() + 1
+
+
+def test_the_head_is_the_mean_of_networks_that_differ() -> None:
+    head, patches = fitted(drawn(300, 4, shift=2.0)), drawn(100, 2)
+    with torch.inference_mode():
+        each = head.each(head.standardised(patches))
+        assert torch.allclose(head(patches), each.mean(dim=1), atol=1e-5)
+    assert each.shape[1] > 1
+    assert float(each.std(dim=1).mean()) > 0.05
