@@ -232,6 +232,8 @@ def count_unlabelled(
     As `count_images` has them, with the labels that there are now.
     """
     counts: Counter[str] = Counter()
+    if not (days := list(days)):
+        return counts
     path, known = home.table(line, "images"), labelled(home, line)
     schema = pa.schema([IMAGES.field("day"), IMAGES.field("sha256")])
     for some in in_batches(days, _DAYS_AT_ONCE):

@@ -35,6 +35,7 @@ class Plan:
 
     `sizes` counts the images of each shard, in the catalog's order of objects. `bundle` is empty
     when the line has no champion. `shadow` is a challenger that scores the same images, or empty.
+    `first_version` is the version of the day's first plan, which a plan of an older Loupe lacks.
     """
 
     line: str
@@ -43,6 +44,12 @@ class Plan:
     images_version: int
     sizes: tuple[int, ...]
     shadow: str = ""
+    first_version: int | None = None
+
+    @property
+    def began(self) -> int:
+        """When the day was first planned, as a version of the table `images`."""
+        return self.images_version if self.first_version is None else self.first_version
 
     @property
     def images(self) -> int:
@@ -78,7 +85,8 @@ def plan_night(
     if shadow == WAITING:
         shadow = _or_none(waiting_name, home, line.name)
     sizes = deal(images["bytes"].to_pylist(), line.night.shard_images, line.night.shard_megabytes)
-    plan = Plan(line.name, day, bundle, version, sizes, shadow)
+    first = version if known is None else known.began
+    plan = Plan(line.name, day, bundle, version, sizes, shadow, first)
     files.write_json(home.night(line.name, day), asdict(plan))
     count = len(plan.sizes)
     catalog.drop_shards_from(home, line.name, day, count)

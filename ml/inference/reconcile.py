@@ -12,7 +12,7 @@ from ml.errors import CountError
 from ml.inference.late import put_alert
 from ml.inference.night import Plan, find_plan, planned_images
 from ml.inference.publish import part_id
-from ml.inference.stray import first_night, report_stray
+from ml.inference.stray import first_day, report_stray
 from ml.results import Document, ResultStore
 from ml.settings import Home
 
@@ -63,14 +63,15 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
         *_unequal("images", len(images), "the shards' documents", sum(s["images"] for s in shards)),
     ]
     plans = [found for name in nights if (found := find_plan(home, line, name))]
-    began = first_night(plans).day if plans else min(nights, default=day)
+    began = first_day(plans, nights, day)
     accepted = catalog.count_images(home, line)
     late = _late(home, line, nights, accepted, began, day)
     _mark(store, nights, day, whole=not problems, late=late)
     for missed in late.keys() - nights.keys():
         detail = f"{late[missed].images} images have no verdict; run the nightly DAG for that day."
         put_alert(store, line, missed, "missed", f"The night of {missed} never ran", detail)
-    stray = report_stray(home, store, line, day, plans, accepted)
+    without_night = {one: n for one, n in accepted.items() if one not in nights}
+    stray = report_stray(home, store, line, day, began, plans, without_night)
     if problems:
         run = "\n  ".join([*problems, *steps.commands()])
         raise CountError(f"{line}, {day}: the night does not add up:\n  {run}")

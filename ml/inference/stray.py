@@ -1,8 +1,9 @@
 """Images of days that no night comes for: their capture times are probably wrong."""
 
 import logging
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from ml.data import catalog
@@ -18,9 +19,17 @@ log = logging.getLogger(__name__)
 _NAMED = 10
 
 
-def first_night(plans: Sequence[Plan]) -> Plan:
-    """The night that was planned first. A backfill of earlier days comes after it."""
-    return min(plans, key=lambda plan: (plan.images_version, plan.day))
+def first_day(plans: Sequence[Plan], nights: Collection[str], day: str) -> str:
+    """The day of the night that was planned first; a backfill of earlier days comes after it.
+
+    Where two were planned with the same images, the later day. Nights of an older Loupe have no
+    plan and came before all others.
+    """
+    unplanned = set(nights) - {plan.day for plan in plans}
+    if unplanned or not plans:
+        return min(unplanned, default=day)
+    earliest = min(plan.began for plan in plans)
+    return max(plan.day for plan in plans if plan.began == earliest)
 
 
 def report_stray(
@@ -28,49 +37,51 @@ def report_stray(
     store: ResultStore,
     line: str,
     day: str,
+    began: str,
     plans: Sequence[Plan],
-    accepted: Mapping[str, int],
+    without_night: Mapping[str, int],
 ) -> dict[str, int]:
     """Count images without a label that no night inspects, by day, and write an alert about them.
 
-    They came after the nights had begun, but are of a day before the first one, as of a camera that
-    lost its clock; or of one more than a day ahead of both `day` and now. `plans` are those of all
-    nights, `accepted` counts the images of each day.
+    They came after the nights `began`, but are of a day before that, as of a camera that lost its
+    clock; or of one more than a day ahead of both `day` and now. `without_night` counts the images
+    of each day that has no night.
     """
-    found = _find(home, line, day, plans, accepted) if plans else {}
+    soon = max(date.fromisoformat(day), datetime.now(UTC).date()) + timedelta(days=1)
+    ahead = [one for one in without_night if one > soon.isoformat()]
+    before = Counter({one: n for one, n in without_night.items() if one < began})
+    found = catalog.count_unlabelled(home, line, ahead) + _came_since(home, line, before, plans)
     strays = dict(sorted(found.items()))
     if strays:
         days = ", ".join([*strays][:_NAMED])
         more = f" and {len(strays) - _NAMED} more days" if len(strays) > _NAMED else ""
         detail = (
-            f"{sum(strays.values())} images of {days}{more} came after the nights began and have "
-            "no verdict. Look at the clocks of the cameras; run the nightly DAG for these days."
+            f"Images without a verdict: {sum(strays.values())}, of {days}{more}, for which no "
+            "night comes. Look at the clocks of the cameras; run the nightly DAG for these days."
         )
         log.warning("line %s: %s", line, detail)
-        put_alert(store, line, min(strays), "stray", "Days that no night comes for", detail)
+        put_alert(store, line, day, "stray", "Images of days that no night comes for", detail)
     return strays
-
-
-def _find(
-    home: Home, line: str, day: str, plans: Sequence[Plan], accepted: Mapping[str, int]
-) -> Counter[str]:
-    soon = max(date.fromisoformat(day), datetime.now(UTC).date()) + timedelta(days=1)
-    first = first_night(plans).day
-    idle = accepted.keys() - {plan.day for plan in plans}
-    ahead = [one for one in idle if one > soon.isoformat()]
-    before = Counter({one: accepted[one] for one in idle if one < first})
-    return catalog.count_unlabelled(home, line, ahead) + _came_since(home, line, before, plans)
 
 
 def _came_since(home: Home, line: str, before: Counter[str], plans: Sequence[Plan]) -> Counter[str]:
     """Images that came since the nights began, or since the first that can still be read."""
-    for version in sorted({plan.images_version for plan in plans} if before else ()):
+    if not before:
+        return Counter()
+
+    def counted(version: int) -> Counter[str] | None:
         try:
-            then = catalog.count_images(home, line, until=max(before), version=version)
-            grown = [*(before - then)]
-            known = catalog.count_unlabelled(home, line, grown, version)
+            return catalog.count_images(home, line, until=max(before), version=version)
         except DataError as error:
             log.debug("%s", error)
-            continue
-        return catalog.count_unlabelled(home, line, grown) - known
-    return Counter()
+            return None
+
+    # The log of a table is kept for some weeks: older versions are gone, newer ones are there.
+    versions = sorted({plan.began for plan in plans})
+    at = bisect_left(versions, True, key=lambda version: counted(version) is not None)
+    then = counted(versions[at]) if at < len(versions) else None
+    if then is None:
+        return Counter()
+    grown = [*(before - then)]
+    now = catalog.count_unlabelled(home, line, grown)
+    return now - catalog.count_unlabelled(home, line, grown, versions[at])

@@ -52,18 +52,18 @@ class PatchHead(nn.Module):
             nn.Linear(len(mean), _NETWORKS * _HIDDEN), nn.ReLU(), nn.Dropout(_DROPOUT)
         )
         bound = _HIDDEN**-0.5  # PyTorch's own of a linear layer
-        self.weight = nn.Parameter(torch.empty(_NETWORKS, _HIDDEN).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(_NETWORKS).uniform_(-bound, bound))
+        self.out_weight = nn.Parameter(torch.empty(_NETWORKS, _HIDDEN).uniform_(-bound, bound))
+        self.out_bias = nn.Parameter(torch.empty(_NETWORKS).uniform_(-bound, bound))
 
     def forward(self, patches: Tensor) -> Tensor:
-        weight = self.weight.flatten()[None] / _NETWORKS
+        weight = self.out_weight.flatten()[None] / _NETWORKS
         hidden = self.hidden(self.standardised(patches))
-        return functional.linear(hidden, weight, self.bias.mean()[None])[..., 0]
+        return functional.linear(hidden, weight, self.out_bias.mean()[None])[..., 0]
 
     def each(self, standardised: Tensor) -> Tensor:
         """What each network says of standardised features `[P, D]`: `[P, networks]`."""
         hidden = self.hidden(standardised).unflatten(1, (_NETWORKS, _HIDDEN))
-        return torch.einsum("pnh,nh->pn", hidden, self.weight) + self.bias
+        return torch.einsum("pnh,nh->pn", hidden, self.out_weight) + self.out_bias
 
     def standardised(self, patches: Tensor) -> Tensor:
         """The features in units of their spread over good patches."""
@@ -104,6 +104,7 @@ def fit_patch_head(patches: TrainingPatches, steps: int, seed: int) -> PatchHead
             each = functional.binary_cross_entropy_with_logits(
                 found, target[:, None].expand_as(found), reduction="none"
             )
+            # The sum: each network gets the gradient that it would have alone.
             loss = each.mean(dim=0).sum()
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

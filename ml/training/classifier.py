@@ -15,7 +15,7 @@ from ml.models.classifier import Classifier
 from ml.settings import Home, LineConfig
 from ml.settings.line import ClassifierConfig
 from ml.training.augment import varied
-from ml.training.device import placed
+from ml.training.device import placed, require_compiler
 from ml.training.distributed import lowest, share
 from ml.training.enough import class_names, require_two_kinds
 from ml.training.loop import AfterEpoch, Fitted, Task, fit
@@ -42,6 +42,8 @@ def fit_classifier(
     """
     require_two_kinds(line, dataset, "classifier")
     config = line.classifier
+    if config.compile:
+        require_compiler()
     classes = class_names(dataset.split("train"))
     model = placed(
         Classifier(

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ml import files
 from ml.errors import TrainingError
 from ml.progress import Progress
-from ml.training.device import keep_freed_memory, precision, require_compiler
+from ml.training.device import freed_memory_kept, precision
 from ml.training.distributed import is_first, joined, of_first, require_shares, share
 
 _WARM_UP_SHARE = 0.1
@@ -85,7 +85,6 @@ def fit(
     finite.
     """
     require_shares(task.batch, stage)
-    keep_freed_memory()
     optimiser = task.optimiser(task.model.parameters())
     state = _State.load(checkpoint, task, optimiser)
     resumed = state.epoch > 0
@@ -94,7 +93,8 @@ def fit(
         _validate(task, state, stage)
     total = epochs * task.steps_per_epoch
     step = joined(_step_loss(task))
-    with Progress(stage, total, state.epoch * task.steps_per_epoch) as progress:
+    progress = Progress(stage, total, state.epoch * task.steps_per_epoch)
+    with freed_memory_kept(), progress:
         for epoch in range(state.epoch, epochs):
             if patience is not None and state.epochs_no_better >= patience:
                 break
@@ -144,7 +144,6 @@ def _validate(task: Task, state: "_State", stage: str) -> None:
 def _step_loss(task: Task) -> nn.Module:
     step = _StepLoss(task)
     if task.compiled:
-        require_compiler()
         # In place: weights keep their names in checkpoints.
         step.compile(dynamic=False)
     return step

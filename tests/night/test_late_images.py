@@ -14,6 +14,7 @@ from ml.inference.batch import predict_shards
 from ml.inference.night import Plan, plan_night, read_plan
 from ml.inference.publish import publish
 from ml.inference.reconcile import Reconciled, reconcile
+from ml.inference.stray import first_day
 from ml.results import ResultStore
 
 DAY = tiny_line.DAY
@@ -140,9 +141,10 @@ def test_a_backfill_of_an_earlier_day_raises_no_alarm_about_the_days_after_it(
     for day in ("2025-06-01", "2025-06-02"):
         _arrive(live, f"{day}.png", day)
     _run(live, store)
-    _arrive(live, "today.png", NEXT_DAY)
     assert _run(live, store, "2025-06-01").late == {}
-    assert _finish(live, store).late == {}
+    # The first night runs again, so that its plan is newer than that of the backfill.
+    _arrive(live, "late.png")
+    assert _run(live, store).late == {}
     assert not store.find("alerts", {"line": "tiny"})
 
 
@@ -156,8 +158,8 @@ def test_an_image_of_a_camera_with_a_wrong_clock_is_named_until_it_was_inspected
     assert _run(live, store, NEXT_DAY).stray == {day: 1}
     assert _finish(live, store, NEXT_DAY).stray == {day: 1}
     (alert,) = store.find("alerts", {"line": "tiny"})
-    assert (alert["kind"], alert["day"]) == ("stray", day)
-    assert f"1 images of {day} came after the nights began" in alert["detail"]
+    assert (alert["kind"], alert["day"]) == ("stray", NEXT_DAY)
+    assert f"Images without a verdict: 1, of {day}, for which no night comes" in alert["detail"]
     assert _run(live, store, day).stray == {}
     assert _finish(live, store, NEXT_DAY).stray == {}
 
@@ -174,6 +176,13 @@ def test_strays_are_counted_from_the_first_night_that_can_still_be_read(
     assert _run(live, store, NEXT_DAY).stray == {}
     _arrive(live, "stray.png", "2000-01-01")
     assert _finish(live, store, NEXT_DAY).stray == {"2000-01-01": 1}
+
+
+def test_nights_of_an_older_loupe_came_before_those_with_a_plan() -> None:
+    plans = [Plan("tiny", day, "", version, ()) for day, version in ((DAY, 5), (NEXT_DAY, 3))]
+    assert first_day(plans, [DAY, NEXT_DAY], DAY) == NEXT_DAY
+    assert first_day(plans, [DAY, NEXT_DAY, "2026-01-02"], DAY) == "2026-01-02"
+    assert first_day([], [], DAY) == DAY
 
 
 def test_a_plan_is_the_same_bytes_until_an_image_of_its_day_comes(live: Tiny) -> None:

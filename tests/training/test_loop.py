@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ml.errors import TrainingError
 from ml.models.classifier import Classifier
 from ml.settings.line import BackboneConfig
+from ml.training.device import require_compiler
 from ml.training.loop import Fitted, Task, fit
 from ml.training.probe import fit_head
 
@@ -104,9 +105,7 @@ def test_a_compiled_step_trains_as_a_plain_one_and_resumes_its_checkpoints(tmp_p
     assert torch.allclose(models[0].weight, models[1].weight, atol=1e-6)
 
 
-def test_without_a_compiler_training_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_compiler_training_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(TrainingError, match="there is no no-such-compiler"):
-        fitted(nn.Linear(2, 1), lambda: 1.0, tmp_path / "checkpoint", compiled=True)
+        require_compiler()
