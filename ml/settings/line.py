@@ -225,7 +225,7 @@ class ClassifierConfig(_Section):
 class SegmenterConfig(_Section):
     """A U-Net whose encoder is the backbone, or a small network on the frozen backbone's patches.
 
-    `patches` learns in a minute what tells a patch of a labelled defect from good ones, and is made
+    `patches` learns in minutes what tells a patch of a labelled defect from good ones, and is made
     for lines where only some dozens of defects are labelled; the map is as fine as the first of
     `strides`. Images are resized to `size`; with `tile` they are cut into overlapping tiles of that
     size instead, at their own resolution.
