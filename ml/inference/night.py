@@ -35,21 +35,16 @@ class Plan:
 
     `sizes` counts the images of each shard, in the catalog's order of objects. `bundle` is empty
     when the line has no champion. `shadow` is a challenger that scores the same images, or empty.
-    `first_version` is the version of the day's first plan, which a plan of an older Loupe lacks.
+    `first_version` is the one that the day's first plan had.
     """
 
     line: str
     day: str
     bundle: str
     images_version: int
+    first_version: int
     sizes: tuple[int, ...]
     shadow: str = ""
-    first_version: int | None = None
-
-    @property
-    def began(self) -> int:
-        """When the day was first planned, as a version of the table `images`."""
-        return self.images_version if self.first_version is None else self.first_version
 
     @property
     def images(self) -> int:
@@ -85,8 +80,8 @@ def plan_night(
     if shadow == WAITING:
         shadow = _or_none(waiting_name, home, line.name)
     sizes = deal(images["bytes"].to_pylist(), line.night.shard_images, line.night.shard_megabytes)
-    first = version if known is None else known.began
-    plan = Plan(line.name, day, bundle, version, sizes, shadow, first)
+    first = version if known is None else known.first_version
+    plan = Plan(line.name, day, bundle, version, first, sizes, shadow)
     files.write_json(home.night(line.name, day), asdict(plan))
     count = len(plan.sizes)
     catalog.drop_shards_from(home, line.name, day, count)
@@ -101,6 +96,7 @@ def find_plan(home: Home, line: str, day: str) -> Plan | None:
     content = files.read_json(path) if path.exists() else {}
     if "images_version" not in content:
         return None
+    content.setdefault("first_version", content["images_version"])
     if "shard_images" in content:
         # A plan of an earlier Loupe, whose shards were dealt by count alone.
         images, most = content.pop("images"), content.pop("shard_images")

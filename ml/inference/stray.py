@@ -28,8 +28,8 @@ def first_day(plans: Sequence[Plan], nights: Collection[str], day: str) -> str:
     unplanned = set(nights) - {plan.day for plan in plans}
     if unplanned or not plans:
         return min(unplanned, default=day)
-    earliest = min(plan.began for plan in plans)
-    return max(plan.day for plan in plans if plan.began == earliest)
+    earliest = min(plan.first_version for plan in plans)
+    return max(plan.day for plan in plans if plan.first_version == earliest)
 
 
 def report_stray(
@@ -77,7 +77,7 @@ def _came_since(home: Home, line: str, before: Counter[str], plans: Sequence[Pla
             return None
 
     # The log of a table is kept for some weeks: older versions are gone, newer ones are there.
-    versions = sorted({plan.began for plan in plans})
+    versions = sorted({plan.first_version for plan in plans})
     at = bisect_left(versions, True, key=lambda version: counted(version) is not None)
     then = counted(versions[at]) if at < len(versions) else None
     if then is None:

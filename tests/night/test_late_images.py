@@ -179,7 +179,7 @@ def test_strays_are_counted_from_the_first_night_that_can_still_be_read(
 
 
 def test_nights_of_an_older_loupe_came_before_those_with_a_plan() -> None:
-    plans = [Plan("tiny", day, "", version, ()) for day, version in ((DAY, 5), (NEXT_DAY, 3))]
+    plans = [Plan("tiny", day, "", 9, version, ()) for day, version in ((DAY, 5), (NEXT_DAY, 3))]
     assert first_day(plans, [DAY, NEXT_DAY], DAY) == NEXT_DAY
     assert first_day(plans, [DAY, NEXT_DAY, "2026-01-02"], DAY) == "2026-01-02"
     assert first_day([], [], DAY) == DAY
