@@ -3,6 +3,8 @@
 SimpleNet teaches a small network to tell features of good patches from the same features with
 noise. Here the noise has many strengths, and patches of labelled defects, where the line has
 masks, are taught beside it: a few of them say which changes matter on this product.
+Several such networks learn side by side from different starts, and their mean decides, as one alone
+hangs on its start (Hansen and Salamon, Neural network ensembles, IEEE PAMI 1990).
 """
 
 from dataclasses import dataclass
