@@ -109,6 +109,8 @@ class Thresholds(_Section):
 
     They follow from the costs, or `pass_below` from a ceiling. `rates` are escape, overkill and
     review rate of the images of validation, where the thresholds were chosen; empty on old cards.
+    `prevalence` is the share of defective parts that p_defect and the metrics take for granted;
+    None: that of the images themselves.
     """
 
     pass_below: float = Field(ge=0, le=1)
@@ -116,6 +118,7 @@ class Thresholds(_Section):
     escape_cost: float
     overkill_cost: float
     review_cost: float
+    prevalence: float | None = None
     ceiling: EscapeCeiling | None = None
     rates: dict[str, Metric] = Field(default_factory=dict)
 

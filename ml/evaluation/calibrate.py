@@ -19,6 +19,7 @@ from ml.evaluation.logistic import (
     round_down,
     sigmoid,
 )
+from ml.evaluation.prevalence import log_odds_shift
 from ml.evaluation.scores import Numbers, ValidationScores
 from ml.evaluation.thresholds import (
     CONFIDENCE,
@@ -90,7 +91,7 @@ def fit(
     warnings = (
         *fitted.warnings,
         *_few_groups(validation),
-        *_few_pass(p_defect[~defect], fitted.thresholds),
+        *_few_pass(p_defect[~defect], fitted.thresholds, _defective_share(validation)),
     )
     rated = with_rates(fitted.thresholds, validation, p_defect, seed)
     return replace(fitted, thresholds=rated, warnings=warnings)
@@ -144,7 +145,28 @@ def _require_numbers(validation: ValidationScores) -> None:
 def _fit_models(validation: ValidationScores, thresholds: Thresholds) -> Fit:
     calibration = {name: fit_platt(validation, name) for name in validation.raw}
     weights, intercept = fit_fusion(validation, calibration)
-    return Fit(calibration, weights, intercept, thresholds, ())
+    fitted = Fit(calibration, weights, intercept, thresholds, ())
+    return fitted if thresholds.prevalence is None else _moved(fitted, validation)
+
+
+def _moved(fitted: Fit, validation: ValidationScores) -> Fit:
+    """The fit with the probabilities of each model and of the fusion at the line's prevalence."""
+    assert fitted.thresholds.prevalence is not None
+    shift = log_odds_shift(_defective_share(validation), fitted.thresholds.prevalence)
+    calibration = {
+        name: Platt(slope=one.slope, intercept=round_digits(one.intercept + shift))
+        for name, one in fitted.calibration.items()
+    }
+    # The fusion adds up what the models moved by; it has to move by the shift once.
+    rest = shift * (1 - sum(fitted.weights.values()))
+    intercept = round_digits(fitted.intercept + rest)
+    return replace(fitted, calibration=calibration, intercept=intercept)
+
+
+def _defective_share(validation: ValidationScores) -> float:
+    """The share of defects of validation as the fits count them: every group has one say."""
+    weights = group_weights(validation)
+    return float(weights[validation.is_defect].sum() / weights.sum())
 
 
 def _few_groups(validation: ValidationScores) -> list[str]:
@@ -165,15 +187,21 @@ def _few_groups(validation: ValidationScores) -> list[str]:
     return said
 
 
-def _few_pass(p_good: Numbers, thresholds: Thresholds) -> list[str]:
+def _few_pass(p_good: Numbers, thresholds: Thresholds, defective: float) -> list[str]:
     passed = (p_good <= thresholds.pass_below).mean()
     if passed >= _FEW_PASS:
         return []
     asked = "what an escape costs" if thresholds.ceiling is None else "the ceiling on escapes"
-    return [
+    said = (
         f"Only {passed:.0%} of the good validation images pass: too few images, or too "
         f"weak models, for {asked}. The rest is reviewed."
-    ]
+    )
+    if thresholds.ceiling is None and thresholds.prevalence is None and defective > 0:
+        said += (
+            f" Of the validation groups {defective:.0%} are taken to be defective; if the line "
+            "makes fewer defects, say how many in `costs.prevalence`."
+        )
+    return [said]
 
 
 def _fit_good_only(

@@ -10,6 +10,7 @@ from ml.data.dataset import Dataset, load_dataset
 from ml.errors import DataError
 from ml.evaluation import metrics
 from ml.evaluation.intervals import MIN_GROUPS, bootstrap_weights, count_groups
+from ml.evaluation.prevalence import at_prevalence
 from ml.evaluation.scores import Flags, Numbers, TestScores, score
 from ml.inference.engine import open_models
 from ml.inference.verdict import decide
@@ -62,6 +63,7 @@ def against_champion(
     new = _outcome(challenger, ours, line.costs)
     old = _outcome(champion, theirs, line.costs)
     weights = bootstrap_weights(ours.groups, line.seed)
+    weights = at_prevalence(weights, ours.is_defect, line.costs.prevalence)
     yield _auroc(line, new, old, ours, weights)
     yield _cost(new, old, ours, weights)
 

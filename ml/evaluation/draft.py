@@ -120,11 +120,13 @@ def head_weights(path: Path) -> npt.NDArray[np.float32]:
 def reference_rows(home: Home, line: str, fit: Fit, splits: list[Scores]) -> pa.Table:
     """The drift reference: measures, embedding and scores of accepted images, by SHA-256.
 
-    Groups are kept or left out as a whole: a night's groups are whole, too.
+    Groups are kept or left out as a whole: a night's groups are whole, too. Of those with a defect
+    there are no more than the line's prevalence asks for, or else every night of a plant whose
+    labelled images are half defects would look like drift.
     `splits` are validation and test: a model is too sure of the images that it was trained on.
     """
     images = {row["sha256"]: row for row in catalog.read_images(home, line).to_pylist()}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for scores in (split for split in splits if split.samples):
         p_defect = probabilities(fit, scores.raw)
         for index, sample in enumerate(scores.samples):
@@ -143,17 +145,27 @@ def reference_rows(home: Home, line: str, fit: Fit, splits: list[Scores]) -> pa.
             row["p_defect"] = _plain(p_defect[index])
             row["embedding"] = scores.embeddings[index]
             rows.append(row)
-    rows = sorted(_whole_groups(rows), key=lambda row: str(row["sha256"]))
+    defective = {one.group for scores in splits for one in scores.samples if one.is_defect}
+    kept = _whole_groups(rows, defective, fit.thresholds.prevalence)
+    rows = sorted(kept, key=lambda row: str(row["sha256"]))
     return pa.Table.from_pylist(rows, schema=_schema(splits[0]))
 
 
-def _whole_groups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _whole_groups(
+    rows: list[dict[str, Any]], defective: set[str], prevalence: float | None
+) -> list[dict[str, Any]]:
     """Groups in an order that nothing depends on, until `REFERENCE_ROWS` are there."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(row["group"], []).append(row)
+    order = sorted(groups, key=lambda group: hashlib.sha256(group.encode()).digest())
+    if prevalence is not None:
+        good = sum(group not in defective for group in order)
+        wanted = round(good * prevalence / (1 - prevalence))
+        left_out = [group for group in order if group in defective][wanted:]
+        order = [group for group in order if group not in left_out]
     kept: list[dict[str, Any]] = []
-    for name in sorted(groups, key=lambda group: hashlib.sha256(group.encode()).digest()):
+    for name in order:
         if kept and len(kept) + len(groups[name]) > REFERENCE_ROWS:
             break
         kept += groups[name]

@@ -87,7 +87,11 @@ mask by {{ "%.0f"|format(100 * tolerance) }} % of the longer side (pointing game
 {{ "%.4g"|format(card.thresholds.fail_above) }} fails, between is reviewed; from the costs escape
 {{ card.thresholds.escape_cost }}, overkill {{ card.thresholds.overkill_cost }}, review
 {{ card.thresholds.review_cost }} (Chow's rule)
-{%- if card.thresholds.ceiling %}, and what passes from a ceiling on escapes{% endif %}.</p>
+{%- if card.thresholds.ceiling %}, and what passes from a ceiling on escapes{% endif %}.
+{% if card.thresholds.prevalence %}The line's file says that
+{{ "%.3g"|format(100 * card.thresholds.prevalence) }} % of its parts are defective: p_defect, the
+review rate, ECE and the reliability diagram below are for such a line, whatever the share of
+defects of the images here.{% endif %}</p>
 {% if card.thresholds.ceiling %}{% set ceiling = card.thresholds.ceiling %}
 <p>The ceiling is {{ "{:,.0f}".format(ceiling.max_escape_ppm) }} escapes of a million defective
 groups. On validation {{ ceiling.escapes }} of {{ ceiling.groups }} independent defective groups

@@ -17,6 +17,7 @@ from ml.evaluation.intervals import bootstrap_weights
 from ml.evaluation.page import PAGE, WORDS
 from ml.evaluation.pictures import draw
 from ml.evaluation.pixels import POINTING_TOLERANCE, MapEvidence
+from ml.evaluation.prevalence import at_prevalence
 from ml.evaluation.reliability import reliability_curve
 from ml.evaluation.scores import Flags, Numbers, TestScores
 from ml.evaluation.slices import MOST_VALUES, Slice, Slicer
@@ -97,7 +98,9 @@ def _reliability(test: TestScores, fit: Fit, metrics: dict[str, Metric], seed: i
         return None
     p = {name: model_probabilities(fit, name, raw) for name, raw in test.raw.items()}
     p["fused"] = probabilities(fit, test.raw)
-    weights = bootstrap_weights(test.groups, seed)
+    weights = at_prevalence(
+        bootstrap_weights(test.groups, seed), test.is_defect, fit.thresholds.prevalence
+    )
     return plots.reliability(
         {name: reliability_curve(values, test.is_defect, weights) for name, values in p.items()},
         {name: metrics[f"{name}.ece"] for name in p},

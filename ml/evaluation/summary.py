@@ -16,6 +16,7 @@ from ml.evaluation.intervals import (
 )
 from ml.evaluation.localisation import map_metrics
 from ml.evaluation.pixels import MapEvidence
+from ml.evaluation.prevalence import at_prevalence
 from ml.evaluation.reliability import calibration_error
 from ml.evaluation.scores import Flags, Numbers, TestScores
 from ml.evaluation.thresholds import (
@@ -43,6 +44,7 @@ def summarise(test: TestScores, maps: MapEvidence, fit: Fit, seed: int) -> Summa
     """Every metric of every model and of their fusion."""
     defect = test.is_defect
     weights = bootstrap_weights(test.groups, seed)
+    in_plant = at_prevalence(weights, defect, fit.thresholds.prevalence)
     n_defect, n_good = count_groups(test.groups, defect), count_groups(test.groups, ~defect)
     enough = min(n_defect, n_good) >= MIN_GROUPS
     n = count_groups(test.groups, np.ones(len(defect), bool))
@@ -52,7 +54,7 @@ def summarise(test: TestScores, maps: MapEvidence, fit: Fit, seed: int) -> Summa
         p = p_defect if name == "fused" else model_probabilities(fit, name, raw)
         for key, values in _rank_and_f(raw, p >= _EVEN_ODDS, defect, weights).items():
             found[f"{name}.{key}"] = to_metric(values, n, enough=enough)
-        found[f"{name}.ece"] = calibration_error(p, defect, weights, n, enough=enough)
+        found[f"{name}.ece"] = calibration_error(p, defect, in_plant, n, enough=enough)
     at_thresholds = rates(p_defect, fit.thresholds, test, weights)
     found |= {f"fused.{name}": metric for name, metric in at_thresholds.items()}
     found |= map_metrics(maps, test, weights)

@@ -17,6 +17,7 @@ from ml.evaluation.intervals import (
     rate_metric,
     upper_bound,
 )
+from ml.evaluation.prevalence import at_prevalence
 from ml.evaluation.scores import Flags, Numbers, Scores, ValidationScores
 from ml.settings.line import CostsConfig
 
@@ -43,6 +44,7 @@ def chow(costs: CostsConfig) -> Thresholds:
         escape_cost=costs.escape,
         overkill_cost=costs.overkill,
         review_cost=costs.review,
+        prevalence=costs.prevalence,
     )
 
 
@@ -125,8 +127,13 @@ def verdicts(p_defect: Numbers, thresholds: Thresholds) -> tuple[Flags, Flags]:
 def rates(
     p_defect: Numbers, thresholds: Thresholds, scores: Scores, weights: Numbers
 ) -> dict[str, Metric]:
-    """Escape, overkill and review rate of the images of a split, with intervals."""
+    """Escape, overkill and review rate of the images of a split, with intervals.
+
+    `weights` `[1 + resamples, N]` are those of `intervals.bootstrap_weights`, the review rate's at
+    the prevalence of `thresholds`.
+    """
     defect = scores.is_defect
+    weights = at_prevalence(weights, defect, thresholds.prevalence)
     passed, failed = verdicts(p_defect, thresholds)
     events = {
         "escape": (passed, defect),

@@ -317,13 +317,15 @@ class CostsConfig(_Section):
 
     With `max_escape_ppm` the line passes parts up to the highest threshold that keeps the escapes,
     of a million independent defective groups, at or under it with 95 % confidence; `escape` then
-    serves the comparison of bundles only.
+    serves the comparison of bundles only. `prevalence` is the share of the line's parts that are
+    defective; without it, that of the validation images is taken for it.
     """
 
     escape: float = Field(100.0, gt=0)
     overkill: float = Field(10.0, gt=0)
     review: float = Field(1.0, gt=0)
     max_escape_ppm: float | None = Field(None, gt=0, le=500_000)
+    prevalence: float | None = Field(None, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _review_pays(self) -> "CostsConfig":
