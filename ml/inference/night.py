@@ -1,15 +1,19 @@
 """The plan of a night: which images, in which shards, under which bundle.
 
 All three are fixed when the night begins: neither a promotion nor an ingest during the night can
-mix two bundles, or shift an image from one shard to another.
+mix two bundles, or shift an image from one shard to another. A file beside the plan has what the
+inspection needs of its images, a row group for each shard: a process that inspects some shards of
+a night of a million images reads these alone.
 """
 
+import io
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ml import files
 from ml.bundle.live import live_name, waiting_name
@@ -24,6 +28,8 @@ log = logging.getLogger(__name__)
 _IDENTITY = ["object", "version", "sha256"]
 # What the inspection of an image needs of it.
 _NEEDED = ["object", "sha256", "part", "lot", "camera", "captured_at", "height", "width"]
+# Of the images beside a plan: the version of the catalog that they are of.
+_VERSION = "images_version"
 _MEGABYTE = 1_000_000
 # Instead of a bundle's name: the challenger that waits for its promotion, if any does.
 WAITING = "waiting"
@@ -82,6 +88,8 @@ def plan_night(
     sizes = deal(images["bytes"].to_pylist(), line.night.shard_images, line.night.shard_megabytes)
     first = version if known is None else known.first_version
     plan = Plan(line.name, day, bundle, version, first, sizes, shadow)
+    if _open_images(home, plan) is None:
+        _write_images(home, plan)
     files.write_json(home.night(line.name, day), asdict(plan))
     count = len(plan.sizes)
     catalog.drop_shards_from(home, line.name, day, count)
@@ -144,14 +152,47 @@ def shard_rows(home: Home, plan: Plan, shards: Sequence[int]) -> Iterator[dict[s
         if not 0 <= shard < have:
             msg = f"{plan.line}, {plan.day}: no shard {shard}; the plan has {have} (from 0)"
             raise DataError(msg)
+    planned = _open_images(home, plan)
+    if planned is not None:
+        return (
+            {"shard": shard, **row}
+            for shard in shards
+            for row in planned.read_row_group(shard).to_pylist()
+        )
     images = planned_images(home, plan, _NEEDED)
-    # What reading took besides would stay with the process for the whole night.
-    pa.default_memory_pool().release_unused()
     return (
         {"shard": shard, **row}
         for shard in shards
         for row in images.slice(sum(plan.sizes[:shard]), plan.sizes[shard]).to_pylist()
     )
+
+
+def _write_images(home: Home, plan: Plan) -> None:
+    images = planned_images(home, plan, _NEEDED)
+    images = images.replace_schema_metadata({_VERSION: str(plan.images_version)})
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, images.schema) as writer:
+        start = 0
+        for size in plan.sizes:
+            writer.write_table(images.slice(start, size), row_group_size=size)
+            start += size
+    files.write_bytes(home.night_images(plan.line, plan.day), sink.getvalue())
+
+
+def _open_images(home: Home, plan: Plan) -> pq.ParquetFile | None:
+    """The images of a plan; None beside one of an older Loupe, or one that was killed halfway."""
+    path = home.night_images(plan.line, plan.day)
+    try:
+        found = pq.ParquetFile(path)
+    except FileNotFoundError:
+        return None
+    except pa.ArrowException as error:
+        log.warning("%s: read from the catalog instead: %s", path, error)
+        return None
+    version = (found.schema_arrow.metadata or {}).get(_VERSION.encode(), b"").decode()
+    groups = map(found.metadata.row_group, range(found.num_row_groups))
+    same = version == str(plan.images_version) and tuple(g.num_rows for g in groups) == plan.sizes
+    return found if same else None
 
 
 def _has(home: Home, plan: Plan, images: pa.Table) -> bool:

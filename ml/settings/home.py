@@ -81,6 +81,10 @@ class Home:
         """The plan of one night: its shards, and the bundle that is fixed for it."""
         return self.root / "nights" / line / f"{day}.json"
 
+    def night_images(self, line: str, day: str) -> Path:
+        """The images of a night's plan, beside it."""
+        return self.night(line, day).with_suffix(".parquet")
+
     def speed(self, line: str, day: str) -> Path:
         """How fast each process of a night was, stage by stage; measured, so never compared."""
         return self.root / "speed" / line / day

@@ -202,6 +202,9 @@ def test_a_night_whose_images_were_cleaned_away_is_planned_anew(live: Tiny) -> N
     table = DeltaTable(str(live.home.table("tiny", "images")))
     table.optimize.compact()
     table.vacuum(0, dry_run=False, enforce_retention_duration=False)
+    # The images beside the plan stay; without them the night asks for a new plan.
+    _predict(live, plan, 0)
+    live.home.night_images("tiny", DAY).unlink()
     with pytest.raises(DataError, match="plan the night anew"):
         _predict(live, plan, 0)
     plan = plan_night(live.home, live.line, DAY)

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tiny_line
 from hypothesis import given
@@ -18,11 +19,12 @@ from ml.imaging import Pixels
 from ml.inference import batch
 from ml.inference.batch import predict_shards
 from ml.inference.engine import Batch, ModelSet, Outputs
-from ml.inference.night import deal, plan_night, read_plan
+from ml.inference.night import deal, plan_night, read_plan, shard_rows
 from ml.inference.publish import publish
 from ml.inference.reconcile import reconcile
 from ml.inference.speed import night_speed
 from ml.results import ResultStore
+from ml.settings.line import NightConfig
 
 DAY = tiny_line.DAY
 IMAGES = tiny_line.DAY_IMAGES
@@ -73,6 +75,34 @@ def test_a_plan_of_the_version_before_keeps_its_shards(live: Tiny) -> None:
     }  # fmt: skip
     files.write_json(live.home.night("tiny", DAY), old)
     assert read_plan(live.home, live.line, DAY) == plan
+
+
+@pytest.mark.parametrize("harm", ["none", "gone", "cut", "other shards", "other version"])
+def test_the_images_beside_a_plan_are_used_only_where_they_are_its_own(
+    live: Tiny, harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    wanted = list(shard_rows(live.home, plan, [0, 8]))
+    path = live.home.night_images("tiny", DAY)
+    if harm == "gone":
+        path.unlink()
+    elif harm == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif harm == "other shards":
+        plan_night(live.home, live.line.model_copy(update={"night": NightConfig()}), DAY)
+    elif harm == "other version":
+        table = pq.read_table(path)
+        pq.write_table(table.replace_schema_metadata({"images_version": "99"}), path)
+    asked = []
+    read = catalog.read_images
+    monkeypatch.setattr(catalog, "read_images", lambda *a, **k: asked.append(a) or read(*a, **k))
+    assert list(shard_rows(live.home, plan, [0, 8])) == wanted
+    assert bool(asked) == (harm != "none")
+    # Planned again, the file is mended.
+    plan_night(live.home, live.line, DAY)
+    asked.clear()
+    assert list(shard_rows(live.home, plan, [0, 8])) == wanted
+    assert not asked
 
 
 def test_all_shards_in_one_process_give_the_rows_of_each_alone(live: Tiny) -> None:
