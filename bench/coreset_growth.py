@@ -81,7 +81,8 @@ def main(counts: list[int]) -> None:
     for count in counts:
         add_images(Home(ROOT), count)
         command = [sys.executable, __file__, "--one", str(count)]
-        quiet = os.environ | {"LOUPE_PROGRESS": "off"}
+        # As the `loupe` command sets it.
+        quiet = os.environ | {"LOUPE_PROGRESS": "off", "OMP_WAIT_POLICY": "passive"}
         output = subprocess.run(command, env=quiet, stdout=subprocess.PIPE, check=True).stdout
         found = json.loads(output.splitlines()[-1]) | {"images": count}
         first = first or found

@@ -32,7 +32,7 @@ from ml.training.device import placed
 from ml.training.loop import Task, fit
 from ml.training.pixels import Pixels
 
-TURNS, STEPS = 3, 5
+TURNS, STEPS = 3, 20
 PLAIN = "plain PyTorch"
 # Each with the stride up to which layers are held.
 CONTENDERS = {PLAIN: None, "Loupe, all layers": 0, "Loupe, layers up to stride 8 held": 8}

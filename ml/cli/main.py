@@ -76,6 +76,9 @@ def run() -> NoReturn:
     interpreter is torn down, long after the result is written. So it is not torn down.
     """
     mask_output()
+    # OpenMP's threads otherwise spin while they wait: one other busy process then slows training
+    # many times. Read when torch is loaded, and passed on to processes of its own.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     code = 0
     try:
         main()

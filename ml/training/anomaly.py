@@ -1,11 +1,10 @@
 """Fit the anomaly models: patches are streamed from the images, and a bounded number is kept."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,8 +16,9 @@ from ml.models.patches import PatchFeatures, anomaly_features
 from ml.progress import Progress
 from ml.settings import Home, LineConfig
 from ml.training.device import device, placed
+from ml.training.embed import batch_of, embed, images_at_once
 from ml.training.enough import require_good
-from ml.training.pixels import mask_tensor, stream_pixels, to_tensor
+from ml.training.pixels import mask_tensor, stream_pixels
 from ml.training.preflight import embedding_batch
 
 # Patches kept, whatever the number of images: they bound memory and the coreset's time.
@@ -26,11 +26,6 @@ _CANDIDATES = 40_000
 _GOOD, _CLEAN, _DEFECT = 150_000, 50_000, 50_000
 # A patch is defective when this share of it is, and clean when nothing of it is.
 _DEFECT_SHARE = 0.15
-# Images embedded at once, at most: on a CPU more are hardly faster and cost memory.
-_BATCH = {"cpu": 2, "cuda": 64}
-
-# Images `[n, H, W, 3]` to patch features `[n, h, w, D]`.
-Embed = Callable[[npt.NDArray[np.uint8]], Tensor]
 
 
 def fit_anomaly(
@@ -44,14 +39,14 @@ def fit_anomaly(
     learns = line.anomaly.method == "discriminator"
     defects = _masked_defects(line, dataset) if learns else []
     features = placed(anomaly_features(line.backbone_of("anomaly"), line.anomaly, line.seed))
-    batch = embedding_batch(
+    at_once = embedding_batch(
         features,
         line.anomaly.size,
         images=len(good) + len(defects),
         patches=_GOOD + _CLEAN + _DEFECT if learns else _CANDIDATES,
-        batch=_BATCH[device().type],
+        batch=images_at_once(threads),
     )
-    reader = _Reader(home, line, _embedder(features), batch, threads)
+    reader = _Reader(home, line, features, at_once, threads)
     if learns:
         return _fit_discriminator(line, features, reader, good, defects)
     return _fit_patchcore(line, features, reader, good)
@@ -96,10 +91,10 @@ class _Reader:
     """Reads bounded numbers of patches from any number of images."""
 
     def __init__(
-        self, home: Home, line: LineConfig, embed: Embed, batch: int, threads: int
+        self, home: Home, line: LineConfig, features: PatchFeatures, at_once: int, threads: int
     ) -> None:
-        self._home, self._line, self._embed, self._threads = home, line, embed, threads
-        self._batch = batch
+        self._home, self._line, self._features, self._threads = home, line, features, threads
+        self._at_once = at_once
         self._random = np.random.default_rng(line.seed)
 
     def good_patches(self, samples: Sequence[Sample], most: int) -> Tensor:
@@ -107,12 +102,17 @@ class _Reader:
         quota = np.full(len(samples), most // len(samples))
         quota[self._random.permutation(len(samples))[: most % len(samples)]] += 1
         used = [sample for sample, count in zip(samples, quota, strict=True) if count]
-        quotas = iter(quota[quota > 0])
-        kept = [
-            self._some(patches.flatten(0, 1), next(quotas))
-            for patches, _ in self._read(used, masks=False, stage="embed good images")
-        ]
-        return torch.cat(kept)
+        # One block from the start: many small ones would lie between the large ones that each image
+        # frees, and keep them from the system.
+        kept, filled = torch.empty(0), 0
+        found = self._read(used, masks=False, stage="embed good images")
+        for (patches, _), count in zip(found, quota[quota > 0], strict=True):
+            if not filled:
+                kept = torch.empty(int(quota.sum()), patches.shape[-1])
+            chosen = self._some(patches.flatten(0, 1), count)
+            kept[filled : filled + len(chosen)] = chosen
+            filled += len(chosen)
+        return kept[:filled]
 
     def defect_patches(
         self, samples: Sequence[Sample], width: int
@@ -139,29 +139,18 @@ class _Reader:
         self, samples: Sequence[Sample], *, masks: bool, stage: str
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Patches `[h, w, D]` and mask `[1, H, W]` of each image."""
-        size, batch = self._line.anomaly.size, self._batch
+        size, batch = self._line.anomaly.size, batch_of(self._at_once)
+        parts = stream_pixels(
+            self._home, samples, size, batch=batch, masks=masks, threads=self._threads
+        )
         with Progress(stage, len(samples)) as progress:
-            for pixels in stream_pixels(
-                self._home, samples, size, batch=batch, masks=masks, threads=self._threads
-            ):
+            for pixels, patches in embed(self._features, parts, self._at_once):
                 found = None if pixels.masks is None else mask_tensor(pixels.masks)
-                for index, one in enumerate(self._embed(pixels.images)):
+                for index, one in enumerate(patches):
                     yield one, None if found is None else found[index]
                 progress.step(len(pixels.images))
 
     def _some(self, patches: Tensor, most: int) -> Tensor:
         if len(patches) <= most:
-            return patches.clone()
+            return patches
         return patches[torch.from_numpy(self._random.permutation(len(patches))[:most])]
-
-
-def _embedder(features: PatchFeatures) -> Embed:
-    """The features in PyTorch: exporting them for ONNX Runtime costs more memory than the rest."""
-    features = features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    @torch.inference_mode()
-    def embed(images: npt.NDArray[np.uint8]) -> Tensor:
-        patches: Tensor = features(to_tensor(images).to(device()))[0]
-        return patches.permute(0, 2, 3, 1).cpu()
-
-    return embed

@@ -23,7 +23,8 @@ from ml.models.patches import PatchFeatures
 from ml.progress import Progress
 from ml.settings import Home, LineConfig
 from ml.training.device import device, placed
-from ml.training.pixels import Pixels, bytes_in_memory, mask_tensor, to_tensor
+from ml.training.embed import batch_of, embed, images_at_once
+from ml.training.pixels import Pixels, bytes_in_memory, mask_tensor
 from ml.training.preflight import require_memory
 from ml.training.sampling import is_defect
 from ml.training.segmenter import load_masked, require_masks
@@ -38,7 +39,6 @@ _COPIES = 2
 _DEFECT_SHARE = 0.5
 # Of a defect that fills no patch, those it covers nearly as much as the one it covers most.
 _NEARLY = 0.9
-_BATCH = 4
 
 
 def fit_patch_segmenter(
@@ -56,9 +56,9 @@ def fit_patch_segmenter(
     require_memory(decoded + _COPIES * 4 * _MOST * features.width, "`segmenter.size`")
     (pixels,) = load_masked(home, line, masked, threads)
     features = placed(features)
-    patches = _kept(features, pixels, line.seed)
+    patches = _kept(features, pixels, line.seed, threads)
     head = fit_patch_head(patches, line.segmenter.steps, line.seed)
-    hard = _hardest(features, head, pixels).to(device())
+    hard = _hardest(features, head, pixels, threads).to(device())
     patches = replace(patches, good=torch.cat([patches.good, hard]))
     head = fit_patch_head(patches, line.segmenter.steps, line.seed)
     defects = sum(sample.is_defect for sample in pixels.samples)
@@ -71,7 +71,7 @@ def fit_patch_segmenter(
     return PatchSegmenter(features.cpu(), head.cpu()), facts
 
 
-def _kept(features: PatchFeatures, pixels: Pixels, seed: int) -> TrainingPatches:
+def _kept(features: PatchFeatures, pixels: Pixels, seed: int, threads: int) -> TrainingPatches:
     """A bounded number of patches, as many from each image of a kind."""
     random = np.random.default_rng(seed)
     defects = sum(sample.is_defect for sample in pixels.samples)
@@ -85,7 +85,9 @@ def _kept(features: PatchFeatures, pixels: Pixels, seed: int) -> TrainingPatches
         kept[kind].append(patches[torch.from_numpy(chosen)])
         return len(chosen)
 
-    for sample, patches, share in _embedded(features, pixels, np.arange(len(pixels.samples))):
+    for sample, patches, share in _embedded(
+        features, pixels, np.arange(len(pixels.samples)), threads
+    ):
         if not sample.is_defect:
             keep("good", patches)
             continue
@@ -97,33 +99,39 @@ def _kept(features: PatchFeatures, pixels: Pixels, seed: int) -> TrainingPatches
 
 
 @torch.inference_mode()
-def _hardest(features: PatchFeatures, head: PatchHead, pixels: Pixels) -> Tensor:
+def _hardest(features: PatchFeatures, head: PatchHead, pixels: Pixels, threads: int) -> Tensor:
     """The patches `[P, D]` of good images that look most like defects, as many from each."""
     good = np.flatnonzero(~is_defect(pixels))
     most = max(_HARD // len(good), 1)
     found = []
-    for _, patches, _ in _embedded(features, pixels, good):
+    for _, patches, _ in _embedded(features, pixels, good, threads):
         odds = head(patches.to(device())).cpu()
         found.append(patches[odds.topk(min(most, len(odds))).indices])
     return torch.cat(found)
 
 
 def _embedded(
-    features: PatchFeatures, pixels: Pixels, which: npt.NDArray[np.int64]
+    features: PatchFeatures, pixels: Pixels, which: npt.NDArray[np.int64], threads: int
 ) -> Iterator[tuple[Sample, Tensor, Tensor]]:
     """Of each of these images its patches `[P, D]` and the share of each that is defect `[P]`."""
-    assert pixels.masks is not None
-    features = features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    at_once = images_at_once(threads)
+    batch = batch_of(at_once)
+    parts = (_part(pixels, which[at : at + batch]) for at in range(0, len(which), batch))
     with Progress("embed patches", len(which)) as progress:
-        for start in range(0, len(which), _BATCH):
-            part = which[start : start + _BATCH]
-            with torch.inference_mode():
-                found = features(to_tensor(pixels.images[part]).to(device()))[0].cpu()
-            masks = mask_tensor(pixels.masks[part])
-            shares = functional.adaptive_avg_pool2d(masks, found.shape[2:])
-            for place, one, share in zip(part, found, shares, strict=True):
-                yield pixels.samples[place], one.flatten(1).T, share.flatten()
-            progress.step(len(part))
+        for part, found in embed(features, parts, at_once):
+            assert part.masks is not None
+            shares = functional.adaptive_avg_pool2d(
+                mask_tensor(part.masks), (found.shape[1], found.shape[2])
+            )
+            for sample, one, share in zip(part.samples, found, shares, strict=True):
+                yield sample, one.flatten(0, 1), share.flatten()
+            progress.step(len(part.samples))
+
+
+def _part(pixels: Pixels, which: npt.NDArray[np.int64]) -> Pixels:
+    assert pixels.masks is not None
+    samples = tuple(pixels.samples[place] for place in which)
+    return Pixels(samples, pixels.images[which], pixels.masks[which])
 
 
 def _weight_by_type_and_group(owners: Sequence[Sample]) -> Tensor:

@@ -135,11 +135,13 @@ def homes(stack, folder):
     night = job.start("nightly", {"day": DAY})
     job.when_step_runs("predict")
     job.kill_below("worker-gpu")
+    job.when_step_runs("predict")
+    job.kill("worker-gpu", below=True)
     job.when_step_runs("publish")
     job.kill("worker-default", below=True)
     job.restart("postgres", signal.SIGINT)
     job.finish(*night)
-    assert job.tries(*night, "predict") == 2
+    assert job.tries(*night, "predict") == 3
     assert job.tries(*night, "publish") == 2
     assert undisturbed.wait(120) == 0, (folder / "undisturbed.log").read_text()
     return stack.home, plain
