@@ -16,7 +16,9 @@ from typing import Any
 _CHUNK_BYTES = 1 << 20
 
 
-def write_bytes(path: Path, content: bytes, mode: int = 0o644, *, sync: bool = True) -> None:
+def write_bytes(
+    path: Path, content: bytes | memoryview, mode: int = 0o644, *, sync: bool = True
+) -> None:
     """Write `content` to `path` atomically, creating the folders above it.
 
     Without `sync` a power cut may take it; who writes many files calls `os.sync` once after them.

@@ -78,18 +78,21 @@ def fit(
     _require_numbers(validation)
     thresholds = chow(costs)
     if defect.any():
-        fitted = _fit_models(validation, thresholds)
+        fitted = _fit_models(validation, thresholds, _shift(validation, costs))
         if costs.max_escape_ppm is not None:
-            unseen = held_out(fitted, validation)
+            unseen = held_out(fitted, validation, _shift(validation, costs))
             thresholds = under_ceiling(thresholds, costs.max_escape_ppm, validation, unseen)
         useless = [name for name, platt in fitted.calibration.items() if platt.slope == 0]
         said = tuple(f"The {name} does not tell defects from good parts." for name in useless)
         fitted = replace(fitted, thresholds=thresholds, warnings=said)
     else:
+        # Its p_defect is no probability, of which a share of defects could be said.
+        thresholds = thresholds.model_copy(update={"prevalence": None})
         fitted = _fit_good_only(validation, thresholds, synthetic or {})
     p_defect = probabilities(fitted, validation.raw)
     warnings = (
         *fitted.warnings,
+        *(["`costs.prevalence` is not used."] if costs.prevalence and not defect.any() else []),
         *_few_groups(validation),
         *_few_pass(p_defect[~defect], fitted.thresholds, _defective_share(validation)),
     )
@@ -97,8 +100,10 @@ def fit(
     return replace(fitted, thresholds=rated, warnings=warnings)
 
 
-def held_out(fitted: Fit, validation: ValidationScores) -> Numbers:
+def held_out(fitted: Fit, validation: ValidationScores, shift: float = 0.0) -> Numbers:
     """p_defect `[N]`, that of a defective image by a fit that has not seen its group's defects.
+
+    `shift` is what the log-odds of `fitted` were moved by.
 
     Fusion weights that were fitted on a defect flatter it: thresholds from such probabilities broke
     a ceiling on escapes more often than its confidence allows. With one model nothing is flattered,
@@ -111,7 +116,7 @@ def held_out(fitted: Fit, validation: ValidationScores) -> Numbers:
     names = sorted(set(groups[defect]), key=lambda name: content_key([name]))
     for fold in range(min(_FOLDS, len(names))):
         out = defect & np.isin(groups, names[fold::_FOLDS])
-        without = _fit_models(validation.among(~out), fitted.thresholds)
+        without = _fit_models(validation.among(~out), fitted.thresholds, shift)
         p_defect[out] = probabilities(without, validation.among(out).raw)
     return p_defect
 
@@ -142,25 +147,24 @@ def _require_numbers(validation: ValidationScores) -> None:
             raise DataError(msg)
 
 
-def _fit_models(validation: ValidationScores, thresholds: Thresholds) -> Fit:
+def _shift(validation: ValidationScores, costs: CostsConfig) -> float:
+    """What moves the log-odds from validation's share of defects to the line's."""
+    if costs.prevalence is None:
+        return 0.0
+    return log_odds_shift(_defective_share(validation), costs.prevalence)
+
+
+def _fit_models(validation: ValidationScores, thresholds: Thresholds, shift: float) -> Fit:
+    """Calibration and fusion of validation, with the log-odds of each moved by `shift`."""
     calibration = {name: fit_platt(validation, name) for name in validation.raw}
     weights, intercept = fit_fusion(validation, calibration)
-    fitted = Fit(calibration, weights, intercept, thresholds, ())
-    return fitted if thresholds.prevalence is None else _moved(fitted, validation)
-
-
-def _moved(fitted: Fit, validation: ValidationScores) -> Fit:
-    """The fit with the probabilities of each model and of the fusion at the line's prevalence."""
-    assert fitted.thresholds.prevalence is not None
-    shift = log_odds_shift(_defective_share(validation), fitted.thresholds.prevalence)
-    calibration = {
+    moved = {
         name: Platt(slope=one.slope, intercept=round_digits(one.intercept + shift))
-        for name, one in fitted.calibration.items()
+        for name, one in calibration.items()
     }
     # The fusion adds up what the models moved by; it has to move by the shift once.
-    rest = shift * (1 - sum(fitted.weights.values()))
-    intercept = round_digits(fitted.intercept + rest)
-    return replace(fitted, calibration=calibration, intercept=intercept)
+    rest = shift * (1 - sum(weights.values()))
+    return Fit(moved, weights, round_digits(intercept + rest), thresholds, ())
 
 
 def _defective_share(validation: ValidationScores) -> float:

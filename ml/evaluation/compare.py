@@ -63,9 +63,8 @@ def against_champion(
     new = _outcome(challenger, ours, line.costs)
     old = _outcome(champion, theirs, line.costs)
     weights = bootstrap_weights(ours.groups, line.seed)
-    weights = at_prevalence(weights, ours.is_defect, line.costs.prevalence)
     yield _auroc(line, new, old, ours, weights)
-    yield _cost(new, old, ours, weights)
+    yield _cost(line, new, old, ours, weights)
 
 
 def paired(ours: Numbers, theirs: Numbers, *, enough: bool) -> Difference:
@@ -94,10 +93,15 @@ def _auroc(
     return True, said
 
 
-def _cost(new: _Outcome, old: _Outcome, ours: TestScores, weights: Numbers) -> tuple[bool, str]:
-    everything = np.ones(len(new.cost), bool)
+def _cost(
+    line: LineConfig, new: _Outcome, old: _Outcome, ours: TestScores, weights: Numbers
+) -> tuple[bool, str]:
+    defect, everything = ours.is_defect, np.ones(len(new.cost), bool)
+    prevalence = line.costs.prevalence
+    weights = at_prevalence(weights, defect, prevalence)
     values = [metrics.mean(one.cost, everything, weights) for one in (new, old)]
-    enough = count_groups(ours.groups, everything) >= MIN_GROUPS
+    kinds = (everything,) if prevalence is None else (defect, ~defect)
+    enough = min(count_groups(ours.groups, kind) for kind in kinds) >= MIN_GROUPS
     difference = paired(values[0], values[1], enough=enough)
     said = f"cost a part {values[0][0]:.3f} against {values[1][0]:.3f} ({difference})"
     if difference.interval is not None and difference.interval[0] > 0:

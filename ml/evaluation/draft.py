@@ -28,6 +28,7 @@ from ml.training.run import Run
 # Enough for the drift tests, small enough to read in a moment.
 REFERENCE_ROWS = 2000
 _DECIMALS = 5
+_DIGITS = 5
 
 
 def build_card(
@@ -120,9 +121,9 @@ def head_weights(path: Path) -> npt.NDArray[np.float32]:
 def reference_rows(home: Home, line: str, fit: Fit, splits: list[Scores]) -> pa.Table:
     """The drift reference: measures, embedding and scores of accepted images, by SHA-256.
 
-    Groups are kept or left out as a whole: a night's groups are whole, too. Of those with a defect
-    there are no more than the line's prevalence asks for, or else every night of a plant whose
-    labelled images are half defects would look like drift.
+    Groups are kept or left out as a whole: a night's groups are whole, too. Of those that are
+    defects altogether there are no more than the line's prevalence asks for, or else every night of
+    a plant whose labelled images are half defects would look like drift.
     `splits` are validation and test: a model is too sure of the images that it was trained on.
     """
     images = {row["sha256"]: row for row in catalog.read_images(home, line).to_pylist()}
@@ -142,17 +143,17 @@ def reference_rows(home: Home, line: str, fit: Fit, splits: list[Scores]) -> pa.
             }
             row |= {name: float(image[name]) for name in MEASURES}
             row |= {f"score_{name}": _plain(raw[index]) for name, raw in scores.raw.items()}
-            row["p_defect"] = _plain(p_defect[index])
+            row["p_defect"] = float(f"{p_defect[index]:.{_DIGITS}g}")
             row["embedding"] = scores.embeddings[index]
             rows.append(row)
-    defective = {one.group for scores in splits for one in scores.samples if one.is_defect}
-    kept = _whole_groups(rows, defective, fit.thresholds.prevalence)
+    with_good = {one.group for scores in splits for one in scores.samples if not one.is_defect}
+    kept = _whole_groups(rows, with_good, fit.thresholds.prevalence)
     rows = sorted(kept, key=lambda row: str(row["sha256"]))
     return pa.Table.from_pylist(rows, schema=_schema(splits[0]))
 
 
 def _whole_groups(
-    rows: list[dict[str, Any]], defective: set[str], prevalence: float | None
+    rows: list[dict[str, Any]], with_good: set[str], prevalence: float | None
 ) -> list[dict[str, Any]]:
     """Groups in an order that nothing depends on, until `REFERENCE_ROWS` are there."""
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -160,10 +161,11 @@ def _whole_groups(
         groups.setdefault(row["group"], []).append(row)
     order = sorted(groups, key=lambda group: hashlib.sha256(group.encode()).digest())
     if prevalence is not None:
-        good = sum(group not in defective for group in order)
-        wanted = round(good * prevalence / (1 - prevalence))
-        left_out = [group for group in order if group in defective][wanted:]
-        order = [group for group in order if group not in left_out]
+        good = [group for group in order if group in with_good]
+        wanted = round(len(good) * prevalence / (1 - prevalence))
+        defective = [group for group in order if group not in with_good][:wanted]
+        kept_groups = {*good, *defective}
+        order = [group for group in order if group in kept_groups]
     kept: list[dict[str, Any]] = []
     for name in order:
         if kept and len(kept) + len(groups[name]) > REFERENCE_ROWS:

@@ -90,8 +90,8 @@ mask by {{ "%.0f"|format(100 * tolerance) }} % of the longer side (pointing game
 {%- if card.thresholds.ceiling %}, and what passes from a ceiling on escapes{% endif %}.
 {% if card.thresholds.prevalence %}The line's file says that
 {{ "%.3g"|format(100 * card.thresholds.prevalence) }} % of its parts are defective: p_defect, the
-review rate, ECE and the reliability diagram below are for such a line, whatever the share of
-defects of the images here.{% endif %}</p>
+review rate, ECE and the reliability diagram are for such a line, whatever the share of defects of
+the images here; the counts and slices are of these images.{% endif %}</p>
 {% if card.thresholds.ceiling %}{% set ceiling = card.thresholds.ceiling %}
 <p>The ceiling is {{ "{:,.0f}".format(ceiling.max_escape_ppm) }} escapes of a million defective
 groups. On validation {{ ceiling.escapes }} of {{ ceiling.groups }} independent defective groups

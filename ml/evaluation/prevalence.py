@@ -10,6 +10,7 @@ from math import log
 
 import numpy as np
 
+from ml.evaluation import metrics
 from ml.evaluation.scores import Flags, Numbers
 
 
@@ -21,16 +22,18 @@ def log_odds_shift(share: float, prevalence: float) -> float:
 def at_prevalence(weights: Numbers, defect: Flags, prevalence: float | None) -> Numbers:
     """`weights` `[R, N]` with the defective images scaled to `prevalence` of each row's sum.
 
-    Rates among defects, or among good images, stay what they are. Without a prevalence, and in a
-    row of one kind, so do the weights.
+    Rates among defects, or among good images, stay what they are. A row of one kind says nothing
+    of the line and is not a number; without a prevalence the weights stay.
     """
     if prevalence is None:
         return weights
     defective, good = weights[:, defect].sum(axis=1), weights[:, ~defect].sum(axis=1)
-    both = (defective > 0) & (good > 0)
     wanted = prevalence / (1 - prevalence)
-    scale = np.where(both, wanted * good / np.where(both, defective, 1.0), 1.0)
-    return np.where(defect, weights * scale[:, None], weights)
+    scale = wanted * metrics.ratio(good, defective)
+    scale[good == 0] = np.nan
+    scaled = np.where(defect, weights * scale[:, None], weights)
+    scaled[np.isnan(scale)] = np.nan
+    return scaled
 
 
 def _log_odds(p: float) -> float:

@@ -55,8 +55,8 @@ def calibration_error(
     low = high = None
     if enough:
         noise = np.abs(gaps[1:] - gaps[0]).sum(axis=1)
-        low = round(max(0.0, value - float(np.percentile(noise, 97.5))), _DECIMALS)
-        high = round(max(value, 2 * value - float(np.percentile(errors[1:], 2.5))), _DECIMALS)
+        low = round(max(0.0, value - float(np.nanpercentile(noise, 97.5))), _DECIMALS)
+        high = round(max(value, 2 * value - float(np.nanpercentile(errors[1:], 2.5))), _DECIMALS)
     return Metric(value=round(value, _DECIMALS), low=low, high=high, n=n)
 
 

@@ -143,6 +143,9 @@ def rates(
     found = {}
     for name, (event, among) in events.items():
         n = count_groups(scores.groups, among)
+        if name == "review_rate" and thresholds.prevalence is not None:
+            # However few the defects are in the plant, each kind has its own rate here.
+            n = min(count_groups(scores.groups, kind) for kind in (defect, ~defect))
         values = metrics.rate(event, among, weights)
         found[name] = rate_metric(values, n, enough=n >= MIN_GROUPS)
     return found

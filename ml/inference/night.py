@@ -65,7 +65,7 @@ def plan_night(
     bundle: str | None = None,
     shadow: str | None = None,
 ) -> Plan:
-    """Plan a night and write the plan; shards of a longer earlier plan are dropped.
+    """Plan a night, write the plan and its images; shards of a longer earlier plan are dropped.
 
     The night inspects with the champion, or with `bundle`; beside it scores the line's shadow, or
     `shadow`: a bundle, or WAITING. A day that is planned again has the images that came since;
@@ -88,8 +88,7 @@ def plan_night(
     sizes = deal(images["bytes"].to_pylist(), line.night.shard_images, line.night.shard_megabytes)
     first = version if known is None else known.first_version
     plan = Plan(line.name, day, bundle, version, first, sizes, shadow)
-    if _open_images(home, plan) is None:
-        _write_images(home, plan)
+    _write_images(home, plan)
     files.write_json(home.night(line.name, day), asdict(plan))
     count = len(plan.sizes)
     catalog.drop_shards_from(home, line.name, day, count)
@@ -152,41 +151,46 @@ def shard_rows(home: Home, plan: Plan, shards: Sequence[int]) -> Iterator[dict[s
         if not 0 <= shard < have:
             msg = f"{plan.line}, {plan.day}: no shard {shard}; the plan has {have} (from 0)"
             raise DataError(msg)
-    planned = _open_images(home, plan)
-    if planned is not None:
-        return (
-            {"shard": shard, **row}
-            for shard in shards
-            for row in planned.read_row_group(shard).to_pylist()
-        )
-    images = planned_images(home, plan, _NEEDED)
-    return (
-        {"shard": shard, **row}
-        for shard in shards
-        for row in images.slice(sum(plan.sizes[:shard]), plan.sizes[shard]).to_pylist()
-    )
+    return _rows_of(home, plan, shards)
+
+
+def _rows_of(home: Home, plan: Plan, shards: Sequence[int]) -> Iterator[dict[str, Any]]:
+    beside, images = _open_images(home, plan), None
+    for shard in shards:
+        try:
+            part = None if beside is None else beside.read_row_group(shard)
+        except (OSError, pa.ArrowException) as error:
+            log.warning("shard %d: read from the catalog instead: %s", shard, error)
+            part = None
+        if part is None:
+            if images is None:
+                images = planned_images(home, plan, _NEEDED)
+                # What reading took besides would stay with the process for the whole night.
+                pa.default_memory_pool().release_unused()
+            part = images.slice(sum(plan.sizes[:shard]), plan.sizes[shard])
+        yield from ({"shard": shard, **row} for row in part.to_pylist())
 
 
 def _write_images(home: Home, plan: Plan) -> None:
     images = planned_images(home, plan, _NEEDED)
     images = images.replace_schema_metadata({_VERSION: str(plan.images_version)})
     sink = io.BytesIO()
-    with pq.ParquetWriter(sink, images.schema) as writer:
+    with pq.ParquetWriter(sink, images.schema, write_page_checksum=True) as writer:
         start = 0
         for size in plan.sizes:
             writer.write_table(images.slice(start, size), row_group_size=size)
             start += size
-    files.write_bytes(home.night_images(plan.line, plan.day), sink.getvalue())
+    files.write_bytes(home.night_images(plan.line, plan.day), sink.getbuffer())
 
 
 def _open_images(home: Home, plan: Plan) -> pq.ParquetFile | None:
     """The images of a plan; None beside one of an older Loupe, or one that was killed halfway."""
     path = home.night_images(plan.line, plan.day)
     try:
-        found = pq.ParquetFile(path)
+        found = pq.ParquetFile(path, page_checksum_verification=True)
     except FileNotFoundError:
         return None
-    except pa.ArrowException as error:
+    except (OSError, pa.ArrowException) as error:
         log.warning("%s: read from the catalog instead: %s", path, error)
         return None
     version = (found.schema_arrow.metadata or {}).get(_VERSION.encode(), b"").decode()

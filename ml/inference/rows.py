@@ -11,6 +11,8 @@ from ml.inference.verdict import Decision
 
 # Digits of what is stored: the rest is noise of the processor, and a repeated shard is equal.
 _DECIMALS = 5
+# Of a probability digits: where few parts are defective, decimals would leave nothing of it.
+_DIGITS = 5
 
 Row = dict[str, Any]
 
@@ -30,11 +32,11 @@ def prediction(
     assert card is not None
     decision, scored = outcome.decision, outcome.scored
     row |= {f"score_{name}": _plain(value) for name, value in scored.scores.items()}
-    row |= {f"p_{name}": _plain(value) for name, value in decision.calibrated.items()}
+    row |= {f"p_{name}": _probability(value) for name, value in decision.calibrated.items()}
     return row | {
         "verdict": decision.verdict,
         "reason": decision.reason,
-        "p_defect": _plain(decision.p_defect),
+        "p_defect": _probability(decision.p_defect),
         "defect_type": outcome.defect_type if decision.verdict != "pass" else "",
         "area": _plain(scored.area),
         "regions": _regions(image, outcome, card),
@@ -48,6 +50,10 @@ def _regions(image: Row, outcome: Inspection, card: Card) -> str | None:
         return None
     found = regions_of(card, outcome.scored, (image["height"], image["width"]))
     return None if found is None else json.dumps([region.document() for region in found])
+
+
+def _probability(value: float | None) -> float | None:
+    return None if value is None or not isfinite(value) else float(f"{value:.{_DIGITS}g}")
 
 
 def _plain(value: float | None) -> float | None:

@@ -11,6 +11,7 @@ from ml.data.dataset import Dataset
 from ml.errors import DataError, LeakError
 from ml.evaluation import metrics
 from ml.evaluation.calibrate import fit, probabilities
+from ml.evaluation.prevalence import at_prevalence
 from ml.evaluation.scores import ValidationScores, score
 from ml.evaluation.thresholds import verdicts
 from ml.inference.engine import ModelSet
@@ -76,4 +77,5 @@ def cost(validation: ValidationScores, costs: CostsConfig) -> float:
     paid = np.full(len(defect), costs.review)
     paid[passed] = np.where(defect, costs.escape, 0.0)[passed]
     paid[failed] = np.where(defect, 0.0, costs.overkill)[failed]
-    return float(paid.mean())
+    weights = at_prevalence(np.ones((1, len(defect))), defect, costs.prevalence)
+    return float(metrics.mean(paid, np.ones(len(defect), bool), weights)[0])

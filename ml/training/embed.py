@@ -1,4 +1,4 @@
-"""Images through a frozen network, in order: on a CPU side by side, in threads that share nothing.
+"""Images through a frozen network, in order: on a CPU several side by side, in a thread each.
 
 A network that shares its threads over one image waits for the slowest of them hundreds of times an
 image, which other work on the machine makes long waits. Threads that share nothing do not wait, and
@@ -17,19 +17,16 @@ from ml.training.device import device
 from ml.training.pixels import Pixels, to_tensor
 
 _GPU_BATCH = 64
-# On a CPU a thread takes two images together: the interpreter, which serves one thread at a time,
-# then has half as much to do.
-_TOGETHER = 2
 
 
 def images_at_once(threads: int) -> int:
     """How many images are best embedded at once, where memory suffices."""
-    return _GPU_BATCH if device().type == "cuda" else _TOGETHER * threads
+    return _GPU_BATCH if device().type == "cuda" else threads
 
 
 def batch_of(at_once: int) -> int:
     """Of `at_once` images, how many go through the network together."""
-    return at_once if device().type == "cuda" else min(at_once, _TOGETHER)
+    return at_once if device().type == "cuda" else 1
 
 
 def embed(
@@ -49,9 +46,8 @@ def embed(
     if device().type == "cuda":
         yield from map(one, parts)
         return
-    workers = at_once // batch_of(at_once)
     with _one_thread_each():
-        yield from run_ahead(one, parts, threads=workers, ahead=workers)
+        yield from run_ahead(one, parts, threads=at_once, ahead=at_once)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from ml.settings import Home, LineConfig
 from ml.training.device import device, placed
 from ml.training.embed import batch_of, embed, images_at_once
 from ml.training.pixels import Pixels, bytes_in_memory, mask_tensor
-from ml.training.preflight import require_memory
+from ml.training.preflight import embedding_batch
 from ml.training.sampling import is_defect
 from ml.training.segmenter import load_masked, require_masks
 from ml.training.tiles import count_inputs
@@ -33,8 +33,6 @@ from ml.training.tiles import count_inputs
 # Patches kept, whatever the number of images: they bound the memory.
 _GOOD, _HARD, _CLEAN, _DEFECT = 150_000, 75_000, 50_000, 100_000
 _MOST = _GOOD + _HARD + _CLEAN + _DEFECT
-# The patches as they are gathered, and as one tensor.
-_COPIES = 2
 # A patch is defective when this share of it is, and clean when nothing of it is.
 _DEFECT_SHARE = 0.5
 # Of a defect that fills no patch, those it covers nearly as much as the one it covers most.
@@ -52,13 +50,20 @@ def fit_patch_segmenter(
     masked = require_masks(line, dataset)
     features = PatchFeatures(line.backbone, line.segmenter, line.seed)
     count = count_inputs(home, masked.split("train"), line.segmenter, threads)
-    decoded = bytes_in_memory(count, line.segmenter.input_size, True)
-    require_memory(decoded + _COPIES * 4 * _MOST * features.width, "`segmenter.size`")
-    (pixels,) = load_masked(home, line, masked, threads)
     features = placed(features)
-    patches = _kept(features, pixels, line.seed, threads)
+    at_once = embedding_batch(
+        features,
+        line.segmenter.input_size,
+        images=count,
+        patches=_MOST,
+        batch=images_at_once(threads),
+        held=bytes_in_memory(count, line.segmenter.input_size, True),
+        section="segmenter",
+    )
+    (pixels,) = load_masked(home, line, masked, threads)
+    patches = _kept(features, pixels, line.seed, at_once)
     head = fit_patch_head(patches, line.segmenter.steps, line.seed)
-    hard = _hardest(features, head, pixels, threads).to(device())
+    hard = _hardest(features, head, pixels, at_once).to(device())
     patches = replace(patches, good=torch.cat([patches.good, hard]))
     head = fit_patch_head(patches, line.segmenter.steps, line.seed)
     defects = sum(sample.is_defect for sample in pixels.samples)
@@ -71,7 +76,7 @@ def fit_patch_segmenter(
     return PatchSegmenter(features.cpu(), head.cpu()), facts
 
 
-def _kept(features: PatchFeatures, pixels: Pixels, seed: int, threads: int) -> TrainingPatches:
+def _kept(features: PatchFeatures, pixels: Pixels, seed: int, at_once: int) -> TrainingPatches:
     """A bounded number of patches, as many from each image of a kind."""
     random = np.random.default_rng(seed)
     defects = sum(sample.is_defect for sample in pixels.samples)
@@ -86,7 +91,7 @@ def _kept(features: PatchFeatures, pixels: Pixels, seed: int, threads: int) -> T
         return len(chosen)
 
     for sample, patches, share in _embedded(
-        features, pixels, np.arange(len(pixels.samples)), threads
+        features, pixels, np.arange(len(pixels.samples)), at_once
     ):
         if not sample.is_defect:
             keep("good", patches)
@@ -99,22 +104,21 @@ def _kept(features: PatchFeatures, pixels: Pixels, seed: int, threads: int) -> T
 
 
 @torch.inference_mode()
-def _hardest(features: PatchFeatures, head: PatchHead, pixels: Pixels, threads: int) -> Tensor:
+def _hardest(features: PatchFeatures, head: PatchHead, pixels: Pixels, at_once: int) -> Tensor:
     """The patches `[P, D]` of good images that look most like defects, as many from each."""
     good = np.flatnonzero(~is_defect(pixels))
     most = max(_HARD // len(good), 1)
     found = []
-    for _, patches, _ in _embedded(features, pixels, good, threads):
+    for _, patches, _ in _embedded(features, pixels, good, at_once):
         odds = head(patches.to(device())).cpu()
         found.append(patches[odds.topk(min(most, len(odds))).indices])
     return torch.cat(found)
 
 
 def _embedded(
-    features: PatchFeatures, pixels: Pixels, which: npt.NDArray[np.int64], threads: int
+    features: PatchFeatures, pixels: Pixels, which: npt.NDArray[np.int64], at_once: int
 ) -> Iterator[tuple[Sample, Tensor, Tensor]]:
     """Of each of these images its patches `[P, D]` and the share of each that is defect `[P]`."""
-    at_once = images_at_once(threads)
     batch = batch_of(at_once)
     parts = (_part(pixels, which[at : at + batch]) for at in range(0, len(which), batch))
     with Progress("embed patches", len(which)) as progress:

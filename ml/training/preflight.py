@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 # Weights, gradients, AdamW's two moments, and the best weights so far.
 _COPIES = 5
-# Patches that are kept: as they are gathered, and as one tensor.
+# Patches that are kept, at most: as they are gathered, and as one tensor.
 _KEPT = 2
 # What the allocator and the operators' scratch memory add, and what a process needs anyway.
 _OVERHEAD = 1.25
@@ -65,15 +65,23 @@ def fitting_batch(
 
 
 def embedding_batch(
-    features: PatchFeatures, size: tuple[int, int], *, images: int, patches: int, batch: int
+    features: PatchFeatures,
+    size: tuple[int, int],
+    *,
+    images: int,
+    patches: int,
+    batch: int,
+    held: int = 0,
+    section: str = "anomaly",
 ) -> int:
     """The largest of `batch`, half of it, a quarter, ... that embeds in free memory.
 
-    At most `patches` patches of `images` images are kept. Raises TrainingError that says what is
+    At most `patches` patches of `images` images are kept, beside `held` bytes of what is there
+    already; `section` is that of the line's file. Raises TrainingError that says what is
     needed and what is free when not even one image fits.
     """
     per_image, places = _bytes_embedding(features, size)
-    kept = _KEPT * 4 * features.width * min(patches, images * places)
+    kept = held + _KEPT * 4 * features.width * min(patches, images * places)
     weights = sum(one.numel() * one.element_size() for one in features.parameters())
     free = int(_SHARE * free_memory())
 
@@ -83,24 +91,15 @@ def embedding_batch(
     fits = _halved(batch, 1, need, free)
     if need(fits) > free:
         msg = (
-            f"the anomaly model needs {_mb(need(fits))} to embed one image at {size[0]} x "
+            f"`{section}` needs {_mb(need(fits))} to embed one image at {size[0]} x "
             f"{size[1]} pixels and keep its patches; {_mb(free)} may be used here. Lower "
-            "`anomaly.size` or `anomaly.projection`, or take a smaller backbone"
+            f"`{section}.size`, or take a smaller backbone"
         )
         raise TrainingError(msg)
     minutes = -(-images // fits) * _seconds_embedding(features, size, fits) / 60
     needs = f"about {_mb(need(fits))} of {_mb(free)} and {minutes:.1f} minutes"
     log.info("embedding needs %s: %d images, %d at once", needs, images, fits)
     return fits
-
-
-def require_memory(needed: int, lower: str) -> None:
-    """Raises TrainingError that says what is needed, what is free and which key to lower."""
-    free = int(_SHARE * free_memory())
-    log.info("training needs about %s of %s", _mb(needed + _FIXED), _mb(free))
-    if needed + _FIXED > free:
-        msg = f"training needs {_mb(needed + _FIXED)}; {_mb(free)} may be used here. Lower {lower}"
-        raise TrainingError(msg)
 
 
 def seconds_per_step(model: nn.Module, size: tuple[int, int], batch: int) -> float:

@@ -1,5 +1,6 @@
 """A dataset of half defects and a plant that makes few: probabilities, costs, drift reference."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,20 @@ import pyarrow.parquet as pq
 import pytest
 import tiny_line
 
+from ml.bundle.card import Metric
 from ml.data.dataset import Sample
 from ml.evaluation.calibrate import Fit, fit, probabilities
+from ml.evaluation.compare import _cost as _cost_a_part
+from ml.evaluation.compare import _Outcome
+from ml.evaluation.draft import _whole_groups
 from ml.evaluation.evaluate import evaluate
+from ml.evaluation.intervals import bootstrap_weights
 from ml.evaluation.metrics import mean
 from ml.evaluation.prevalence import at_prevalence
 from ml.evaluation.reliability import calibration_error
-from ml.evaluation.scores import ValidationScores
-from ml.evaluation.thresholds import verdicts
+from ml.evaluation.scores import TestScores, ValidationScores
+from ml.evaluation.thresholds import chow, rates, verdicts
+from ml.search.objective import cost
 from ml.settings import Home
 from ml.settings.line import CostsConfig
 
@@ -36,13 +43,17 @@ def _drawn(seed: int, good: int, defects: int) -> tuple[dict[str, Any], Any]:
     return raw, defect
 
 
-def _fit(raw: dict[str, Any], defect: Any, costs: CostsConfig) -> Fit:
+def _validation(raw: dict[str, Any], defect: Any) -> ValidationScores:
     when = tiny_line.datetime(2026, 1, 5)
     samples = tuple(
         Sample(f"{n}", "validation", f"g{n}", "defect" if bad else "ok", *[""] * 5, when, "")
         for n, bad in enumerate(defect)
     )
-    return fit(ValidationScores(samples, raw, np.zeros((len(defect), 1), np.float32)), costs)
+    return ValidationScores(samples, raw, np.zeros((len(defect), 1), np.float32))
+
+
+def _fit(raw: dict[str, Any], defect: Any, costs: CostsConfig) -> Fit:
+    return fit(_validation(raw, defect), costs)
 
 
 def _cost(fitted: Fit, raw: dict[str, Any], defect: Any) -> float:
@@ -71,14 +82,17 @@ def test_a_plant_of_few_defects_gets_honest_probabilities_and_lower_costs(
     assert _cost(moved, night, truth) < 0.5 * _cost(plain, night, truth)
 
 
-def test_what_a_ceiling_lets_pass_does_not_hang_on_the_prevalence() -> None:
-    raw, defect = _drawn(3, 100, 100)
-    ceiling = {"max_escape_ppm": 50_000}
+@pytest.mark.parametrize("models", [("classifier",), ("classifier", "anomaly")])
+@pytest.mark.parametrize("seed", range(3, 9))
+def test_what_a_ceiling_lets_pass_does_not_hang_on_the_prevalence(
+    models: tuple[str, ...], seed: int
+) -> None:
+    raw, defect = _drawn(seed, 100, 100)
+    raw = {name: raw[name] for name in models}
     passed = []
     for costs in (COSTS, IN_PLANT):
-        one = {"classifier": raw["classifier"]}
-        fitted = _fit(one, defect, costs.model_copy(update=ceiling))
-        passed.append(verdicts(probabilities(fitted, one), fitted.thresholds)[0])
+        fitted = _fit(raw, defect, costs.model_copy(update={"max_escape_ppm": 50_000}))
+        passed.append(verdicts(probabilities(fitted, raw), fitted.thresholds)[0])
     assert passed[0].any()
     assert (passed[0] == passed[1]).all()
 
@@ -93,14 +107,67 @@ def test_the_card_points_to_the_key_where_few_good_parts_pass() -> None:
     assert moved.thresholds.prevalence == PLANT
 
 
+def test_the_review_rate_is_that_of_the_plant() -> None:
+    # Of the good images none is reviewed, of the defects all are.
+    defect = np.arange(40) >= 20
+    p_defect = np.where(defect, 0.5, 0.0)
+    scores = _validation({"classifier": p_defect}, defect)
+    weights = bootstrap_weights(scores.groups, 1)
+    found = {
+        costs.prevalence: rates(p_defect, chow(costs), scores, weights)["review_rate"]
+        for costs in (COSTS, IN_PLANT)
+    }
+    assert (found[None].value, found[None].n) == (0.5, 40)
+    assert (found[PLANT].value, found[PLANT].n) == (PLANT, 20)
+    alone = scores.among(defect)
+    assert rates(p_defect[defect], chow(IN_PLANT), alone, weights[:, defect])[
+        "review_rate"
+    ] == Metric(value=None, low=None, high=None, n=0)
+
+
+def test_a_search_pays_what_the_plant_pays() -> None:
+    raw, defect = _drawn(5, 400, 400)
+    one = {"anomaly": raw["anomaly"]}
+    fitted = _fit(one, defect, IN_PLANT)
+    night, truth = _drawn(6, 49_000, 1_000)
+    paid = cost(_validation(one, defect), IN_PLANT)
+    assert paid == pytest.approx(_cost(fitted, {"anomaly": night["anomaly"]}, truth), rel=0.25)
+
+
+def test_the_gate_pays_what_the_plant_pays() -> None:
+    # The challenger lets every tenth defect escape, the champion reviews every good part.
+    defect = np.arange(200) >= 100
+    new = _Outcome(np.zeros(200), np.where(defect & (np.arange(200) % 10 == 0), 50.0, 0.0))
+    old = _Outcome(np.zeros(200), np.where(defect, 0.0, 1.0))
+    validation = _validation({}, defect)
+    samples = tuple(replace(one, split="test") for one in validation.samples)
+    test = TestScores(samples, {}, validation.embeddings)
+    weights = bootstrap_weights(test.groups, 1)
+    found = {}
+    for prevalence in (None, PLANT):
+        costs = COSTS.model_copy(update={"prevalence": prevalence})
+        line = tiny_line.make_line().model_copy(update={"costs": costs})
+        found[prevalence] = _cost_a_part(line, new, old, test, weights)
+    assert found[None][1].startswith("cost a part 2.500 against 0.500")
+    assert found[PLANT][1].startswith("cost a part 0.100 against 0.980")
+    assert (found[None][0], found[PLANT][0]) == (False, True)
+
+
+def test_good_only_lines_do_not_use_it() -> None:
+    raw, _ = _drawn(7, 60, 0)
+    fitted = _fit(raw, np.zeros(60, bool), IN_PLANT)
+    assert fitted.thresholds.prevalence is None
+    assert "`costs.prevalence` is not used." in fitted.warnings
+
+
 def test_weights_at_a_prevalence_keep_the_say_of_each_kind_inside() -> None:
     defect = np.array([True, True, False, False])
     weights = np.array([[1.0, 1.0, 1.0, 1.0], [2.0, 1.0, 3.0, 1.0], [0.0, 0.0, 2.0, 2.0]])
     found = at_prevalence(weights, defect, 0.1)
     assert mean(defect.astype(float), np.ones(4, bool), found)[:2] == pytest.approx([0.1, 0.1])
     assert found[1, 0] / found[1, 1] == pytest.approx(2)
-    assert found[:, 2:] == pytest.approx(weights[:, 2:])
-    assert found[2] == pytest.approx(weights[2])
+    assert found[:2, 2:] == pytest.approx(weights[:2, 2:])
+    assert np.isnan(found[2]).all()
     assert at_prevalence(weights, defect, None) is weights
 
 
@@ -117,6 +184,13 @@ def test_the_drift_reference_has_as_many_defects_as_the_plant(tmp_path: Path) ->
     rows = pq.read_table(made.bundle.reference)["sha256"].to_pylist()
     good = sum(row not in defective for row in rows)
     assert good > 0
+    # Groups of one image each.
     assert len(rows) - good == round(good / 9)
     assert made.bundle.card.thresholds.prevalence == 0.1
     assert "that 10 % of its parts are defective" in " ".join(made.report.read_text().split())
+
+
+def test_a_lot_of_good_and_defective_parts_stays_in_the_reference() -> None:
+    rows = [{"group": f"lot{n % 6}"} for n in range(120)] + [{"group": "scrap"}] * 3
+    kept = _whole_groups(rows, {f"lot{n}" for n in range(6)}, PLANT)
+    assert len(kept) == 120

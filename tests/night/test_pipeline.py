@@ -77,7 +77,9 @@ def test_a_plan_of_the_version_before_keeps_its_shards(live: Tiny) -> None:
     assert read_plan(live.home, live.line, DAY) == plan
 
 
-@pytest.mark.parametrize("harm", ["none", "gone", "cut", "other shards", "other version"])
+@pytest.mark.parametrize(
+    "harm", ["none", "gone", "cut", "footer", "page", "other shards", "other version"]
+)
 def test_the_images_beside_a_plan_are_used_only_where_they_are_its_own(
     live: Tiny, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +90,14 @@ def test_the_images_beside_a_plan_are_used_only_where_they_are_its_own(
         path.unlink()
     elif harm == "cut":
         path.write_bytes(path.read_bytes()[:-100])
+    elif harm == "footer":
+        whole = path.read_bytes()
+        at = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+        path.write_bytes(whole[:at] + bytes(40) + whole[at + 40 :])
+    elif harm == "page":
+        whole = path.read_bytes()
+        at = whole.index(wanted[-1]["sha256"].encode())
+        path.write_bytes(whole[:at] + b"0" * 8 + whole[at + 8 :])
     elif harm == "other shards":
         plan_night(live.home, live.line.model_copy(update={"night": NightConfig()}), DAY)
     elif harm == "other version":

@@ -86,6 +86,7 @@ class Job:
     def _kill(self, what: str, victims: list[psutil.Process]) -> None:
         for victim in victims:
             victim.send_signal(signal.SIGKILL)
+        psutil.wait_procs(victims, 10)
         self._say(f"SIGKILL to {what}, {len(victims)} processes")
 
     def restart(self, service: str, how: signal.Signals) -> None:

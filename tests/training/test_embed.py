@@ -16,7 +16,8 @@ SIDE = 32
 
 
 @pytest.fixture
-def features() -> PatchFeatures:
+def features(monkeypatch: pytest.MonkeyPatch) -> PatchFeatures:
+    monkeypatch.setattr("ml.training.embed.device", lambda: torch.device("cpu"))
     line = tiny_line.make_line()
     return anomaly_features(line.backbone, line.anomaly, line.seed)
 
@@ -38,12 +39,11 @@ def _embedded(features: PatchFeatures, at_once: int) -> tuple[list[str], Tensor]
 
 
 def test_the_number_of_threads_changes_no_value_and_no_order(features: PatchFeatures) -> None:
-    names, alone = _embedded(features, 2)
+    names, alone = _embedded(features, 1)
     assert names == [f"{n}" for n in range(IMAGES)]
-    for at_once in (4, 8):
+    for at_once in (2, 5):
         assert _embedded(features, at_once)[0] == names
         assert torch.equal(_embedded(features, at_once)[1], alone)
-    torch.testing.assert_close(_embedded(features, 1)[1], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_each_thread_computes_alone_and_the_process_as_before(features: PatchFeatures) -> None:

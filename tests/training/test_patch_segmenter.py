@@ -78,6 +78,6 @@ def test_too_little_memory_is_said_before_it_begins(
     make_dataset: MakeDataset,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ml.training.preflight.free_memory", lambda: 100 << 20)
-    with pytest.raises(TrainingError, match=r"training needs \d+ MB; 80 MB may be used here"):
+    monkeypatch.setattr("ml.training.preflight.free_memory", lambda: 80 << 20)
+    with pytest.raises(TrainingError, match=r"`segmenter` needs \d+ MB to embed one image"):
         train(env, home, patches, make_dataset(), "segmenter")

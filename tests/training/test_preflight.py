@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from ml.data.dataset import load_dataset
 from ml.errors import TrainingError
@@ -18,7 +19,8 @@ from ml.settings import Env, Home, LineConfig
 from ml.settings.line import AnomalyConfig, BackboneConfig, ClassifierConfig
 from ml.training import anomaly, preflight
 from ml.training.anomaly import fit_anomaly
-from ml.training.pixels import Pixels, stream_pixels
+from ml.training.embed import embed
+from ml.training.pixels import Pixels
 from ml.training.preflight import (
     embedding_batch,
     fitting_batch,
@@ -140,13 +142,13 @@ def test_an_anomaly_model_embeds_as_many_images_at_once_as_fit(
 ) -> None:
     data, asked = load_dataset(home, "tiny", make_dataset()), []
 
-    def watched(*arguments: Any, batch: int, **keys: Any) -> Iterator[Pixels]:
-        asked.append(batch)
-        return stream_pixels(*arguments, batch=batch, **keys)
+    def watched(*arguments: Any) -> Iterator[tuple[Pixels, Tensor]]:
+        asked.append(arguments[-1])
+        return embed(*arguments)
 
-    monkeypatch.setattr(anomaly, "stream_pixels", watched)
+    monkeypatch.setattr(anomaly, "embed", watched)
     caplog.set_level("INFO")
-    fit_anomaly(home, line, data, 1)
+    fit_anomaly(home, line, data, 2)
     assert re.search(r"embedding needs about \d+ MB of .* 0.0 minutes: 8 images, 2 at", caplog.text)
     monkeypatch.setattr(anomaly, "embedding_batch", lambda *_, **__: 1)
     fit_anomaly(home, line, data, 1)
