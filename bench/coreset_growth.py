@@ -43,7 +43,7 @@ def make_line() -> LineConfig:
 
 def add_images(home: Home, count: int) -> None:
     """Make images until `count` are there; `images.txt` names them."""
-    from night_line import store
+    from night_line import store  # with libraries that the measured process shall not load
 
     path = home.root / "images.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
