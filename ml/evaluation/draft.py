@@ -22,13 +22,13 @@ from ml.evaluation.calibrate import Fit, probabilities
 from ml.evaluation.scores import Scores
 from ml.evaluation.summary import Summary
 from ml.inference.explain import HEAD
+from ml.inference.rows import stored_probability
 from ml.settings import Home, LineConfig
 from ml.training.run import Run
 
 # Enough for the drift tests, small enough to read in a moment.
 REFERENCE_ROWS = 2000
 _DECIMALS = 5
-_DIGITS = 5
 
 
 def build_card(
@@ -143,7 +143,7 @@ def reference_rows(home: Home, line: str, fit: Fit, splits: list[Scores]) -> pa.
             }
             row |= {name: float(image[name]) for name in MEASURES}
             row |= {f"score_{name}": _plain(raw[index]) for name, raw in scores.raw.items()}
-            row["p_defect"] = float(f"{p_defect[index]:.{_DIGITS}g}")
+            row["p_defect"] = stored_probability(p_defect[index])
             row["embedding"] = scores.embeddings[index]
             rows.append(row)
     with_good = {one.group for scores in splits for one in scores.samples if not one.is_defect}

@@ -32,11 +32,11 @@ def prediction(
     assert card is not None
     decision, scored = outcome.decision, outcome.scored
     row |= {f"score_{name}": _plain(value) for name, value in scored.scores.items()}
-    row |= {f"p_{name}": _probability(value) for name, value in decision.calibrated.items()}
+    row |= {f"p_{name}": stored_probability(value) for name, value in decision.calibrated.items()}
     return row | {
         "verdict": decision.verdict,
         "reason": decision.reason,
-        "p_defect": _probability(decision.p_defect),
+        "p_defect": stored_probability(decision.p_defect),
         "defect_type": outcome.defect_type if decision.verdict != "pass" else "",
         "area": _plain(scored.area),
         "regions": _regions(image, outcome, card),
@@ -52,7 +52,8 @@ def _regions(image: Row, outcome: Inspection, card: Card) -> str | None:
     return None if found is None else json.dumps([region.document() for region in found])
 
 
-def _probability(value: float | None) -> float | None:
+def stored_probability(value: float | None) -> float | None:
+    """A probability as predictions and the drift reference have it; what is not finite is none."""
     return None if value is None or not isfinite(value) else float(f"{value:.{_DIGITS}g}")
 
 

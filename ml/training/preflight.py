@@ -76,11 +76,13 @@ def embedding_batch(
 ) -> int:
     """The largest of `batch`, half of it, a quarter, ... that embeds in free memory.
 
-    At most `patches` patches of `images` images are kept, beside `held` bytes of what is there
-    already; `section` is that of the line's file. Raises TrainingError that says what is
-    needed and what is free when not even one image fits.
+    At most `patches` patches of `images` images are kept, beside `held` bytes of main memory;
+    `section` is that of the line's file. Raises TrainingError that says what is needed and what is
+    free when not even one image fits.
     """
     per_image, places = _bytes_embedding(features, size)
+    if device().type == "cuda":
+        held = 0
     kept = held + _KEPT * 4 * features.width * min(patches, images * places)
     weights = sum(one.numel() * one.element_size() for one in features.parameters())
     free = int(_SHARE * free_memory())
