@@ -6,7 +6,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -28,19 +28,28 @@ _SQLITE = b"SQLite format 3\0"
 
 @dataclass(frozen=True)
 class Done:
-    """A snapshot, how many of its files were new, and objects whose bytes are not their name's."""
+    """A snapshot, how many of its files were new, and objects whose bytes are not their name's.
+
+    `mended` and `lost` are contents of the vault that were found damaged: how many were written
+    anew, and the files of earlier snapshots, `<snapshot>: <path>`, whose bytes the home lacks.
+    """
 
     snapshot: Snapshot
     new: int
     damaged: list[str]
+    mended: int = 0
+    lost: list[str] = field(default_factory=list)
 
 
-def backup(home: Home, vault: Vault, passphrase: bytes | None = None) -> Done:
+def backup(
+    home: Home, vault: Vault, passphrase: bytes | None = None, *, verify: bool = False
+) -> Done:
     """Add a snapshot of the home to a vault; what the vault has already is not copied again.
 
-    The signing key is in it only where a passphrase encrypts it. Killed and repeated, it goes on
-    from what is copied. Raises BackupError when there is no home, the vault lies inside it, or a
-    file cannot be copied.
+    That is told by name and size; with `verify` every content of the vault is read first, and the
+    damaged ones are written anew from the home. The signing key is in it only where a passphrase
+    encrypts it. Killed and repeated, it goes on from what is copied. Raises BackupError when there
+    is no home, the vault lies inside it, or a file cannot be copied.
     """
     if not home.root.is_dir() or home.restoring.exists():
         msg = f"{home.root}: no home, or a half restored one; nothing to back up"
@@ -50,7 +59,9 @@ def backup(home: Home, vault: Vault, passphrase: bytes | None = None) -> Done:
         raise BackupError(msg)
     try:
         with at_work(home), files.locked(vault.root):
-            return _backup(home, vault, passphrase)
+            found = vault.verify() if verify else set()
+            done = _backup(home, vault, passphrase)
+            return _mended(done, vault, found) if found else done
     except (OSError, sqlite3.Error) as error:
         msg = f"the backup to {vault.root} failed: {error}; the same command goes on from here"
         raise BackupError(msg) from error
@@ -78,6 +89,20 @@ def _backup(home: Home, vault: Vault, passphrase: bytes | None) -> Done:
     vault.write(snapshot)
     known = {one.sha256 for one in before.values()}
     return Done(snapshot, sum(one.sha256 not in known for one in snapshot.copied), damaged)
+
+
+def _mended(done: Done, vault: Vault, found: set[str]) -> Done:
+    """The backup, with what became of the contents that `verify` found damaged."""
+    left = vault.damaged
+    lost = [
+        f"{name}: {one.path}"
+        for name in vault.names()
+        for one in vault.read(name).copied
+        if one.sha256 in left
+    ]
+    for one in lost:
+        log.error("%s: lost, and LOUPE_HOME does not have its bytes any more", one)
+    return replace(done, mended=len(found - left), lost=lost)
 
 
 def _copied(path: Path, name: str, before: Copied | None, vault: Vault) -> Copied:

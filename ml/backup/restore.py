@@ -1,5 +1,6 @@
 """`loupe restore`: a home from a backup, verified byte by byte."""
 
+import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -14,15 +15,21 @@ from ml.progress import track
 from ml.settings import Home
 from ml.settings.occupied import alone
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Restored:
-    """The snapshot, how many files were written, and how many stood already. `keys`: the key."""
+    """The snapshot, how many files were written, and how many stood already. `keys`: the key.
+
+    `lost` are the images that the backup has lost and the home does not have either.
+    """
 
     snapshot: Snapshot
     written: int
     stood: int
     keys: str
+    lost: list[str]
 
 
 def restore(
@@ -32,6 +39,7 @@ def restore(
     *,
     replace: bool = False,
     passphrase: bytes | None = None,
+    without_lost_images: bool = False,
 ) -> Restored:
     """Make a home what a snapshot says, by default the newest.
 
@@ -39,44 +47,68 @@ def restore(
     every byte of that is verified: what the snapshot lacks is removed, but for logs, Airflow's
     state, locks and the signing key. Killed, the same command goes on, and until it is done no step
     runs. Raises BackupError when the home has anything in it, when a step is at work in it, or when
-    the snapshot is not whole or names a file outside the home.
+    the snapshot is not whole or names a file outside the home. With `without_lost_images` a
+    snapshot that lost nothing but images counts as whole: the night holds their parts for review.
     """
     snapshot = vault.read(name)
     key = _key(vault, snapshot, passphrase)
     try:
         with alone(home):
-            written, stood = _restore(home, vault, snapshot, key, replace)
+            plan = _Plan(snapshot, key, replace, without_lost_images)
+            written, stood, lost = _restore(home, vault, plan)
     except OSError as error:
         msg = f"the restore into {home.root} failed: {error}; the same command goes on from here"
         raise BackupError(msg) from error
     keys = "restored" if key is not None else snapshot.keys
-    return Restored(snapshot, written, stood, keys)
+    return Restored(snapshot, written, stood, keys, lost)
 
 
-def _restore(
-    home: Home, vault: Vault, snapshot: Snapshot, key: bytes | None, replace: bool
-) -> tuple[int, int]:
-    """How many files were written, and how many stood already."""
+@dataclass(frozen=True)
+class _Plan:
+    snapshot: Snapshot
+    key: bytes | None
+    replace: bool
+    without_lost_images: bool
+
+
+def _restore(home: Home, vault: Vault, plan: _Plan) -> tuple[int, int, list[str]]:
+    """How many files were written, how many stood already, and the images that are lost."""
+    snapshot = plan.snapshot
     _refuse_outside(home.root, snapshot)
     mark = {"from": str(vault.root.resolve()), "snapshot": snapshot.name}
     goes_on = home.restoring.exists() and files.read_json(home.restoring) == mark
-    if not goes_on:
-        if not replace and any(path != home.lock for path in home.root.iterdir()):
-            msg = f"{home.root} has something in it; nothing was changed (--replace overwrites it)"
-            raise BackupError(msg)
-        vault.check(snapshot)
-        files.write_json(home.restoring, mark)
+    may_write = goes_on or plan.replace
+    if not may_write and any(path != home.lock for path in home.root.iterdir()):
+        msg = f"{home.root} has something in it; nothing was changed (--replace overwrites it)"
+        raise BackupError(msg)
+    unread = _unread(vault, plan) if plan.without_lost_images or not goes_on else set()
+    files.write_json(home.restoring, mark)
     _remove_others(home.root, {one.path for one in snapshot.copied})
     plain = [one for one in snapshot.copied if one.path != SIGNING_KEY]
-    written = 0
+    written, lost = 0, []
     for one in track(plain, "restore", len(plain)):
-        written += _write(home.root / one.path, vault, one)
-    if key is not None:
-        files.write_bytes(home.root / SIGNING_KEY, key, 0o600)
+        path = home.root / one.path
+        if one.sha256 in unread and not _stands(path, one):
+            log.error("%s: lost; a night that has it holds the part for review", one.path)
+            path.unlink(missing_ok=True)
+            lost.append(one.path)
+        else:
+            written += _write(path, vault, one)
+    if plan.key is not None:
+        files.write_bytes(home.root / SIGNING_KEY, plan.key, 0o600)
     # Nothing of it may be lost to a power cut once the home counts as whole.
     os.sync()
     home.restoring.unlink()
-    return written, len(plain) - written
+    return written, len(plain) - written - len(lost), lost
+
+
+def _unread(vault: Vault, plan: _Plan) -> set[str]:
+    """The contents that the vault has lost: none, or those of images where that is accepted."""
+    lost = vault.lost(plan.snapshot)
+    images = all(one.path.startswith("objects/") for one in lost)
+    if lost and not (plan.without_lost_images and images):
+        raise BackupError(vault.complaint(plan.snapshot, lost))
+    return {one.sha256 for one in lost}
 
 
 def _key(vault: Vault, snapshot: Snapshot, passphrase: bytes | None) -> bytes | None:
@@ -118,9 +150,14 @@ def _remove_others(root: Path, wanted: set[str]) -> None:
             path.unlink()
 
 
+def _stands(path: Path, one: Copied) -> bool:
+    is_same_size = path.is_file() and path.stat().st_size == one.bytes
+    return is_same_size and files.sha256(path) == one.sha256
+
+
 def _write(path: Path, vault: Vault, one: Copied) -> bool:
     """Write one file unless it stands; True when it was written."""
-    if path.is_file() and path.stat().st_size == one.bytes and files.sha256(path) == one.sha256:
+    if _stands(path, one):
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.restoring")
