@@ -23,10 +23,14 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 # Heavy steps share one pool (a slot per GPU, or one on a CPU) and go to the GPU workers' queue.
 GPU: dict[str, Any] = {"pool": "gpu", "queue": "gpu"}
 
+# An outage of an hour is survived: the waits double from 5 s, up to ten minutes, and are 60 minutes
+# together at least. A night that waits is better than one that a person must clear.
 DEFAULTS: dict[str, Any] = {
     "owner": "loupe",
-    "retries": 2,
-    "retry_delay": timedelta(seconds=10),
+    "retries": 12,
+    "retry_delay": timedelta(seconds=5),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=10),
 }
 
 

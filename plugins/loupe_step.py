@@ -21,6 +21,9 @@ from ml.masking import masked
 
 PROGRESS = "loupe-progress "
 BAD_INPUT = 2
+TEMPORARY = 75
+# A bug does not pass with an outage; but one of memory or a race may be cured by another try.
+_TRIES_OF_A_CRASH = 3
 _SECONDS_TO_STOP = 10
 
 
@@ -28,7 +31,8 @@ class LoupeStepOperator(BaseOperator):
     """Run `loupe <step> --line <line> [options]` and return its JSON result.
 
     Options whose value renders empty are left out. Exit status 2 is bad input, which no retry
-    cures, so the task fails at once; any other failure (75: a service did not answer) is retried.
+    cures, so the task fails at once. 75 (a service did not answer) and a killed child are retried
+    as often as the task allows; another status, that of a bug, makes three tries at most.
     The state of the asset `state_of` is handed to the step, and set to what it gives back.
     """
 
@@ -71,7 +75,7 @@ class LoupeStepOperator(BaseOperator):
             env=os.environ | {"LOUPE_PROGRESS": "json", "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
-        result = self._result(self._child)
+        result = self._result(self._child, context)
         if state is not None and result["state"]:
             state.set("listing", result["state"])
         return result
@@ -87,7 +91,7 @@ class LoupeStepOperator(BaseOperator):
             except subprocess.TimeoutExpired:
                 os.killpg(self._child.pid, signal.SIGKILL)
 
-    def _result(self, child: subprocess.Popen[str]) -> Any:
+    def _result(self, child: subprocess.Popen[str], context: Any) -> Any:
         assert child.stdout is not None
         last_words: list[str] = []
         reader = threading.Thread(target=self._follow, args=(child.stderr, last_words))
@@ -99,6 +103,9 @@ class LoupeStepOperator(BaseOperator):
             raise AirflowFailException("\n".join(last_words))
         if status:
             msg = f"loupe {self.step} ended with status {status}: {' '.join(last_words[-3:])}"
+            is_crash = status > 0 and status != TEMPORARY
+            if is_crash and context["ti"].try_number >= _TRIES_OF_A_CRASH:
+                raise AirflowFailException(msg)
             raise RuntimeError(msg)
         result = json.loads(output.splitlines()[-1])
         self.log.info("result: %s", masked(json.dumps(result))[:2000])
