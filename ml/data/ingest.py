@@ -5,6 +5,7 @@ Nothing is accepted here; `validate.py` decides. A killed ingest leaves no batch
 
 import logging
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -100,7 +101,8 @@ def list_work(
             "labels or masks; nothing was taken"
         )
         raise SourceSilentError(msg)
-    facts = describe(line.source.layout, listed, place.read, is_whole=prefixes is None)
+    zone = ZoneInfo(line.source.timezone)
+    facts = describe(line.source.layout, listed, place.read, is_whole=prefixes is None, zone=zone)
     if prefixes is not None and not has_match(line.source.layout, facts):
         # Odd names of today, or a wrong pattern: only the whole source tells which.
         return list_work(line, place, name)

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import PurePosixPath
 
 from ml.errors import SourceError
@@ -45,12 +45,13 @@ def describe(
     read: Callable[[str], bytes],
     *,
     is_whole: bool = True,
+    zone: tzinfo = UTC,
 ) -> dict[str, Facts]:
     """The facts of every image among `keys`; other objects are left out.
 
-    An image with a wrong capture time has `bad_time` as its problem. Raises SourceError naming the
-    manifest when a needed one is missing or wrong, and a pattern that matches no image of a whole
-    source.
+    A capture time that names no zone is one of `zone`. An image with a wrong capture time has
+    `bad_time` as its problem. Raises SourceError naming the manifest when a needed one is missing
+    or wrong, and a pattern that matches no image of a whole source.
     """
     keys = set(keys)
     manifest = _manifest(config, keys, read)
@@ -66,7 +67,7 @@ def describe(
             continue
         base = reader(config, key, keys, manifest)
         if base is not None:
-            facts[key] = _complete(config, base, manifest.get(key, {}))
+            facts[key] = _complete(config, base, manifest.get(key, {}), zone)
     if is_whole and not has_match(config, facts):
         # Else every group would fall back to a file name, and a part be split from itself.
         msg = (
@@ -206,7 +207,7 @@ def _labelled(config: LayoutConfig, facts: Facts, name: str) -> Facts:
     return replace(facts, label="defect", defect_type=name.lower())
 
 
-def _complete(config: LayoutConfig, facts: Facts, row: dict[str, str]) -> Facts:
+def _complete(config: LayoutConfig, facts: Facts, row: dict[str, str], zone: tzinfo) -> Facts:
     """Add what the pattern and then the manifest say; a group falls back to the part, the stem."""
     found: dict[str, str] = {}
     if config.pattern and (match := re.search(config.pattern, facts.key)):
@@ -216,7 +217,7 @@ def _complete(config: LayoutConfig, facts: Facts, row: dict[str, str]) -> Facts:
         facts = _labelled(config, facts, found["label"])
     part = found.get("part", "") or PurePosixPath(facts.key).stem
     said = found.get("captured_at", "")
-    captured_at = _time(said)
+    captured_at = _time(said, zone)
     if said and captured_at is None:
         log.warning("%s: %r is no capture time, such as 20260105T081500", facts.key, said)
     return replace(
@@ -230,11 +231,14 @@ def _complete(config: LayoutConfig, facts: Facts, row: dict[str, str]) -> Facts:
     )
 
 
-def _time(text: str) -> datetime | None:
-    """UTC of an ISO 8601 text; None where it is none, or of a camera that lost its clock."""
+def _time(text: str, zone: tzinfo) -> datetime | None:
+    """UTC of an ISO 8601 text; None where it is none, or of a camera that lost its clock.
+
+    A text without a zone is one of `zone`; of an hour that clocks show twice, the first.
+    """
     try:
         time = datetime.fromisoformat(text)
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        time = (time.replace(tzinfo=zone) if time.tzinfo is None else time).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
     return time if time.year >= _FIRST_YEAR else None

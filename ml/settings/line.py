@@ -3,6 +3,7 @@
 import re
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -108,6 +109,9 @@ class SourceConfig(_Section):
 
     uri: str
     layout: LayoutConfig
+    timezone: str = Field(
+        "UTC", description="IANA name; of capture times that do not name their own zone"
+    )
     full_listing_hours: float = Field(
         24, gt=0, description="with `layout.days`, how often every object is listed"
     )
@@ -121,6 +125,17 @@ class SourceConfig(_Section):
     bits: int | None = Field(
         None, ge=9, le=16, description="of the camera, in 16-bit files; none: the file's full range"
     )
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_known(cls, timezone: str) -> str:
+        try:
+            ZoneInfo(timezone)
+        # OSError: the name of a folder of zones, such as `America`.
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            msg = "expected an IANA time zone, such as `America/Los_Angeles`"
+            raise ValueError(msg) from error
+        return timezone
 
     @model_validator(mode="after")
     def _days_are_real(self) -> "SourceConfig":

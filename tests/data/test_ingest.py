@@ -3,6 +3,7 @@
 import os
 import struct
 import zlib
+from datetime import UTC, datetime
 
 import cv2
 import numpy as np
@@ -32,6 +33,17 @@ def test_good_images_are_accepted_with_their_labels_and_bytes(plant):
     row = catalog.read_images(plant.home, "plant").to_pylist()[0]
     stored = plant.home.object(row["sha256"]).read_bytes()
     assert stored == (plant.source / row["object"]).read_bytes()
+
+
+def test_a_local_stamp_after_midnight_in_utc_belongs_to_the_next_day(plant):
+    plant.picture("ok/20260105T170000.png", 9)
+    line = make_line(pattern=r"(?P<captured_at>\d{8}T\d{6})")
+    local = line.source.model_copy(update={"timezone": "America/Los_Angeles"})
+    plant.line = line.model_copy(update={"source": local})
+    plant.run()
+    rows = catalog.read_images(plant.home, "plant").to_pylist()
+    (row,) = [row for row in rows if row["object"] == "ok/20260105T170000.png"]
+    assert (row["captured_at"], row["day"]) == (datetime(2026, 1, 6, 1, tzinfo=UTC), "2026-01-06")
 
 
 def test_ingesting_again_adds_nothing(plant):

@@ -1,6 +1,7 @@
 """Names become labels, masks, groups, serials and times."""
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -32,6 +33,24 @@ def test_a_pattern_gives_part_camera_and_time():
     found = facts["ok/17_top_20260105T081500.png"]
     assert (found.part, found.group, found.camera) == ("17", "17", "top")
     assert found.captured_at == datetime(2026, 1, 5, 8, 15, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("stamp", "hour"),
+    [
+        ("20260105T081500", 16),
+        ("20260705T081500", 15),
+        ("20261101T013000", 8),  # shown twice that night: the first, in daylight saving time
+        ("20260105T081500Z", 8),
+    ],
+)
+def test_a_stamp_without_a_zone_is_local_and_one_with_a_zone_is_not(stamp, hour):
+    layout = make_line(pattern=r"_(?P<captured_at>\w+)").source.layout
+    key = f"ok/17_{stamp}.png"
+    facts = describe(layout, {key}, lambda key: b"", zone=ZoneInfo("America/Los_Angeles"))
+    found = facts[key].captured_at
+    assert found.tzinfo is UTC
+    assert found.hour == hour
 
 
 def test_a_pattern_that_matches_nothing_is_named():

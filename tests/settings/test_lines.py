@@ -30,6 +30,13 @@ def test_a_small_line_file_has_defaults_for_the_rest(tmp_path):
     assert line.costs.escape > line.costs.overkill > line.costs.review
 
 
+@pytest.mark.parametrize("zone", ["America", "Mars/Olympus", "../UTC", "", "PST/"])
+def test_an_unknown_time_zone_is_refused_by_name(tmp_path, zone):
+    text = GOOD.replace("[source]\n", f'[source]\ntimezone = "{zone}"\n')
+    with pytest.raises(SettingsError, match=rf"`source.timezone` is '{re.escape(zone)}': .*IANA"):
+        load_line(_line(tmp_path, text))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
