@@ -1,5 +1,6 @@
 """The environment variables that an installation may set; each has a working default."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ class Env:
     | LOUPE_LINES | lines | folder with one TOML per inspection line |
     | LOUPE_RESULTS | sqlite | `sqlite`, or `firestore:<project>` |
     | LOUPE_MLFLOW | SQLite file in LOUPE_HOME | MLflow tracking URI |
-    | LOUPE_THREADS | all cores | threads that decoding and inference may use |
+    | LOUPE_THREADS | the cores that it may use | threads that decoding and inference may use |
     | LOUPE_SIGNING_KEY | made in LOUPE_HOME/keys | Ed25519 private key (PEM) that seals bundles |
     | LOUPE_TRUSTED_KEYS | LOUPE_HOME/keys/trusted | folder of `*.pub` (PEM), or one such file |
     """
@@ -54,7 +55,21 @@ def _threads(text: str) -> int:
     if not text.isdigit():
         msg = f"LOUPE_THREADS is {text!r}; expected a whole number, 0 for all cores"
         raise SettingsError(msg)
-    return int(text) or os.cpu_count() or 1
+    return int(text) or cores()
+
+
+def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """How many cores this process may use: its affinity, and the CPU limit of its container.
+
+    A container sees its own limit there (cgroup v2); a request without a limit is told nowhere.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()
+        limit = math.ceil(int(quota) / int(period))
+    except (OSError, ValueError):  # no such file, or `max`
+        return allowed or 1
+    return max(1, min(allowed or 1, limit))
 
 
 def _existing(environ: Mapping[str, str], name: str) -> Path | None:

@@ -34,7 +34,7 @@ def values():
 
 
 def test_the_yaml_is_tidy():
-    rows = (FOLDER / "values.yaml").read_text().splitlines()
+    rows = "".join(path.read_text() for path in FOLDER.glob("*.yaml")).splitlines()
     assert not [number for number, row in enumerate(rows, 1) if row != row.rstrip() or "\t" in row]
     assert all(len(row) <= 120 for row in rows)
     assert all((len(row) - len(row.lstrip())) % 2 == 0 for row in rows)
@@ -68,6 +68,56 @@ def test_secrets_are_named_and_described_but_not_there(values):
     )
     assert named == described
     assert not re.search(r"postgres(ql)?://|PRIVATE KEY|password: ", text)
+
+
+def test_every_secret_of_the_environment_comes_from_a_key_that_is_described(values):
+    named = {one["envName"]: one for one in values["secret"]}
+    assert {
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+        "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD",
+    } == set(named)  # fmt: skip
+    rows = (FOLDER / "README.md").read_text().splitlines()
+    for one in named.values():
+        (row,) = [row for row in rows if row.startswith(f"| `{one['secretName']}` |")]
+        assert f"`{one['secretKey']}`" in row
+    key = _plain(values["env"])["GOOGLE_APPLICATION_CREDENTIALS"]
+    google = next(one for one in values["volumeMounts"] if one["name"] == "google")
+    assert key.startswith(google["mountPath"] + "/")
+
+
+def _plain(env):
+    return {one["name"]: one["value"] for one in env}
+
+
+def test_links_of_airflow_lead_to_the_dashboard_and_not_to_the_pod(values):
+    address = _plain(values["env"])["LOUPE_DASHBOARD_URL"]
+    assert "127.0.0.1" not in address
+    assert address.endswith("/")
+
+
+def test_no_worker_takes_the_threads_of_its_whole_node(values):
+    celery = values["workers"]["celery"]
+    tasks = {"default": int(values["config"]["celery"]["worker_concurrency"]), "gpu": 1}
+    for one in (celery, *celery["sets"]):
+        threads = int(_plain(one["env"])["LOUPE_THREADS"]) * tasks[one["queue"]]
+        assert threads <= 2 * int(one["resources"]["requests"]["cpu"]), one["queue"]
+
+
+def test_a_job_backs_up_the_home_to_a_claim_of_its_own(values):
+    claim, job = yaml.load_all((FOLDER / "backup.yaml").read_text(), _Strict)
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    image = f"{values['defaultAirflowRepository']}:{values['defaultAirflowTag']}"
+    assert container["image"] == image
+    assert pod["securityContext"]["runAsUser"] == values["uid"]
+    assert _plain(container["env"]).items() <= _plain(values["env"]).items()
+    mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    claims = {one["name"]: one["persistentVolumeClaim"]["claimName"] for one in pod["volumes"]}
+    home = next(one for one in values["volumes"] if one["name"] == "home")
+    assert claims["home"] == home["persistentVolumeClaim"]["claimName"]
+    assert claims["backups"] == claim["metadata"]["name"] != claims["home"]
+    assert mounts["home"] == _plain(container["env"])["LOUPE_HOME"]
+    assert f" {mounts['backups']} " in container["command"][-1]
 
 
 def test_the_image_and_versions_are_the_projects(values):

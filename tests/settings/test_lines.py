@@ -6,6 +6,7 @@ import pytest
 
 from ml.errors import SettingsError
 from ml.settings import Env, load_line, load_lines
+from ml.settings.env import cores
 from ml.settings.line import LayoutConfig, LineConfig
 
 GOOD = """
@@ -157,3 +158,20 @@ def test_the_readme_names_every_variable(project, module):
     text = (project / "README.md").read_text()
     assert not {name for name in variables if f"`{name}`" not in text}
     assert variables
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [("200000 100000", 2), ("150000 100000", 2), ("5000 100000", 1), ("max 100000", 8), (None, 8)],
+)
+def test_threads_are_the_cores_that_a_container_may_use(tmp_path, monkeypatch, limit, expected):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    if limit is not None:
+        (tmp_path / "cpu.max").write_text(limit + "\n")
+    assert cores(tmp_path) == expected
+
+
+def test_the_affinity_of_a_process_counts_under_a_larger_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {3})
+    (tmp_path / "cpu.max").write_text("800000 100000\n")
+    assert cores(tmp_path) == 1
