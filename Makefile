@@ -28,7 +28,7 @@ COMPOSE := docker compose --profile $(if $(GPU),gpu,cpu) $(if $(FIRESTORE),--pro
 
 up:
 	deploy/make_secrets.sh
-	$(if $(FIRESTORE),LOUPE_RESULTS=firestore:loupe-local) $(COMPOSE) up --build --detach
+	$(if $(FIRESTORE),FIRESTORE_EMULATOR_HOST=firestore:8080 LOUPE_RESULTS=firestore:loupe-local) $(COMPOSE) up --build --detach
 
 down logs: COMPOSE = docker compose --profile cpu --profile gpu --profile firestore
 

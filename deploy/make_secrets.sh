@@ -21,6 +21,10 @@ keep s3_user loupe
 keep s3_password "$(random)"
 keep s3_credentials "$(printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' \
   "$(cat secrets/s3_user)" "$(cat secrets/s3_password)")"
+# For LOUPE_RESULTS=firestore:<project>: the key of a service account. Nothing else reads it.
+keep google_credentials '{}'
+# Empty: whoever reaches the API, on loopback, may review. With a token in it only who has that.
+keep review_token ""
 keep bundle_signing_key "$(openssl genpkey -algorithm ed25519)"
 # Every key whose bundles may be used, one PEM block after another.
 keep bundle_public_keys "$(openssl pkey -in secrets/bundle_signing_key -pubout)"

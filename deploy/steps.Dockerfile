@@ -1,6 +1,8 @@
 # Everything that runs or schedules a step: Airflow's services, its workers, MLflow.
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --home-dir /var/lib/loupe --create-home loupe
+# A new volume mounted on /backups belongs to its owner here.
+RUN useradd --system --uid 10001 --home-dir /var/lib/loupe --create-home loupe \
+    && install --directory --owner loupe --mode 0750 /backups
 ENV PYTHONUNBUFFERED=1 LOUPE_HOME=/var/lib/loupe LOUPE_LINES=/app/lines
 WORKDIR /app
 # A line's folder below `.loupe`, as the demo's, so lies in the volume of LOUPE_HOME.

@@ -150,7 +150,7 @@ def test_make_secrets_gives_every_secret_and_keeps_it(compose, tmp_path):
     check("bash", script)
     made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
     assert set(made) == set(compose["secrets"])
-    assert all(made.values())
+    assert {name for name, content in made.items() if not content} == {"review_token"}
     assert (tmp_path / "secrets").stat().st_mode & 0o077 == 0
     check("bash", script)
     assert made == {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
@@ -191,11 +191,48 @@ def test_one_worker_of_the_gpu_queue_has_the_gpus_and_one_needs_none(compose):
 
 def test_every_volume_is_named_and_used(compose):
     mounted = {
-        volume.split(":")[0]
+        _default(volume).split(":")[0]
         for service in compose["services"].values()
         for volume in service.get("volumes", [])
     }
-    assert mounted - {"./lines"} == set(compose["volumes"]) == {"home", "postgres", "redis", "s3"}
+    named = {"home", "backups", "postgres", "redis", "s3"}
+    assert mounted - {"./lines"} == set(compose["volumes"]) == named
+
+
+def _default(text):
+    """What compose makes of a text where no variable of it is set."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+
+
+def test_a_backup_outlives_the_container_and_its_folder_is_the_users(compose):
+    volumes = [_default(volume) for volume in compose["services"]["worker"]["volumes"]]
+    assert "backups:/backups" in volumes
+    assert set(compose["services"]["scheduler"]["volumes"]) < set(volumes)
+    text = (ROOT / "deploy/steps.Dockerfile").read_text()
+    assert re.search(r"install --directory --owner loupe .*/backups$", text, re.MULTILINE)
+    page = (ROOT / "README.md").read_text()
+    assert "docker compose exec worker loupe backup /backups" in page
+
+
+def test_only_who_asks_for_the_emulator_gets_it(compose):
+    for name in ("worker", "api"):
+        environment = compose["services"][name]["environment"]
+        # Compose passes on what the caller has, and sets nothing where that is nothing.
+        assert environment["FIRESTORE_EMULATOR_HOST"] is None
+        assert environment["GOOGLE_APPLICATION_CREDENTIALS"] == "/run/secrets/google_credentials"
+
+
+def test_the_api_takes_its_token_from_the_secret(compose, tmp_path):
+    (tmp_path / "review_token").write_text("s3cret")
+    shell, flag, words = compose["services"]["api"]["command"]
+    words = words.replace("$$", "$").replace("/run/secrets", str(tmp_path))
+    words = re.sub(r"exec python -m serving .*", 'printf %s "$(printenv LOUPE_TOKEN)"', words)
+    done = subprocess.run([shell, flag, words], capture_output=True, text=True, check=True)
+    assert done.stdout == "s3cret"
+    (started,) = re.findall(r"exec (.*)$", compose["services"]["api"]["command"][2])
+    text = (ROOT / "serving/Dockerfile").read_text()
+    (image,) = re.findall(r"^CMD (\[.*\])$", text, re.MULTILINE)
+    assert started.split() == yaml.safe_load(image)
 
 
 def test_what_reads_lines_sees_the_folder_and_may_not_write_to_it(compose):
@@ -261,7 +298,9 @@ def make(target, **variables):
 def test_make_starts_and_ends_the_containers_of_the_profile_asked_for():
     assert "--profile cpu " in make("up")
     assert "--profile gpu " in make("up", GPU=1)
-    assert "LOUPE_RESULTS=firestore:loupe-local docker" in make("up", FIRESTORE=1)
+    asked = "FIRESTORE_EMULATOR_HOST=firestore:8080 LOUPE_RESULTS=firestore:loupe-local docker"
+    assert asked in make("up", FIRESTORE=1)
+    assert "FIRESTORE_EMULATOR_HOST" not in make("up")
     for target in ("down", "logs"):
         text = make(target)
         assert all(f"--profile {one} " in text for one in ("cpu", "gpu", "firestore"))
