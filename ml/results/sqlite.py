@@ -16,6 +16,13 @@ CREATE TABLE IF NOT EXISTS documents (
     PRIMARY KEY (collection, id)
 ) WITHOUT ROWID
 """
+# Most questions are for a day of a line. Paths stand in the text of a query, not beside it: else
+# SQLite would not see that they are those of the index.
+_INDEX = """
+CREATE INDEX IF NOT EXISTS documents_line_day
+ON documents (collection, json_extract(body, '$.line'), json_extract(body, '$.day'))
+"""
+_HAS_INDEX = "SELECT count(*) FROM sqlite_master WHERE name = 'documents_line_day'"
 _BUSY_SECONDS = 30.0
 
 
@@ -32,12 +39,13 @@ class SQLiteStore:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._connect() as connection:
             connection.execute(_SCHEMA)
+            connection.execute(_INDEX)
             connection.executemany("REPLACE INTO documents VALUES (?, ?, ?)", rows)
         return len(rows)
 
     def get(self, collection: str, name: str) -> Document | None:
-        rows = self._select("SELECT id, body", collection, {}, " AND id = ?", [name])
-        return rows[0] if rows else None
+        rows = self._select("id, body", collection, {}, " AND id = ?", [name])
+        return _documents(rows)[0] if rows else None
 
     def find(
         self,
@@ -48,19 +56,16 @@ class SQLiteStore:
         descending: bool = False,
         limit: int | None = None,
     ) -> list[Document]:
-        tail, arguments = "", []
         direction = " DESC" if descending else ""
-        if order_by is not None:
-            tail += f" ORDER BY json_extract(body, ?){direction}, id{direction}"
-            arguments.append(f"$.{order_by}")
-        else:
-            tail += f" ORDER BY id{direction}"
+        first = "" if order_by is None else f"{_field(order_by)}{direction}, "
+        tail = f" ORDER BY {first}id{direction}"
         if limit is not None:
             tail += f" LIMIT {int(limit)}"
-        return self._select("SELECT id, body", collection, where or {}, tail, arguments)
+        return _documents(self._select("id, body", collection, where or {}, tail))
 
     def count(self, collection: str, where: Where | None = None) -> int:
-        return len(self._select("SELECT id, '{}'", collection, where or {}, "", []))
+        rows = self._select("count(*)", collection, where or {})
+        return int(rows[0][0]) if rows else 0
 
     def delete(self, collection: str, names: Iterable[str]) -> None:
         if not self._path.exists():
@@ -70,17 +75,17 @@ class SQLiteStore:
             connection.executemany("DELETE FROM documents WHERE collection = ? AND id = ?", rows)
 
     def _select(
-        self, what: str, collection: str, where: Where, tail: str, arguments: list[Any]
-    ) -> list[Document]:
+        self, what: str, collection: str, where: Where, tail: str = "", more: Iterable[Any] = ()
+    ) -> list[tuple[Any, ...]]:
         if not self._path.exists():
             return []
-        query, values = f"{what} FROM documents WHERE collection = ?", [collection]
-        for field, value in where.items():
-            query += " AND json_extract(body, ?) = ?"
-            values += [f"$.{field}", value]  # type: ignore[list-item]
+        fields = "".join(f" AND {_field(name)} = ?" for name in where)
         with self._connect() as connection:
-            rows = connection.execute(query + tail, [*values, *arguments]).fetchall()
-        return [{**json.loads(body), "id": name} for name, body in rows]
+            # Left to itself, SQLite takes the collection for small and reads all of it.
+            is_of_day = {"line", "day"} <= where.keys() and _is_indexed(connection)
+            by = " INDEXED BY documents_line_day" if is_of_day else ""
+            query = f"SELECT {what} FROM documents{by} WHERE collection = ?{fields}{tail}"
+            return connection.execute(query, [collection, *where.values(), *more]).fetchall()
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
@@ -95,3 +100,25 @@ class SQLiteStore:
         except sqlite3.Error as error:
             msg = f"{self._path}: {error}"
             raise ResultsError(msg) from error
+
+
+def _is_indexed(connection: sqlite3.Connection) -> bool:
+    """Give a file of an older Loupe the index; False for one that may only be read."""
+    if not connection.execute(_HAS_INDEX).fetchone()[0]:
+        try:
+            connection.execute(_INDEX)
+        except sqlite3.OperationalError:
+            return False
+    return True
+
+
+def _field(name: str) -> str:
+    """A field of a document, as the index spells it."""
+    if not name.isidentifier():
+        msg = f"{name!r} is no field of a document"
+        raise ValueError(msg)
+    return f"json_extract(body, '$.{name}')"
+
+
+def _documents(rows: list[tuple[Any, ...]]) -> list[Document]:
+    return [{**json.loads(body), "id": name} for name, body in rows]

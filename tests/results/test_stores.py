@@ -3,6 +3,9 @@
 import math
 import multiprocessing
 import os
+import re
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -93,3 +96,56 @@ def test_many_processes_write_at_once_and_nothing_is_lost(tmp_path):
     for worker in workers:
         worker.join()
     assert SQLiteStore(path).count("shards") == 60
+
+
+def _plans(path, ask, monkeypatch):
+    """How SQLite finds the rows of each query that `ask` makes."""
+    asked = []
+    real = sqlite3.connect
+
+    def connect(*args, **kwargs):
+        connection = real(*args, **kwargs)
+        connection.set_trace_callback(asked.append)
+        return connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", connect)
+        ask(SQLiteStore(path))
+    with closing(real(path)) as plain:
+        queries = [one for one in asked if "FROM documents" in one]
+        return [
+            " ".join(row[3] for row in plain.execute(f"EXPLAIN QUERY PLAN {one}"))
+            for one in queries
+        ]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store: store.find("parts", {"line": "a", "day": "2026-01-05"}),
+        lambda store: store.find("parts", {"line": "a", "day": "2026-01-05", "verdict": "fail"}),
+        lambda store: store.count("parts", {"line": "a", "day": "2026-01-05"}),
+    ],
+)
+@pytest.mark.parametrize("is_old", [False, True])
+def test_what_is_asked_of_a_day_of_a_line_is_found_by_the_index(tmp_path, monkeypatch, ask, is_old):
+    path = tmp_path / "results.db"
+    SQLiteStore(path).put("parts", {"p": {"line": "a", "day": "2026-01-05"}})
+    if is_old:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("DROP INDEX documents_line_day")
+    (plan,) = _plans(path, ask, monkeypatch)
+    assert re.search(r"^SEARCH .* INDEX documents_line_day \(collection=\? AND .*<expr>=", plan)
+
+
+def test_an_old_file_that_may_only_be_read_is_read_without_the_index(tmp_path, monkeypatch):
+    path = tmp_path / "results.db"
+    SQLiteStore(path).put("parts", {"p": {"line": "a", "day": "2026-01-05"}})
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP INDEX documents_line_day")
+    real = sqlite3.connect
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda path, **more: real(f"file:{path}?mode=ro", uri=True, **more)
+    )
+    store = SQLiteStore(path)
+    assert store.count("parts", {"line": "a", "day": "2026-01-05"}) == 1
