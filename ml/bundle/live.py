@@ -32,9 +32,9 @@ def live_name(home: Home, line: str) -> str | None:
 
 
 def live_bundle(home: Home, line: str) -> Bundle | None:
-    """The verified champion of a line, or None; BundleError when it was altered."""
+    """The verified champion of a line, or None; BundleError when altered or of another line."""
     name = live_name(home, line)
-    return None if name is None else load_bundle(home, name)
+    return None if name is None else load_bundle(home, name, line)
 
 
 def waiting_name(home: Home, line: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ CARD = "card.json"
 REFERENCE = "reference.parquet"
 # What seals the rest, and is no part of it.
 _SEALS = {MANIFEST, SIGNATURE}
+_NAME = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -72,23 +74,35 @@ def sign_bundle(home: Home, name: str) -> Bundle:
     For bundles without a signature, or of a key that is no longer trusted. Whoever calls it vouches
     for the bundle.
     """
-    folder = home.bundle(name)
+    folder = _folder(home, name)
     _verify(folder, _read_manifest(folder))
     return _vouched(home, folder, signing_key(home))
 
 
-def load_bundle(home: Home, name: str) -> Bundle:
-    """Read and verify a bundle.
+def load_bundle(home: Home, name: str, line: str | None = None) -> Bundle:
+    """Read and verify a bundle; whoever inspects with it says of which `line` it must be.
 
     Raises BundleError naming the file when anything is missing, added or altered, when no trusted
     key signed it, when the folder is not named by its manifest, or when the card has another
-    schema version.
+    schema version or is of another line: its models know other parts.
     """
-    folder = home.bundle(name)
+    folder = _folder(home, name)
     manifest = _read_manifest(folder)
     signer = verify_signature(home, folder, manifest)
     _verify(folder, manifest)
-    return Bundle(folder.name, folder, _read_card(folder / CARD), signer)
+    card = _read_card(folder / CARD)
+    if line is not None and card.line != line:
+        msg = f"bundle {name} is of line {card.line}, not of {line}"
+        raise BundleError(msg)
+    return Bundle(folder.name, folder, card, signer)
+
+
+def _folder(home: Home, name: str) -> Path:
+    """Where a bundle lies; BundleError of a name that none has, such as a path to elsewhere."""
+    if not _NAME.fullmatch(name):
+        msg = f"{name!r}: not a bundle's name, which is the 32 hex digits of its folder in bundles/"
+        raise BundleError(msg)
+    return home.bundle(name)
 
 
 def _vouched(home: Home, folder: Path, key: Ed25519PrivateKey) -> Bundle:

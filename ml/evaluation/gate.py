@@ -49,7 +49,7 @@ def judge(env: Env, home: Home, line: LineConfig, challenger: Bundle) -> Judgeme
     passed, reasons = _read([*_on_paper(home, line, challenger)])
     if not passed:
         return Judgement(False, tuple(reasons), name)
-    champion, said = _champion(home, name)
+    champion, said = _champion(home, line.name, name)
     measured, more = _read([*_measured(env, home, line, challenger, champion)])
     return Judgement(measured, (*reasons, *said, *more), name)
 
@@ -122,11 +122,11 @@ def _parity(line: LineConfig, challenger: Bundle) -> Finding:
     return True, ""
 
 
-def _champion(home: Home, name: str | None) -> tuple[Bundle | None, list[str]]:
+def _champion(home: Home, line: str, name: str | None) -> tuple[Bundle | None, list[str]]:
     if name is None:
         return None, ["there is no champion yet"]
     try:
-        return load_bundle(home, name), []
+        return load_bundle(home, name, line), []
     except BundleError as error:
         return None, [f"the champion cannot be used ({type(error).__name__}); it is replaced"]
 

@@ -8,7 +8,6 @@ from ml.audit.promotions import Step, Switch
 from ml.bundle import Bundle, load_bundle
 from ml.bundle.history import is_live
 from ml.bundle.live import stop_waiting
-from ml.errors import BundleError
 from ml.evaluation.documents import put_live
 from ml.evaluation.registry import register
 from ml.results import open_results
@@ -17,11 +16,7 @@ from ml.settings import Env, Home, LineConfig
 
 def load_of_line(home: Home, line: LineConfig, name: str) -> Bundle:
     """A verified bundle of this line; raises BundleError when it is altered or of another line."""
-    bundle = load_bundle(home, name)
-    if bundle.card.line != line.name:
-        msg = f"bundle {name} is of line {bundle.card.line}, not of {line.name}"
-        raise BundleError(msg)
-    return bundle
+    return load_bundle(home, name, line.name)
 
 
 def next_switch(

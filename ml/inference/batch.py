@@ -135,7 +135,8 @@ class _Pipeline:
         self.stages = [Stage(name, count) for name, count in workers.items()]
         try:
             if plan.bundle:
-                self._inspector = Inspector(load_bundle(home, plan.bundle), threads_each)
+                bundle = load_bundle(home, plan.bundle, plan.line)
+                self._inspector = Inspector(bundle, threads_each)
             else:
                 log.error("every part is held: the line has no champion; promote a bundle")
         except BundleError as error:
@@ -143,7 +144,7 @@ class _Pipeline:
             self._reason = "the bundle was refused"
         if plan.shadow and self._inspector is not None:
             with _beside(plan):
-                self._shadow = _open_shadow(home, plan.shadow, self._inspector, threads_each)
+                self._shadow = _open_shadow(home, plan, self._inspector, threads_each)
 
     @property
     def provider(self) -> str:
@@ -239,11 +240,12 @@ class _Pipeline:
         catalog.write_predictions(self._home, plan.line, plan.day, rows[0]["shard"], table, name)
 
 
-def _open_shadow(home: Home, name: str, champion: Inspector, threads: int) -> Inspector:
+def _open_shadow(home: Home, plan: Plan, champion: Inspector, threads: int) -> Inspector:
     """A challenger that can judge the champion's pixels; raises BundleError where it cannot."""
-    shadow, bits = load_bundle(home, name), champion.bundle.card.bits
+    shadow, bits = load_bundle(home, plan.shadow, plan.line), champion.bundle.card.bits
     if shadow.card.bits != bits:
-        msg = f"{name} reads 16-bit images by {shadow.card.bits} bits, the champion by {bits}"
+        name, its = plan.shadow, shadow.card.bits
+        msg = f"{name} reads 16-bit images by {its} bits, the champion by {bits}"
         raise BundleError(msg)
     return Inspector(shadow, threads)
 

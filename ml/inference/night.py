@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml import files
+from ml.bundle import load_bundle
 from ml.bundle.live import live_name, waiting_name
 from ml.data import catalog
 from ml.data.day import check_day
@@ -69,8 +70,13 @@ def plan_night(
 
     The night inspects with the champion, or with `bundle`; beside it scores the line's shadow, or
     `shadow`: a bundle, or WAITING. A day that is planned again has the images that came since;
-    where none did, the plan keeps its version. Raises DataError when `day` is not a day.
+    where none did, the plan keeps its version. Raises DataError when `day` is not a day, and
+    BundleError when a bundle that was asked for cannot inspect this line; nothing is written then.
     """
+    # A typing error must not replace the verdicts of a day by `all held`.
+    for asked in (bundle, shadow):
+        if asked and asked != WAITING:
+            load_bundle(home, asked, line.name)
     known = find_plan(home, line.name, day)
     version = catalog.version(home, line.name, "images")
     images = catalog.read_images(

@@ -12,7 +12,7 @@ import tiny_line
 from tiny_line import Tiny
 
 from ml import files
-from ml.bundle.live import wait
+from ml.bundle.live import live_name, wait
 from ml.data import catalog
 from ml.errors import DataError
 from ml.imaging import Pixels
@@ -100,14 +100,16 @@ def test_rows_of_an_earlier_challenger_are_not_those_of_the_next(
     _inspect(live, challenger)
     plan_night(live.home, live.line, DAY, shadow=challenger)
     assert len(_rows(live, "shadow")) == IMAGES
-    plan_night(live.home, live.line, DAY, shadow="another")
+    plan_night(live.home, live.line, DAY, shadow=live_name(live.home, "tiny"))
     assert _rows(live, "shadow") == []
 
 
 def test_a_shadow_that_is_refused_stops_nothing(live: Tiny, challenger: str) -> None:
     alone = _inspect(live, None)
+    plan = plan_night(live.home, live.line, DAY, shadow=challenger)
     (live.home.bundle(challenger) / "card.json").write_text("{}")
-    assert _inspect(live, challenger) == alone
+    predict_shards(live.home, plan, range(len(plan.sizes)), 3, 2)
+    assert _rows(live) == alone
     assert _rows(live, "shadow") == []
 
 

@@ -220,6 +220,13 @@ def test_a_live_file_that_cannot_be_read_stops_all_verdicts(client, home, bundle
     assert (answer.status_code, answer.get_json()["verdict"]) == (503, "review")
 
 
+def test_a_bundle_of_another_line_gives_no_verdict(client, home):
+    promote(home, seal(home, line="elsewhere"))
+    answer = post(client, png())
+    assert (answer.status_code, answer.get_json()["verdict"]) == (503, "review")
+    assert "is of line elsewhere, not of tiny" in answer.get_json()["error"]["message"]
+
+
 def test_a_bug_in_the_middle_still_says_review(app, client, bundle, monkeypatch):
     def explode(*_):
         raise RuntimeError("boom")
