@@ -11,6 +11,7 @@ LoupeError
 │   └── LeakError        a group or a (near-)duplicate crosses the split
 ├── TrainingError        a model cannot be fitted on this data
 ├── BundleError          a bundle is missing, incomplete, altered or not signed by a trusted key
+├── StorageError *       the storage of LOUPE_HOME did not give a file, or take it
 ├── BackupError          a backup cannot be written, or is not whole, or would overwrite a home
 ├── LedgerError          a ledger was altered, or lost a line
 ├── ResultsError *       the results store refused or lost a document
@@ -83,6 +84,15 @@ class BundleError(LoupeError):
 
     It must not be used for a verdict.
     """
+
+
+class StorageError(LoupeError):
+    """The storage of LOUPE_HOME did not give a file, or did not take one, as when it is full.
+
+    It says nothing about the file: no BundleError, else a moment's fault would hold a whole night.
+    """
+
+    temporary = True
 
 
 class BackupError(LoupeError):

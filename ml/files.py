@@ -3,6 +3,7 @@
 A killed step must leave either the old file or the new one, never half of one.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -14,6 +15,15 @@ from pathlib import Path
 from typing import Any
 
 _CHUNK_BYTES = 1 << 20
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# A file that is not there, or may not be read, is neither in ten seconds.
+_LASTING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP}
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether a file that could not be read may be readable soon: an I/O error, a stale handle."""
+    return error.errno not in _LASTING
 
 
 def write_bytes(

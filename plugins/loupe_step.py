@@ -72,7 +72,9 @@ class LoupeStepOperator(BaseOperator):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"LOUPE_PROGRESS": "json", "PYTHONUNBUFFERED": "1"},
+            env=os.environ
+            | {"LOUPE_PROGRESS": "json", "PYTHONUNBUFFERED": "1"}
+            | {"LOUPE_LAST_TRY": "1" if _is_last_try(context) else "0"},
             start_new_session=True,
         )
         result = self._result(self._child, context)
@@ -120,6 +122,12 @@ class LoupeStepOperator(BaseOperator):
                 self.log.info(line)
                 last_words.append(line)
                 del last_words[:-20]
+
+
+def _is_last_try(context: Any) -> bool:
+    """Whether no retry follows: only the operator knows, and a night must end with every part."""
+    task = context.get("ti")
+    return task is not None and task.try_number > task.max_tries
 
 
 def readable(report: str) -> str:

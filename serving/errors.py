@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from ml.errors import BundleError, LoupeError, ResultsError
+from ml.errors import BundleError, LoupeError, ResultsError, StorageError
 
 PREDICT_PATH = "/v1/predict"
 
@@ -31,6 +31,7 @@ def register(app: Flask) -> None:
     """Turn every error into a JSON answer."""
     app.register_error_handler(ApiError, lambda e: _answer(e.status, e.code, e.message))
     app.register_error_handler(BundleError, lambda e: _answer(503, "bundle_not_verified", str(e)))
+    app.register_error_handler(StorageError, lambda e: _answer(503, "storage", str(e)))
     app.register_error_handler(ResultsError, lambda e: _answer(503, "results_store", str(e)))
     app.register_error_handler(RequestEntityTooLarge, _too_large)
     app.register_error_handler(HTTPException, _http)

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from ml.errors import BundleError, ResultsError
+from ml.errors import BundleError, ResultsError, StorageError
 from serving.installation import Installation, installation
 
 blueprint = Blueprint("health", __name__)
@@ -34,7 +34,7 @@ def readyz() -> tuple[dict[str, Any], int]:
 def _bundle_state(here: Installation, line: str) -> dict[str, Any]:
     try:
         inspector = here.inspectors.get(line)
-    except BundleError as error:
+    except (BundleError, StorageError) as error:
         return {"ok": False, "bundle": None, "detail": str(error)}
     if inspector is None:
         # Not a fault: the line waits for its first training, and its parts are held for review.

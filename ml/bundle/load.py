@@ -4,6 +4,8 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from ml import files
 from ml.bundle.card import SCHEMA_VERSION, Card
 from ml.bundle.keys import signing_key
 from ml.bundle.signature import SIGNATURE, verify_signature, write_signature
-from ml.errors import BundleError
+from ml.errors import BundleError, StorageError
 from ml.settings import Home
 
 MANIFEST = "MANIFEST"
@@ -75,7 +77,8 @@ def sign_bundle(home: Home, name: str) -> Bundle:
     for the bundle.
     """
     folder = _folder(home, name)
-    _verify(folder, _read_manifest(folder))
+    with _storage(folder):
+        _verify(folder, _read_manifest(folder))
     return _vouched(home, folder, signing_key(home))
 
 
@@ -84,13 +87,15 @@ def load_bundle(home: Home, name: str, line: str | None = None) -> Bundle:
 
     Raises BundleError naming the file when anything is missing, added or altered, when no trusted
     key signed it, when the folder is not named by its manifest, or when the card has another
-    schema version or is of another line: its models know other parts.
+    schema version or is of another line: its models know other parts. Raises StorageError when a
+    file is there but could not be read, which a retry may cure.
     """
     folder = _folder(home, name)
-    manifest = _read_manifest(folder)
-    signer = verify_signature(home, folder, manifest)
-    _verify(folder, manifest)
-    card = _read_card(folder / CARD)
+    with _storage(folder):
+        manifest = _read_manifest(folder)
+        signer = verify_signature(home, folder, manifest)
+        _verify(folder, manifest)
+        card = _read_card(folder / CARD)
     if line is not None and card.line != line:
         msg = f"bundle {name} is of line {card.line}, not of {line}"
         raise BundleError(msg)
@@ -103,6 +108,21 @@ def _folder(home: Home, name: str) -> Path:
         msg = f"{name!r}: not a bundle's name, which is the 32 hex digits of its folder in bundles/"
         raise BundleError(msg)
     return home.bundle(name)
+
+
+@contextmanager
+def _storage(folder: Path) -> Iterator[None]:
+    """Tell a bundle that is not there from a storage that did not answer."""
+    try:
+        yield
+    except BundleError as error:
+        # Of keys and signature: what could not be read there is the cause.
+        if isinstance(error.__cause__, OSError) and files.may_pass(error.__cause__):
+            raise StorageError(str(error)) from error
+        raise
+    except OSError as error:
+        msg = f"{folder}: the bundle cannot be read: {error}"
+        raise (StorageError if files.may_pass(error) else BundleError)(msg) from error
 
 
 def _vouched(home: Home, folder: Path, key: Ed25519PrivateKey) -> Bundle:
@@ -118,7 +138,7 @@ def _vouched(home: Home, folder: Path, key: Ed25519PrivateKey) -> Bundle:
 def _read_manifest(folder: Path) -> bytes:
     try:
         manifest = (folder / MANIFEST).read_bytes()
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         msg = f"{folder}: not a bundle, it has no {MANIFEST}"
         raise BundleError(msg) from error
     if _name(manifest) != folder.name:

@@ -45,7 +45,8 @@ def predict(context: Context, day: str, shard: int | None, bundle: str | None) -
         load_bundle(context.home, bundle, context.line.name)
         plan = replace(plan, bundle=bundle)
     shards = range(len(plan.sizes)) if shard is None else [shard]
-    done = predict_shards(context.home, plan, shards, context.line.night.batch, context.env.threads)
+    batch, env = context.line.night.batch, context.env
+    done = predict_shards(context.home, plan, shards, batch, env.threads, last_try=env.last_try)
     return {
         "day": day,
         "shard": shard,

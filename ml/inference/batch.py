@@ -15,10 +15,11 @@ from itertools import groupby
 
 import pyarrow as pa
 
+from ml import files
 from ml.ahead import run_ahead
 from ml.bundle import load_bundle
 from ml.data import catalog
-from ml.errors import BundleError, ImageError
+from ml.errors import BundleError, ImageError, StorageError
 from ml.imaging import decode
 from ml.inference.engine import (
     Batch,
@@ -48,6 +49,9 @@ _SHARDS_AHEAD = 1
 # Files read at once; on a network volume they wait more than they work.
 _READERS = 4
 _FAILED = "the models failed"
+# Images of a shard that all cannot be read: then it is the storage, not the images. Of one alone
+# nobody can tell.
+_LEAST_UNREAD = 2
 
 Opened = Prepared | Decision
 # The champion's row of an image, and the shadow's where there is one.
@@ -84,15 +88,23 @@ class _Work:
 
 
 def predict_shards(
-    home: Home, plan: Plan, shards: Sequence[int], batch: int, threads: int
+    home: Home,
+    plan: Plan,
+    shards: Sequence[int],
+    batch: int,
+    threads: int,
+    *,
+    last_try: bool = False,
 ) -> Predicted:
     """Inspect shards and replace their rows in the predictions, each shard in one commit.
 
     Without a usable bundle every part is held for review; nothing is skipped, nothing passed.
+    Raises StorageError when the storage gives neither the bundle nor any image of a shard, which a
+    retry may cure; on the `last_try` these parts are held, too: a night ends with every part.
     """
     started = time.monotonic()
     images = shard_rows(home, plan, shards)
-    pipeline = _Pipeline(home, plan, threads)
+    pipeline = _Pipeline(home, plan, threads, last_try)
     counts = dict.fromkeys(("pass", "fail", "review"), 0)
     with Progress("inspect", sum(plan.sizes[one] for one in shards)) as progress:
         for found in pipeline.written(pipeline.rows(images, batch)):
@@ -122,10 +134,12 @@ class _Pipeline:
     becomes of it changes no verdict.
     """
 
-    def __init__(self, home: Home, plan: Plan, threads: int) -> None:
+    def __init__(self, home: Home, plan: Plan, threads: int, last_try: bool) -> None:
         self._home = home
         self._plan = plan
         self._threads = threads
+        self._last_try = last_try
+        self._unread: set[str] = set()  # images that the storage may give at the next try
         self._inspector: Inspector | None = None
         self._shadow: Inspector | None = None
         self._reason = "no champion bundle"
@@ -142,6 +156,11 @@ class _Pipeline:
         except BundleError as error:
             log.error("every part is held: %s", error)
             self._reason = "the bundle was refused"
+        except StorageError as error:
+            if not last_try:
+                raise
+            log.error("every part is held, as this is the last try: %s", error)
+            self._reason = "the bundle cannot be read"
         if plan.shadow and self._inspector is not None:
             with _beside(plan):
                 self._shadow = _open_shadow(home, plan, self._inspector, threads_each)
@@ -201,6 +220,8 @@ class _Pipeline:
             content = self._home.object(image["sha256"]).read_bytes()
         except OSError as error:
             log.error("%s: %s", image["object"], error)
+            if files.may_pass(error):
+                self._unread.add(image["object"])
             return image, hold("the stored image cannot be read")
         if hashlib.sha256(content).hexdigest() != image["sha256"]:
             log.error("%s: stored as %s, which it is not", image["object"], image["sha256"])
@@ -228,12 +249,21 @@ class _Pipeline:
 
     def _write(self, pairs: list[Pair]) -> Counter[str]:
         rows = [row for row, _ in pairs]
+        if not self._last_try:
+            self._require_storage(rows)
         shadow = [row for _, row in pairs if row is not None]
         self._commit(rows, "predictions")
         if shadow:
             with _beside(self._plan):
                 self._commit(shadow, "shadow")
         return Counter(row["verdict"] for row in rows)
+
+    def _require_storage(self, rows: list[Row]) -> None:
+        if len(rows) >= _LEAST_UNREAD and self._unread.issuperset(row["object"] for row in rows):
+            shard = rows[0]["shard"]
+            msg = f"{self._plan.line}, {self._plan.day}, shard {shard}: the storage gave none of "
+            msg += f"{len(rows)} images; run it again, or with LOUPE_LAST_TRY=1 to hold the parts"
+            raise StorageError(msg)
 
     def _commit(self, rows: list[Row], name: str) -> None:
         plan, table = self._plan, pa.Table.from_pylist(rows, schema=catalog.PREDICTIONS)

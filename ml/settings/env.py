@@ -22,6 +22,7 @@ class Env:
     | LOUPE_THREADS | the cores that it may use | threads that decoding and inference may use |
     | LOUPE_SIGNING_KEY | made in LOUPE_HOME/keys | Ed25519 private key (PEM) that seals bundles |
     | LOUPE_TRUSTED_KEYS | LOUPE_HOME/keys/trusted | folder of `*.pub` (PEM), or one such file |
+    | LOUPE_LAST_TRY | no | `1`: no retry follows, so `predict` holds what it could try again |
     """
 
     home: Path
@@ -31,6 +32,7 @@ class Env:
     threads: int
     signing_key: Path | None = None
     trusted_keys: Path | None = None
+    last_try: bool = False
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> "Env":
@@ -48,6 +50,7 @@ class Env:
             threads=_threads(environ.get("LOUPE_THREADS", "0")),
             signing_key=_existing(environ, "LOUPE_SIGNING_KEY"),
             trusted_keys=_existing(environ, "LOUPE_TRUSTED_KEYS"),
+            last_try=environ.get("LOUPE_LAST_TRY", "") not in ("", "0"),
         )
 
 

@@ -131,3 +131,10 @@ def test_progress_is_readable():
     assert readable('{"stage": "decode", "done": 5, "total": 10, "eta_s": null}') == (
         "decode: 5 of 10"
     )
+
+
+@pytest.mark.parametrize(("number", "said"), [(1, "0"), (2, "0"), (3, "1")])
+def test_the_step_is_told_that_no_retry_follows(operator, number, said):
+    script = "import json, os; print(json.dumps(os.environ['LOUPE_LAST_TRY']))"
+    task = SimpleNamespace(try_number=number, max_tries=2)
+    assert operator(script).execute({"ti": task}) == said
