@@ -104,9 +104,27 @@ def plan_night(
 
 
 def find_plan(home: Home, line: str, day: str) -> Plan | None:
-    """The plan of a night, or None; one of an earlier Loupe, without a version, is none."""
+    """The plan of a night, or None; one of an earlier Loupe, without a version, is none.
+
+    Nor is one that cannot be understood: it must not stop the other days, and is planned anew by
+    the next step that needs it. Where another bundle is the champion by then, `reconcile` names
+    the shards that the earlier one inspected.
+    """
     path = home.night(line, check_day(day))
-    content = files.read_json(path) if path.exists() else {}
+    try:
+        return _understood(files.read_json(path))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        log.warning(
+            "%s: not a plan (%s); the next `shards` or `predict` of the day plans it anew",
+            path,
+            error,
+        )
+        return None
+
+
+def _understood(content: dict[str, Any]) -> Plan | None:
     if "images_version" not in content:
         return None
     content.setdefault("first_version", content["images_version"])
