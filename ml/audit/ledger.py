@@ -16,6 +16,12 @@ from ml.errors import LedgerError
 
 FIRST = "0" * 64
 
+_HALF = (
+    "the last line is half written, as a step that is killed leaves it; that step, run again, "
+    "writes it anew. If none was killed, the line was altered"
+)
+_ADVICE = "keep the file as evidence under another name and run the step again: a new ledger begins"
+
 
 def append(path: Path, entry: dict[str, Any]) -> bool:
     """Append an entry unless one with its `key` stands already; True when it was written."""
@@ -27,7 +33,7 @@ def extend(path: Path, entries: Iterable[dict[str, Any]], within: str | None = N
 
     With `within`, the name of a field, only the last entry with the same value there counts: what
     changes and changes back is recorded each time. Safe with many processes. A half-written last
-    line, left by a crash, is cut off first.
+    line, left by a crash, is cut off first. Raises LedgerError when a line before it was altered.
     """
 
     def rivals(entry: dict[str, Any]) -> Any:
@@ -36,7 +42,7 @@ def extend(path: Path, entries: Iterable[dict[str, Any]], within: str | None = N
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        lines = _whole_lines(file)
+        lines = _whole_lines(path, file)
         last = {rivals(line["entry"]): line["entry"]["key"] for line in lines}
         previous = lines[-1]["hash"] if lines else FIRST
         new = []
@@ -54,7 +60,11 @@ def extend(path: Path, entries: Iterable[dict[str, Any]], within: str | None = N
 
 
 def verify(path: Path) -> int:
-    """How many entries stand; LedgerError names the first line that does not fit the chain."""
+    """How many entries stand; LedgerError names the first line that does not fit the chain.
+
+    Nor does a half-written last line fit, which the next `extend` mends: it may as well be what
+    somebody left of the line, so the message says both.
+    """
     return len(_chained(path, path.read_bytes()))
 
 
@@ -66,7 +76,7 @@ def entries(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     content = path.read_bytes()
-    return _chained(path, content[: content.rfind(b"\n") + 1])
+    return [line["entry"] for line in _chained(path, content[: content.rfind(b"\n") + 1])]
 
 
 def digest(previous: str, entry: dict[str, Any]) -> str:
@@ -78,7 +88,7 @@ def digest(previous: str, entry: dict[str, Any]) -> str:
 def _chained(path: Path, content: bytes) -> list[dict[str, Any]]:
     previous = FIRST
     found = []
-    for number, text in enumerate(content.splitlines(), 1):
+    for number, text in enumerate(content.splitlines(keepends=True), 1):
         try:
             line = json.loads(text)
             fits = line["previous"] == previous and line["hash"] == digest(previous, line["entry"])
@@ -86,16 +96,20 @@ def _chained(path: Path, content: bytes) -> list[dict[str, Any]]:
             fits = False
         if not fits:
             msg = f"{path}, line {number}: altered, removed or out of order since it was written"
-            raise LedgerError(msg)
+            raise LedgerError(f"{path}, line {number}: {_HALF}" if text[-1:] != b"\n" else msg)
         previous = line["hash"]
-        found.append(line["entry"])
+        found.append(line)
     return found
 
 
-def _whole_lines(file: Any) -> list[dict[str, Any]]:
+def _whole_lines(path: Path, file: Any) -> list[dict[str, Any]]:
     file.seek(0)
     content = file.read()
     end = content.rfind(b"\n") + 1
+    try:
+        lines = _chained(path, content[:end])
+    except LedgerError as error:
+        raise LedgerError(f"{error}; {_ADVICE}") from error
     if end < len(content):
         file.truncate(end)
-    return [json.loads(line) for line in content[:end].splitlines()]
+    return lines

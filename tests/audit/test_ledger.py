@@ -57,11 +57,24 @@ def test_a_removed_or_swapped_line_breaks_the_chain(path):
 def test_a_half_written_last_line_is_cut_off_by_the_next_append(path):
     with path.open("ab") as file:
         file.write(b'{"previous": "12')
-    with pytest.raises(LedgerError, match="line 5"):
+    with pytest.raises(LedgerError, match=r"line 5: the last line is half written.*If none was"):
         verify(path)
     assert len(entries(path)) == 4
     append(path, {"key": "4"})
     assert verify(path) == len(entries(path)) == 5
+
+
+@pytest.mark.parametrize("damaged", [b"\0\xff", b"{}", b'"text"', b'{"entry": '])
+def test_nothing_is_appended_to_a_ledger_whose_middle_was_altered(path, damaged):
+    rows = path.read_bytes().splitlines()
+    altered = b"\n".join([rows[0], damaged, *rows[2:]]) + b"\n"
+    path.write_bytes(altered)
+    with pytest.raises(LedgerError, match=rf"{path}, line 2: altered.*keep the file as evidence"):
+        append(path, {"key": "4"})
+    assert path.read_bytes() == altered
+    path.rename(path.with_suffix(".evidence"))
+    assert append(path, {"key": "4"})
+    assert verify(path) == 1
 
 
 @given(st.lists(values, min_size=1, max_size=6))
