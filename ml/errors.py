@@ -15,6 +15,7 @@ LoupeError
 ├── BackupError          a backup cannot be written, or is not whole, or would overwrite a home
 ├── LedgerError          a ledger was altered, or lost a line
 ├── ResultsError *       the results store refused or lost a document
+│   └── ResultsUnusableError  the store is damaged, or may not be used at all
 └── StackError *         a service, such as MLflow or Airflow, did not start or answer
 
 * may pass by itself: `temporary`. The CLI ends with another status, and Airflow tries again.
@@ -107,6 +108,12 @@ class ResultsError(LoupeError):
     """The results store refused or lost a document."""
 
     temporary = True
+
+
+class ResultsUnusableError(ResultsError):
+    """The results store is damaged, or nobody may use it as it is set up: no retry cures that."""
+
+    temporary = False
 
 
 class StackError(LoupeError):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ml.errors import ResultsError
+from ml.errors import ResultsError, ResultsUnusableError
 from ml.results.store import Document, Where, to_json
 
 _SCHEMA = """
@@ -24,6 +24,16 @@ ON documents (collection, json_extract(body, '$.line'), json_extract(body, '$.da
 """
 _HAS_INDEX = "SELECT count(*) FROM sqlite_master WHERE name = 'documents_line_day'"
 _BUSY_SECONDS = 30.0
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+_MEND = (
+    "the results store is damaged. Restore it from a backup, or keep it and what lies beside it "
+    "({name}-wal, {name}-shm) aside: `loupe publish` of each day, then `loupe reconcile`, write "
+    "nights and parts anew from the predictions. People's verdicts that `loupe review` has not "
+    "taken are in that file alone"
+)
+# A full disk meets SQLite in several places, and of some it says no more than `disk I/O error`.
+_DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+_MORE_SPACE = "where the disk is full, free some space in LOUPE_HOME and run the same command again"
 
 
 class SQLiteStore:
@@ -38,7 +48,6 @@ class SQLiteStore:
         ]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._connect() as connection:
-            connection.execute(_SCHEMA)
             connection.execute(_INDEX)
             connection.executemany("REPLACE INTO documents VALUES (?, ?, ?)", rows)
         return len(rows)
@@ -93,12 +102,19 @@ class SQLiteStore:
             connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS)
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
+                # Also to read: who was killed before its first write leaves a file without it.
+                connection.execute(_SCHEMA)
                 with connection:
                     yield connection
             finally:
                 connection.close()
         except sqlite3.Error as error:
-            msg = f"{self._path}: {error}"
+            # The low byte is the kind; those above say where it happened.
+            kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if kind in _DAMAGED:
+                msg = f"{self._path}: {error}: {_MEND.format(name=self._path.name)}"
+                raise ResultsUnusableError(msg) from error
+            msg = f"{self._path}: {error}" + (f"; {_MORE_SPACE}" if kind in _DISK else "")
             raise ResultsError(msg) from error
 
 

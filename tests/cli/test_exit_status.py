@@ -52,6 +52,30 @@ def test_a_locked_results_store_may_be_tried_again(loupe, tmp_path, monkeypatch)
     assert "database is locked" in said
 
 
+@pytest.mark.parametrize("damage", ["header", "middle"])
+def test_a_damaged_results_store_is_not_tried_again(loupe, tmp_path, damage):
+    path = tmp_path / "results.db"
+    store = sqlite.SQLiteStore(path)
+    store.put("reviews", {str(n): {"line": "demo", "comment": "x" * 500} for n in range(100)})
+    whole = path.read_bytes()
+    if damage == "header":
+        path.write_bytes(b"no database" * 1000)
+    else:
+        path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    status, said = loupe("review")
+    assert status == 2
+    assert str(path) in said
+    assert "keep it and what lies beside it" in said
+    path.rename(tmp_path / "kept")
+    store.put("nights", {"n": {"line": "demo"}})  # as publish does
+    assert store.count("nights") == 1
+
+
+def test_an_empty_results_store_is_one_that_nothing_was_written_to(loupe, tmp_path):
+    (tmp_path / "results.db").touch()
+    assert loupe("review")[0] == 0
+
+
 def test_an_mlflow_that_is_down_may_be_tried_again(capsys):
     with pytest.raises(SystemExit) as ended, clear_errors():
         raise StackError("MLflow does not answer")
