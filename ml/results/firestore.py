@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from ml.errors import ResultsError
+from ml.errors import ResultsError, ResultsUnusableError
 from ml.results.pace import Pace
 from ml.results.store import Document, Where, to_json
 
@@ -25,7 +25,8 @@ class FirestoreStore:
         from google.cloud import firestore
 
         self._pace = pace or Pace()
-        self._client = firestore.Client(project=project)
+        self._project = project
+        self._client = self._call(lambda: firestore.Client(project=project))
         self._root = self._client.collection(_ROOT[0]).document(_ROOT[1])
 
     def put(self, collection: str, documents: Mapping[str, Document]) -> int:
@@ -103,12 +104,19 @@ class FirestoreStore:
 
     def _call(self, action: Any) -> Any:
         from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError, TransportError
 
         try:
             return action()
         except GoogleAPIError as error:  # also what was tried again in vain
-            msg = f"Firestore project {self._client.project}: {error}"
+            msg = f"Firestore project {self._project}: {error}"
             raise ResultsError(msg) from error
+        except GoogleAuthError as error:
+            msg = f"Firestore project {self._project}: {error}"
+            if error.retryable or isinstance(error, TransportError):
+                raise ResultsError(msg) from error
+            msg += "; set GOOGLE_APPLICATION_CREDENTIALS to the key of a service account"
+            raise ResultsUnusableError(msg) from error
 
 
 def _chunks(items: Iterable[Any]) -> Iterable[list[Any]]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 import tiny_line
 from firestore_server import FirestoreServer
+from google.auth.exceptions import RefreshError, TransportError
 from tiny_line import Tiny
 
 from ml.errors import CountError, ResultsError
@@ -111,6 +113,36 @@ def test_a_store_that_stays_away_is_said_to_be_temporary(
         publish(inspected.home, store, "tiny", DAY)
     assert caught.value.temporary
     assert server.documents == {}
+
+
+def test_missing_credentials_are_no_fault_that_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "nowhere.json"))
+    with pytest.raises(ResultsError, match=r"Firestore project faults: .*nowhere\.json") as caught:
+        FirestoreStore("faults")
+    assert not caught.value.temporary
+
+
+@pytest.mark.parametrize(
+    ("error", "temporary"),
+    [
+        (TransportError("no answer"), True),
+        (RefreshError("try later", retryable=True), True),
+        (RefreshError("invalid_grant"), False),
+    ],
+)
+def test_a_token_that_is_not_renewed_may_be_tried_again_where_google_says_so(
+    store: FirestoreStore, error: Exception, temporary: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("google.cloud.firestore_v1.query.Query.stream", refuse)
+    with pytest.raises(ResultsError, match="Firestore project faults") as caught:
+        store.find("nights")
+    assert caught.value.temporary is temporary
 
 
 def test_documents_that_vanish_after_their_answer_are_noticed(
