@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,16 @@ _LASTING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM
 def may_pass(error: OSError) -> bool:
     """Whether a file that could not be read may be readable soon: an I/O error, a stale handle."""
     return error.errno not in _LASTING
+
+
+def disk_is_full(error: Exception) -> bool:
+    """Whether a disk had no room left, or a quota or limit of this process was reached."""
+    # Delta Lake gives the number in its text alone.
+    return (
+        getattr(error, "errno", None) in _FULL
+        or getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+        or any(f"(os error {number})" in str(error) for number in _FULL)
+    )
 
 
 def write_bytes(

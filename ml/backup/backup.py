@@ -16,7 +16,7 @@ from ml import files
 from ml.backup.contents import SIGNING_KEY, files_of
 from ml.backup.vault import Copied, Snapshot, Vault
 from ml.bundle.keys import encrypted_signing_key
-from ml.errors import BackupError
+from ml.errors import BackupError, StorageError
 from ml.progress import track
 from ml.settings import Home
 from ml.settings.occupied import at_work
@@ -49,7 +49,8 @@ def backup(
     That is told by name and size; with `verify` every content of the vault is read first, and the
     damaged ones are written anew from the home. The signing key is in it only where a passphrase
     encrypts it. Killed and repeated, it goes on from what is copied. Raises BackupError when there
-    is no home, the vault lies inside it, or a file cannot be copied.
+    is no home, the vault lies inside it, or a file cannot be copied; StorageError when the disk
+    is full.
     """
     if not home.root.is_dir() or home.restoring.exists():
         msg = f"{home.root}: no home, or a half restored one; nothing to back up"
@@ -64,6 +65,9 @@ def backup(
             return _mended(done, vault, found) if found else done
     except (OSError, sqlite3.Error) as error:
         msg = f"the backup to {vault.root} failed: {error}; the same command goes on from here"
+        if files.disk_is_full(error):
+            # As with every other step, more space cures it.
+            raise StorageError(f"{msg}, once some space is free: the disk is full") from error
         raise BackupError(msg) from error
 
 

@@ -1,6 +1,5 @@
 """What every step has in common: its line, its home, one JSON result, clear errors."""
 
-import errno
 import functools
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import click
 
 from ml.data.upgrade import ensure_current
 from ml.errors import LoupeError, SettingsError
+from ml.files import disk_is_full
 from ml.masking import print_result
 from ml.settings import Env, Home, LineConfig, load_line
 from ml.settings.occupied import at_work
@@ -74,17 +74,9 @@ class clear_errors:  # noqa: N801 - used as `with clear_errors():`
         if isinstance(error, MemoryError):
             click.echo(f"loupe: not enough memory: {error}{_MORE_MEMORY}", err=True)
             sys.exit(TEMPORARY)
-        if isinstance(error, Exception) and _disk_is_full(error):
+        if isinstance(error, Exception) and disk_is_full(error):
             click.echo(f"loupe: the disk is full: {error}{_MORE_SPACE}", err=True)
             sys.exit(TEMPORARY)
-
-
-def _disk_is_full(error: Exception) -> bool:
-    # Delta Lake gives the number in its text alone.
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return getattr(error, "errno", None) in full or any(
-        f"(os error {number})" in str(error) for number in full
-    )
 
 
 def line_file(env: Env, name: str) -> Path:

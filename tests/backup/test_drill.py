@@ -1,7 +1,10 @@
 """Backup, destroy, restore: the night after it gives the same bytes."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -52,6 +55,22 @@ def _tree(root: Path) -> dict[str, str]:
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
     return Vault(tmp_path / "backups")
+
+
+def test_a_full_disk_may_be_tried_again(live: Tiny, vault: Vault) -> None:
+    program = (
+        "import resource, sys; from ml.cli.main import main; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); main(['backup', sys.argv[1]])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(vault.root)],
+        env=os.environ | {"LOUPE_HOME": str(live.home.root)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 75, done.stderr
+    assert "the disk is full" in done.stderr
+    assert backup(live.home, vault).snapshot.name == "000001"
 
 
 def test_a_night_after_the_drill_gives_the_same_bytes(

@@ -136,6 +136,16 @@ def test_a_full_disk_is_said_and_the_night_goes_on_after_it(
     _compare(night.finish(), undisturbed)
 
 
+def test_a_full_disk_is_said_by_publish_too(night: Night, undisturbed: bytes) -> None:
+    night.predict()
+    child = night.start("file", 4000, "publish")
+    _, said = child.communicate(timeout=120)
+    assert child.returncode == 75, said
+    assert f"{night.home.results}: " in said
+    assert "free some space in LOUPE_HOME and run the same command again" in said
+    _compare(night.finish(), undisturbed)
+
+
 def test_memory_that_is_not_enough_is_said_and_no_part_is_held_for_it(
     live: Tiny, tmp_path: Path
 ) -> None:
