@@ -18,6 +18,7 @@ from typing import Any
 _CHUNK_BYTES = 1 << 20
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 # A file that is not there, or may not be read, is neither in ten seconds.
 _LASTING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP}
 
@@ -29,11 +30,19 @@ def may_pass(error: OSError) -> bool:
 
 def disk_is_full(error: Exception) -> bool:
     """Whether a disk had no room left, or a quota or limit of this process was reached."""
+    is_sqlite = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    return is_sqlite or _is_one_of(_FULL, error)
+
+
+def is_forbidden(error: Exception) -> bool:
+    """Whether a file or folder may not be read or written: by its mode, or its whole disk."""
+    return _is_one_of(_FORBIDDEN, error)
+
+
+def _is_one_of(numbers: set[int], error: Exception) -> bool:
     # Delta Lake gives the number in its text alone.
-    return (
-        getattr(error, "errno", None) in _FULL
-        or getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
-        or any(f"(os error {number})" in str(error) for number in _FULL)
+    return getattr(error, "errno", None) in numbers or any(
+        f"(os error {number})" in str(error) for number in numbers
     )
 
 

@@ -11,7 +11,7 @@ import click
 
 from ml.data.upgrade import ensure_current
 from ml.errors import LoupeError, SettingsError
-from ml.files import disk_is_full
+from ml.files import disk_is_full, is_forbidden
 from ml.masking import print_result
 from ml.settings import Env, Home, LineConfig, load_line
 from ml.settings.occupied import at_work
@@ -20,6 +20,7 @@ Result = dict[str, Any]
 
 _MORE_MEMORY = "\nlower the line's `batch` or LOUPE_THREADS, or give it more, and run it again"
 _MORE_SPACE = "\nfree some space in LOUPE_HOME and run the same command again"
+_MORE_RIGHTS = "\nlet the user that Loupe runs as read and write there, and run it again"
 
 BAD_INPUT = 2
 TEMPORARY = 75  # EX_TEMPFAIL of sysexits.h
@@ -61,7 +62,8 @@ def step(function: Callable[..., Result | None]) -> click.Command:
 class clear_errors:  # noqa: N801 - used as `with clear_errors():`
     """Turn a LoupeError into one message on stderr and exit status 2, or 75 if it is temporary.
 
-    A full disk and too little memory are temporary, too: every step can be run again.
+    A full disk and too little memory are temporary, too: every step can be run again. A file that
+    may not be read or written stays so until a person changes that.
     """
 
     def __enter__(self) -> None:
@@ -77,6 +79,9 @@ class clear_errors:  # noqa: N801 - used as `with clear_errors():`
         if isinstance(error, Exception) and disk_is_full(error):
             click.echo(f"loupe: the disk is full: {error}{_MORE_SPACE}", err=True)
             sys.exit(TEMPORARY)
+        if isinstance(error, Exception) and is_forbidden(error):
+            click.echo(f"loupe: not permitted: {error}{_MORE_RIGHTS}", err=True)
+            sys.exit(BAD_INPUT)
 
 
 def line_file(env: Env, name: str) -> Path:

@@ -114,6 +114,9 @@ class SQLiteStore:
             if kind in _DAMAGED:
                 msg = f"{self._path}: {error}: {_MEND.format(name=self._path.name)}"
                 raise ResultsUnusableError(msg) from error
+            if kind == sqlite3.SQLITE_READONLY:
+                msg = f"{self._path}: {error}; let the user that Loupe runs as write there"
+                raise ResultsUnusableError(msg) from error
             msg = f"{self._path}: {error}" + (f"; {_MORE_SPACE}" if kind in _DISK else "")
             raise ResultsError(msg) from error
 

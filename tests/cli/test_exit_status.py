@@ -1,5 +1,7 @@
 """The exit status says whether to try again: 2 is bad input, 75 may pass by itself."""
 
+import errno
+import os
 import sqlite3
 import subprocess
 import sys
@@ -74,6 +76,28 @@ def test_a_damaged_results_store_is_not_tried_again(loupe, tmp_path, damage):
 def test_an_empty_results_store_is_one_that_nothing_was_written_to(loupe, tmp_path):
     (tmp_path / "results.db").touch()
     assert loupe("review")[0] == 0
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_home_that_may_not_be_written_is_named_and_not_tried_again(tmp_path, capsys, number):
+    told = OSError(number, os.strerror(number), str(tmp_path))
+    delta = OSError(f"Generic error: {tmp_path}: {os.strerror(number)} (os error {number})")
+    for error in (told, delta):
+        with pytest.raises(SystemExit) as ended, clear_errors():
+            raise error
+        assert ended.value.code == 2
+        said = capsys.readouterr().err
+        assert said.startswith("loupe: not permitted: ")
+        assert str(tmp_path) in said
+        assert "the user that Loupe runs as" in said
+
+
+def test_a_step_in_a_home_that_may_not_be_written_says_so(loupe, monkeypatch):
+    monkeypatch.setenv("LOUPE_HOME", "/sys/kernel/home")  # nobody may, root neither
+    status, said = loupe("shards", "--day", "2026-01-05")
+    assert status == 2
+    assert "/sys/kernel/home" in said
+    assert "let the user that Loupe runs as read and write there" in said
 
 
 def test_an_mlflow_that_is_down_may_be_tried_again(capsys):
