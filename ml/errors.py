@@ -4,6 +4,7 @@ LoupeError
 ├── SettingsError        a line file or an environment variable is wrong
 ├── DataError            images, labels or tables are not what a step needs
 │   ├── SourceError      the source folder or bucket cannot be listed or read
+│   │   ├── EmptySourceError  there is not one object in it
 │   │   ├── SourceSilentError *  the source did not answer, or was too busy to
 │   │   └── SourceChangedError *  an object is not as it was listed
 │   ├── ImageError       one image cannot be used; `reason` is a quarantine word
@@ -43,6 +44,10 @@ class DataError(LoupeError):
 
 class SourceError(DataError):
     """The source folder or bucket cannot be listed or read."""
+
+
+class EmptySourceError(SourceError):
+    """The source was listed, and there is not one object in it."""
 
 
 class SourceSilentError(SourceError):

@@ -15,10 +15,10 @@ from ml.data.batch import Moment
 from ml.data.decide import SUPERSEDED
 from ml.data.layout import Facts, describe, has_match, hides_truth, unrecognised
 from ml.data.listing import Watermark, scope_of, utc_now
-from ml.data.source import Listed, Source, open_source
+from ml.data.source import BucketSource, Listed, Source, open_source
 from ml.data.spread import deal_days
 from ml.data.staging import Staged, Work, stage
-from ml.errors import SourceError, SourceSilentError
+from ml.errors import EmptySourceError, SourceError, SourceSilentError
 from ml.settings import Home, LineConfig
 
 log = logging.getLogger(__name__)
@@ -60,12 +60,20 @@ def ingest(
     With a watermark only the days since are listed, where the layout has days (`listing.py`).
     Images captured after the day `until` are left for a later ingest. Raises SourceError when the
     source cannot be listed or holds no image of the line's layout, SourceSilentError when it
-    stopped answering or did not list where labels may lie.
+    stopped answering or did not list where labels may lie. A bucket without any object is an
+    error for a line without images alone: of another one, the bucket may keep objects for a time.
     """
     place = open_source(source)
     now = utc_now()
     scope, moment = scope_of(line, source, mark, now), Moment.of(home, line.name, now)
-    listed, unknown = list_work(line, place, source, scope.prefixes)
+    try:
+        listed, unknown = list_work(line, place, source, scope.prefixes)
+    except EmptySourceError as error:
+        # An empty folder stays an error: a volume that is not mounted looks just like it.
+        if not isinstance(place, BucketSource) or catalog.version(home, line.name, "images") < 0:
+            raise
+        log.warning("%s; the line has images, so the bucket may have been emptied", error)
+        return Batch("", 0, 0)
     if unknown:
         log.warning(
             "%d images are none of layout `%s` and are not taken, such as %s",
@@ -92,7 +100,8 @@ def list_work(
     but is none of the layout.
 
     `name` is that of the source in errors: a source without an image is wrong, a folder need not
-    have any. Raises SourceSilentError when masks or the manifest may be in what was left out.
+    have any. Raises SourceSilentError when masks or the manifest may be in what was left out,
+    EmptySourceError when there is not one object.
     """
     listed = {item.key: item for item in place.list(prefixes)}
     if hides_truth(line.source.layout, place.left_out):
@@ -101,6 +110,9 @@ def list_work(
             "labels or masks; nothing was taken"
         )
         raise SourceSilentError(msg)
+    if not listed and prefixes is None and not place.left_out:
+        msg = f"{name}: there is no object in it; check `source.uri`"
+        raise EmptySourceError(msg)
     zone = ZoneInfo(line.source.timezone)
     facts = describe(line.source.layout, listed, place.read, is_whole=prefixes is None, zone=zone)
     if prefixes is not None and not has_match(line.source.layout, facts):

@@ -4,10 +4,15 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
+import cv2
+import numpy as np
 import pytest
 
+from ml.data.ingest import ingest
 from ml.data.source import open_source
+from ml.data.validate import validate
 from ml.errors import SourceError, SourceSilentError
+from ml.settings import Home, LineConfig
 
 
 @pytest.fixture
@@ -34,6 +39,34 @@ def test_objects_below_the_prefix_are_listed_over_pages_and_read(bucket):
     assert keys == [f"ok/{number:02d}.png" for number in range(25)]
     assert len(set(asked)) == 3
     assert source.read("ok/00.png") == b"x"
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"kind": "class_folders"},
+        {"kind": "manifest", "manifest": "manifest.csv", "columns": {"label": "label"}},
+    ],
+)
+def test_an_emptied_bucket_is_an_error_for_a_new_line_alone(bucket, tmp_path, caplog, layout):
+    source = {"uri": "s3://plant", "layout": layout}
+    line = LineConfig.model_validate({"name": "plant", "title": "Plant", "source": source})
+    home = Home(tmp_path)
+
+    def run():
+        return ingest(home, line, source="s3://plant", until=None, threads=1)
+
+    with pytest.raises(SourceError, match=r"s3://plant: there is no object in it"):
+        run()
+    picture = cv2.imencode(".png", np.arange(48 * 48, dtype=np.uint8).reshape(48, 48))[1].tobytes()
+    bucket.put_object(Bucket="plant", Key="ok/a.png", Body=picture)
+    bucket.put_object(Bucket="plant", Key="manifest.csv", Body=b"path,label\nok/a.png,ok\n")
+    validate(home, line, run().name)
+    for key in ("ok/a.png", "manifest.csv"):
+        bucket.delete_object(Bucket="plant", Key=key)
+    found = run()
+    assert (found.name, found.listed, found.new, found.mark) == ("", 0, 0, None)
+    assert "s3://plant: there is no object in it" in caplog.text
 
 
 def test_a_changed_object_has_another_version(bucket):

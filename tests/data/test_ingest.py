@@ -1,6 +1,7 @@
 """Every object ends as accepted, quarantined with a reason, or duplicate; and only once."""
 
 import os
+import shutil
 import struct
 import zlib
 from datetime import UTC, datetime
@@ -145,7 +146,18 @@ def test_a_missing_folder_is_named(plant, tmp_path):
 def test_an_empty_source_says_what_was_expected(plant, tmp_path):
     plant.source = tmp_path / "empty"
     plant.source.mkdir()
-    with pytest.raises(SourceError, match="no images of layout `class_folders` among 0 objects"):
+    with pytest.raises(SourceError, match=r"there is no object in it; check `source\.uri`"):
+        plant.ingest()
+    (plant.source / "notes.txt").touch()
+    with pytest.raises(SourceError, match="no images of layout `class_folders` among 1 objects"):
+        plant.ingest()
+
+
+def test_a_folder_that_is_empty_all_at_once_may_be_a_volume_that_is_not_mounted(plant):
+    plant.run()
+    shutil.rmtree(plant.source)
+    plant.source.mkdir()
+    with pytest.raises(SourceError, match="there is no object in it"):
         plant.ingest()
 
 
