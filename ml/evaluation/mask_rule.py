@@ -13,7 +13,7 @@ from ml.inference.engine import Floats, Scored
 from ml.settings import Home
 
 # Log-odds and shares of the image that are tried.
-_EXTENTS = np.arange(-3.0, 2.1, 0.5)
+_EXTENTS = np.arange(-3.0, 6.1, 0.5)
 _SEEDS = np.arange(-3.0, 12.1, 0.5)
 _AREAS = np.array([1.0, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01])
 _DIGITS = 6
@@ -22,9 +22,9 @@ _DIGITS = 6
 class MaskRuleChoice:
     """Gathers what each rule would draw while validation is scored; then takes the best.
 
-    Of each extent and area, the seed is the lowest at which no more than `most_false` of the good
-    images have a region; extent and area are those of the highest Dice, per image, averaged over
-    the defect types.
+    Of each extent and area, the seed is the lowest, at or above the extent, at which no more than
+    `most_false` of the good images have a region; extent and area are those of the highest Dice,
+    per image, averaged over the defect types.
     """
 
     def __init__(self, home: Home, most_false: float) -> None:
@@ -67,8 +67,9 @@ class MaskRuleChoice:
                 f"threshold; at most {self._most_false:.1%} are wanted."
             )
         allowed = false <= max(self._most_false, false.min())
+        # A seed below the extent says nothing; each extent has its own lowest one.
+        allowed &= _EXTENTS[:, None, None] <= _SEEDS
         lowest = allowed & (np.cumsum(allowed, axis=2) == 1)
-        lowest &= _EXTENTS[:, None, None] <= _SEEDS
         dice = np.mean([np.mean(images, axis=0) for images in self._dice.values()], axis=0)
         best = np.unravel_index(np.argmax(np.where(lowest, dice, -1)), dice.shape)
         extent, area, seed = (int(place) for place in best)

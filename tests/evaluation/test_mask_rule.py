@@ -99,6 +99,22 @@ def test_false_regions_are_held_down_and_defects_kept(tmp_path: Path) -> None:
     assert warnings == []
 
 
+def test_outlines_are_right_where_every_good_map_is_dark(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    choice = MaskRuleChoice(home, most_false=0.0)
+    choice.see(GOOD, Scored({}, NOTHING, defect_map=np.full((32, 32), 0.001, np.float32)))
+    mask = np.zeros((32, 32), np.uint8)
+    mask[12:20, 12:20] = 255
+    name = tiny_line.store(home, cv2.imencode(".png", mask)[1].tobytes())
+    heat = np.full((32, 32), 0.001, np.float32)
+    heat[8:24, 8:24] = 0.9  # the halo of a defect, surer than even odds
+    heat[mask > 0] = 0.99
+    defect = replace(GOOD, label="defect", defect_type="pit", mask=name)
+    choice.see(defect, Scored({}, NOTHING, defect_map=heat))
+    rule, _ = choice.choose()
+    assert (draw_mask(heat, rule) == (mask > 0)).all()
+
+
 def test_a_hopeless_map_is_said_and_without_defects_the_rule_is_one_half(tmp_path: Path) -> None:
     home = Home(tmp_path)
     choice = MaskRuleChoice(home, most_false=0.0)
