@@ -49,8 +49,8 @@ def backup(
     That is told by name and size; with `verify` every content of the vault is read first, and the
     damaged ones are written anew from the home. The signing key is in it only where a passphrase
     encrypts it. Killed and repeated, it goes on from what is copied. Raises BackupError when there
-    is no home, the vault lies inside it, or a file cannot be copied; StorageError when the disk
-    is full.
+    is no home, the vault lies inside it, or a file cannot be copied; StorageError when the disk is
+    full.
     """
     if not home.root.is_dir() or home.restoring.exists():
         msg = f"{home.root}: no home, or a half restored one; nothing to back up"

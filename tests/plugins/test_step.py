@@ -87,19 +87,19 @@ def test_bad_input_fails_at_once_with_the_message(operator):
 @pytest.mark.parametrize(("tries", "error"), [(2, RuntimeError), (3, AirflowFailException)])
 def test_a_crash_is_an_error_that_two_retries_may_cure(operator, tries, error):
     with pytest.raises(error, match=r"ended with status 1: .*ZeroDivisionError"):
-        operator("1 / 0").execute({"ti": SimpleNamespace(try_number=tries)})
+        operator("1 / 0").execute({"ti": SimpleNamespace(try_number=tries, max_tries=12)})
 
 
 def test_a_killed_child_is_retried_as_often_as_the_task_allows(operator):
     script = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     with pytest.raises(RuntimeError, match="ended with status -9"):
-        operator(script).execute({"ti": SimpleNamespace(try_number=9)})
+        operator(script).execute({"ti": SimpleNamespace(try_number=9, max_tries=12)})
 
 
 def test_a_service_that_did_not_answer_is_retried(operator):
     script = "import sys; print('loupe: MLflow is silent', file=sys.stderr); sys.exit(75)"
     with pytest.raises(RuntimeError, match="ended with status 75: loupe: MLflow is silent"):
-        operator(script).execute({"ti": SimpleNamespace(try_number=9)})
+        operator(script).execute({"ti": SimpleNamespace(try_number=9, max_tries=12)})
 
 
 def test_cancelling_ends_the_step_and_its_children(operator):
