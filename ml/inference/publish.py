@@ -15,7 +15,7 @@ from ml.errors import ResultsError
 from ml.results import Document, ResultStore
 from ml.settings import Home
 
-_VERDICTS = ("pass", "fail", "review")
+VERDICTS = ("pass", "fail", "review")
 _MODELS = ("classifier", "segmenter", "anomaly")
 _COPIED = [
     "day",
@@ -103,11 +103,11 @@ def _shard(line: str, day: str, number: int, rows: list[Row]) -> Document:
 
 def _count(rows: list[Row]) -> dict[str, int]:
     counts = Counter(row["verdict"] for row in rows)
-    return {verdict: counts[verdict] for verdict in _VERDICTS}
+    return {verdict: counts[verdict] for verdict in VERDICTS}
 
 
 def _night(line: str, day: str, shards: list[Document]) -> Document:
-    totals = {name: sum(int(shard[name]) for shard in shards) for name in ("images", *_VERDICTS)}
+    totals = {name: sum(int(shard[name]) for shard in shards) for name in ("images", *VERDICTS)}
     bundles = sorted({shard["bundle"] for shard in shards})
     return {
         "line": line,

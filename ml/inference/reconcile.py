@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ml.data import catalog
 from ml.errors import CountError
 from ml.inference.late import put_alert
 from ml.inference.night import Plan, find_plan, planned_images
-from ml.inference.publish import part_id
+from ml.inference.publish import VERDICTS, part_id
 from ml.inference.stray import first_day, report_stray
 from ml.results import Document, ResultStore
 from ml.settings import Home
@@ -40,7 +41,7 @@ class Reconciled:
 
 
 def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled:
-    """Hold the images that the night planned against predictions and documents.
+    """Hold the images that the night planned against predictions, and these against documents.
 
     Raises CountError that names the parts and shards that differ and what to run;
     `nights.reconciled` says the outcome either way. An image that comes late, on this day or an
@@ -55,10 +56,13 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
     nights = {night["day"]: night for night in store.find("nights", {"line": line})}
     shards = store.find("shards", {"line": line, "day": day})
     steps = _Steps(line, day)
+    wanted = _counts(table)
     problems = [
         *_differences(_shard_of(images, plan), table, steps),
         *(_of_another_bundle(table, plan.bundle, steps) if plan else []),
-        *_unpublished(line, table, store.find("parts", {"line": line, "day": day}), shards),
+        *_unpublished_parts(line, table, store.find("parts", {"line": line, "day": day})),
+        *_unpublished_shards(wanted, shards),
+        *_unpublished_night(wanted, nights.get(day)),
         *_unequal("images", len(images), "the night's document", nights.get(day, {}).get("images")),
         *_unequal("images", len(images), "the shards' documents", sum(s["images"] for s in shards)),
     ]
@@ -188,26 +192,70 @@ def _of_another_bundle(table: pa.Table, bundle: str, steps: _Steps) -> list[str]
     ]
 
 
-def _unpublished(
-    line: str, table: pa.Table, parts: list[Document], shards: list[Document]
-) -> list[str]:
-    """Where the documents say other than the predictions."""
-    held = {
-        part_id(line, row): row
-        for row in table.select(["day", "shard", "object", "sha256", "verdict"]).to_pylist()
-        if row["verdict"] != "pass"
-    }
+def _unpublished_parts(line: str, table: pa.Table, parts: list[Document]) -> list[str]:
+    """Where the documents of the parts say other than the predictions."""
+    columns = ["day", "shard", "object", "sha256", "verdict", "reason", "bundle"]
+    rows = table.select(columns).filter(pc.not_equal(table["verdict"], "pass")).to_pylist()
+    held = {part_id(line, row): row for row in rows}
     known = {part["id"]: part for part in parts}
     lost = [(held[name]["shard"], held[name]["object"]) for name in held.keys() - known.keys()]
     stale = [part["object"] for name, part in known.items() if name not in held]
-    counted = {shard["shard"]: shard["images"] for shard in shards}
-    rows = Counter(table["shard"].to_pylist())
-    wrong = sorted(n for n in counted.keys() | rows.keys() if counted.get(n) != rows[n])
+    other = [
+        (row["shard"], row["object"])
+        for name, row in held.items()
+        if name in known and any(known[name].get(key) != row[key] for key in ("verdict", "bundle"))
+    ]
     return [
         *_by_shard("parts not passed, without a document", sorted(lost)),
+        *_by_shard("parts whose documents say another verdict or bundle", sorted(other)),
         *_named("parts' documents that no prediction asks for", sorted(stale)),
-        *(f"shard {n}: {rows[n]} predictions, its document: {counted.get(n)}" for n in wrong),
     ]
+
+
+def _counts(table: pa.Table) -> dict[int, Document]:
+    """What the document of each shard must say of its predictions."""
+    groups = table.group_by(["shard", "verdict", "bundle"]).aggregate([([], "count_all")])
+    found: dict[int, Document] = {}
+    for row in sorted(groups.to_pylist(), key=lambda row: (row["shard"], row["bundle"])):
+        one = found.setdefault(row["shard"], dict.fromkeys(VERDICTS, 0) | {"bundle": []})
+        one[row["verdict"]] += row["count_all"]
+        if row["bundle"] not in one["bundle"]:
+            one["bundle"].append(row["bundle"])
+    return {n: one | {"bundle": ", ".join(one["bundle"])} for n, one in sorted(found.items())}
+
+
+def _unpublished_shards(wanted: dict[int, Document], shards: list[Document]) -> list[str]:
+    """Where the documents of the shards say other than the predictions."""
+    known = {shard["shard"]: shard for shard in shards}
+    problems = []
+    for number in sorted(known.keys() | wanted.keys()):
+        rows, said = wanted.get(number), known.get(number)
+        count = 0 if rows is None else sum(rows[name] for name in VERDICTS)
+        images = None if said is None else said["images"]
+        if count != images:
+            problems.append(f"shard {number}: {count} predictions, its document: {images}")
+        elif rows is not None and said is not None:
+            problems += _says_other(f"shard {number}: its document", said, rows)
+    return problems
+
+
+def _unpublished_night(wanted: dict[int, Document], night: Document | None) -> list[str]:
+    """Where the night's document says other than the predictions; its images are counted apart."""
+    if night is None:
+        return []
+    rows: Document = {name: sum(one[name] for one in wanted.values()) for name in VERDICTS}
+    rows["bundle"] = ", ".join(sorted({one["bundle"] for one in wanted.values()}))
+    return _says_other("the night's document", night, rows)
+
+
+def _says_other(what: str, document: Document, rows: Document) -> list[str]:
+    said, wanted = _verdicts_of(document), _verdicts_of(rows)
+    return [] if said == wanted else [f"{what} says {said}; its predictions {wanted}"]
+
+
+def _verdicts_of(one: Document) -> str:
+    counts = ", ".join(f"{one.get(name)} {name}" for name in VERDICTS)
+    return f"{counts} of bundle {one.get('bundle') or '(none)'}"
 
 
 def _by_shard(what: str, objects: list[tuple[int, str]]) -> list[str]:
