@@ -33,13 +33,14 @@ class Past:
 
     `rows` are the accepted ones and copies of such, `labels` those of the layout by SHA-256.
     `known` are all rows by object and version, `newer` the days of the objects of which the
-    catalog has a newer version than the batch.
+    catalog has a newer version than the batch. `broken` are quarantined ones, listed before it.
     """
 
     rows: list[Row]
     labels: dict[str, Row]
     known: dict[Key, Row] = field(default_factory=dict)
     newer: dict[str, str] = field(default_factory=dict)
+    broken: list[Row] = field(default_factory=list)
 
     @classmethod
     def read(
@@ -60,7 +61,8 @@ class Past:
         there = {row["sha256"] for row in present if row_key(row) not in gone}
         lost = {row["sha256"] for row in present} - there
         said = {sha256: label for sha256, label in labels.items() if sha256 not in lost}
-        return cls(rows, said, {row_key(row): row for row in images}, newer)
+        broken = [r for r in images if r["status"] == "quarantined" and r["batch"] in earlier]
+        return cls(rows, said, {row_key(row): row for row in images}, newer, broken)
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,9 @@ def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) ->
 
     `failed` is row number → reason. The same bytes under another label are quarantined: one of
     the two labels is wrong, and a person must say which. A new version of an object replaces the
-    older one, whichever is validated first; what was a duplicate of that takes its place.
+    older one, whichever is validated first; what was a duplicate of that takes its place. A
+    quarantined one is dropped then, as a file that was cut while it was uploaded: nobody waits for
+    it any more.
 
     A replaced version that is decided anew keeps its day, and it stays `replaced` when it is not
     accepted: the night of its day has it.
@@ -164,7 +168,10 @@ def late_labels(
 
 
 def _changed(staged: list[Row], failed: dict[int, str], past: Past) -> list[Row]:
-    """Rows of other batches that a good new version replaces, and duplicates that follow them."""
+    """Rows of other batches that a good new version replaces, and duplicates that follow them.
+
+    Quarantined ones among them are dropped.
+    """
     newest = {
         row["object"]: row
         for number, row in enumerate(staged)
@@ -187,7 +194,13 @@ def _changed(staged: list[Row], failed: dict[int, str], past: Past) -> list[Row]
         is_copy = row["status"] != "accepted" and is_present(row)
         if is_copy and row["sha256"] in free and row_key(row) not in left:
             followers.setdefault(row["sha256"], row | {"status": "accepted", "reason": ""})
-    return [*marked, *followers.values()]
+    here = {row_key(row) for row in staged}
+    mended = [
+        row | {"status": "dropped", "reason": REPLACED}
+        for row in past.broken
+        if row["object"] in newest and row_key(row) not in here
+    ]
+    return [*marked, *followers.values(), *mended]
 
 
 def _superseded(row: Row, day: str) -> str:

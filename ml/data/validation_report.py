@@ -7,7 +7,7 @@ import jinja2
 import markupsafe
 import pyarrow as pa
 
-from ml.data.decide import is_held
+from ml.data.decide import SUPERSEDED, is_held
 from ml.data.suite import Expectation
 from ml.settings import LineConfig
 
@@ -85,7 +85,9 @@ def render_docs(line: LineConfig, suite: list[Expectation], images: pa.Table) ->
     """
     refused = Counter[str]()
     for row in images.group_by(["status", "reason"]).aggregate([([], "count_all")]).to_pylist():
-        if row["status"] == "dropped" or is_held(row):
+        # What a good version took the place of is refused no more.
+        is_dropped = row["status"] == "dropped" and row["reason"] not in SUPERSEDED
+        if is_dropped or is_held(row):
             refused[row["reason"]] += row["count_all"]
     page = jinja2.Environment(autoescape=True).from_string(_DOCS)
     return page.render(

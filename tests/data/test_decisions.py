@@ -362,3 +362,20 @@ def test_an_ingest_takes_versions_that_came_back_whatever_was_before(batches, ra
     _validate(table, [row for row in listed if row_key(row) not in known], len(batches))
     assert _accepted(table) == sorted(set(present.values()))
     assert all(table[row_key(row)]["reason"] != REPLACED for row in listed)
+
+
+def test_a_broken_version_waits_for_people_until_a_newer_one_is_good(plant: Plant) -> None:
+    old = plant.ingest().name
+    plant.write("ok/part0.png", b"no image")
+    plant.run()
+    # The version before is no news of what the part looks like now.
+    validate(plant.home, plant.line, old)
+    assert _statuses_of(plant, "ok/part0.png") == ["accepted", "quarantined"]
+    plant.picture("ok/part0.png", 77)
+    plant.run()
+    assert _statuses_of(plant, "ok/part0.png") == ["accepted", "dropped", "replaced"]
+
+
+def _statuses_of(plant: Plant, key: str) -> list[str]:
+    rows = catalog.read_images(plant.home, "plant", status=None).to_pylist()
+    return sorted(row["status"] for row in rows if row["object"] == key)
