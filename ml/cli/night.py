@@ -12,7 +12,7 @@ day_option = click.option("--day", required=True, help="YYYY-MM-DD")
 @click.option("--bundle", help="for a backfill: inspect with this bundle instead of the champion")
 @click.option("--shadow", help="a challenger, or `waiting`, that scores the same images")
 def shards(context: Context, day: str, bundle: str | None, shadow: str | None) -> Result:
-    """Deal the day's accepted images into shards and fix the night's bundle."""
+    """Deal the day's images into shards and fix the night's bundle."""
     from ml.inference.night import plan_night
 
     plan = plan_night(context.home, context.line, day, bundle, shadow)
@@ -100,7 +100,7 @@ def publish(context: Context, day: str) -> Result:
 @step
 @day_option
 def reconcile(context: Context, day: str) -> Result:
-    """Check that each planned image has one prediction and is counted; say which came late."""
+    """Check that each planned image has one prediction and the documents say so; name late ones."""
     from ml.inference.reconcile import reconcile as run
     from ml.results import open_results
 

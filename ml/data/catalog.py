@@ -6,9 +6,10 @@ Every write is one commit and leaves the same rows when it is repeated.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -95,6 +96,24 @@ USABLE = ("accepted", "replaced")
 OUTDATED = "a newer version of this object was accepted for the same day"
 _USABLE = f"(status = 'accepted' OR (status = 'replaced' AND reason <> '{OUTDATED}'))"
 
+# Images that a night holds unread, since nobody knows how their parts look: quarantined ones, and
+# duplicates of another part's image, as of a camera that stands still. Why, in the words of the
+# plan: QUARANTINED and the reason of the quarantine, or SAME_BYTES and the other's object, which is
+# the reason of such a duplicate. SAME_PART is that of one whose part has these bytes already.
+QUARANTINED = "quarantined: "
+SAME_BYTES = "same bytes as "
+SAME_PART = "same bytes as an accepted image"
+_HELD = (
+    "(status = 'quarantined' OR (status = 'duplicate' "
+    f"AND reason LIKE '{SAME_BYTES}%' AND reason <> '{SAME_PART}'))"
+)
+_WHY_HELD = (
+    f"CASE status WHEN 'quarantined' THEN '{QUARANTINED}' || coalesce(reason, '') "
+    "WHEN 'duplicate' THEN reason END"
+)
+# What a plan has.
+_PLANNED = f"({_USABLE} OR {_HELD})"
+
 _COMMIT_TRIES = 8
 
 # A night commits each shard, and each commit reads the log since the last checkpoint: checkpoints
@@ -106,15 +125,20 @@ _MANY_COMMITS = {"delta.checkpointInterval": "20", "delta.dataSkippingStatsColum
 _UNPREDICTED = """
 SELECT image.day, image.object, image.part, image.n - coalesce(done.n, 0) AS images
 FROM (
-    SELECT day, object, sha256, min(part) AS part, count(*) AS n
-    FROM images WHERE day IN ({days}) AND {usable} GROUP BY day, object, sha256
+    SELECT day, object, sha256, {image_held} AS held, min(part) AS part, count(*) AS n
+    FROM images WHERE day IN ({days}) AND {planned} GROUP BY day, object, sha256, held
 ) image LEFT JOIN (
-    SELECT day, object, sha256, count(*) AS n
-    FROM predictions WHERE day IN ({days}) GROUP BY day, object, sha256
+    SELECT day, object, sha256, {row_held} AS held, count(*) AS n
+    FROM predictions WHERE day IN ({days}) GROUP BY day, object, sha256, held
 ) done ON image.day = done.day AND image.object = done.object AND image.sha256 = done.sha256
+    AND image.held = done.held
 WHERE image.n > coalesce(done.n, 0)
 ORDER BY image.day, image.object, image.sha256
 """
+# Of a prediction: `is_held_unread`.
+_ROW_HELD = (
+    f"(coalesce(reason, '') LIKE '{QUARANTINED}%' OR coalesce(reason, '') LIKE '{SAME_BYTES}%')"
+)
 # Days that are asked for at once: all of them would need the memory of all their names.
 _DAYS_AT_ONCE = 31
 
@@ -200,12 +224,36 @@ def read_images(
         return _read(path, schema, where, "object, version", version)
 
 
+def read_planned(
+    home: Home,
+    line: str,
+    day: str,
+    version: int | None = None,
+    columns: Sequence[str] = tuple(IMAGES.names),
+) -> pa.Table:
+    """What a plan of a day has: its usable images and those that are held, sorted by object.
+
+    The column `held` says why an image is held unread; null where it is inspected. `version` is
+    that of `read_images`.
+    """
+    path = home.table(line, "images")
+    schema = pa.schema([*(IMAGES.field(name) for name in columns), pa.field("held", _TEXT)])
+    where = [f"day = {_quoted(day)}", _PLANNED]
+    with _readable(path, version):
+        return _read(path, schema, where, "object, version", version, {"held": _WHY_HELD})
+
+
+def is_held_unread(row: dict[str, Any]) -> bool:
+    """Whether a prediction is of an image that its plan holds; nothing else gives these reasons."""
+    return (row["reason"] or "").startswith((QUARANTINED, SAME_BYTES))
+
+
 def count_images(
     home: Home, line: str, *, until: str | None = None, version: int | None = None
 ) -> Counter[str]:
-    """How many images each day has of those that `read_images` gives; or had in a `version`."""
+    """How many images each day has of those that a plan has; or had in a `version`."""
     path = home.table(line, "images")
-    where = [_USABLE] if until is None else [_USABLE, f"day <= {_quoted(until)}"]
+    where = [_PLANNED] if until is None else [_PLANNED, f"day <= {_quoted(until)}"]
     with _readable(path, version):
         table = _open(path, version)
         if table is None:
@@ -227,9 +275,10 @@ def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str
 def count_unlabelled(
     home: Home, line: str, days: Iterable[str], version: int | None = None
 ) -> Counter[str]:
-    """How many usable images without a label some days have: to be inspected, not to learn from.
+    """How many images without a label some days have: to be inspected, not to learn from.
 
-    As `count_images` has them, with the labels that there are now.
+    As `count_images` has them, with the labels that there are now. One that is held counts, but not
+    on a day whose usable images all have labels: it is of those to learn from.
     """
     counts: Counter[str] = Counter()
     if not (days := list(days)):
@@ -237,10 +286,13 @@ def count_unlabelled(
     path, known = home.table(line, "images"), labelled(home, line)
     schema = pa.schema([IMAGES.field("day"), IMAGES.field("sha256")])
     for some in in_batches(days, _DAYS_AT_ONCE):
-        where = [f"day IN ({', '.join(map(_quoted, some))})", _USABLE]
+        of_days = f"day IN ({', '.join(map(_quoted, some))})"
         with _readable(path, version):
-            rows = _read(path, schema, where, version=version)
+            rows = _read(path, schema, [of_days, _USABLE], version=version)
+            held = _read(path, schema, [of_days, _HELD], version=version)["day"].to_pylist()
         counts.update(rows.filter(pc.invert(pc.is_in(rows["sha256"], known)))["day"].to_pylist())
+        learned = set(rows["day"].unique().to_pylist()) - counts.keys()
+        counts.update(day for day in held if day not in learned)
     return counts
 
 
@@ -279,9 +331,10 @@ def count_predictions(home: Home, line: str, day: str) -> Counter[int]:
 
 
 def read_unpredicted(home: Home, line: str, days: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The usable images of some days that no prediction of their day is for, sorted.
+    """The images of some days that a plan has and no prediction of their day is for, sorted.
 
-    `day, object, part`, and as `images` how many of these bytes under this name lack one.
+    `day, object, part`, and as `images` how many of these bytes under this name lack one. The row
+    of an image that was held unread is none for the same image after a replay accepted it.
     """
     from deltalake import QueryBuilder
 
@@ -292,7 +345,9 @@ def read_unpredicted(home: Home, line: str, days: Iterable[str]) -> Iterator[dic
     query = QueryBuilder().register("images", images).register("predictions", predictions)
     for some in in_batches(days, _DAYS_AT_ONCE):
         named = ", ".join(map(_quoted, some))
-        sql = _UNPREDICTED.format(days=named, usable=_USABLE)
+        sql = _UNPREDICTED.format(
+            days=named, planned=_PLANNED, image_held=_HELD, row_held=_ROW_HELD
+        )
         yield from pa.table(query.execute(sql)).to_pylist()
 
 
@@ -320,12 +375,15 @@ def _read(
     where: Sequence[str] = (),
     order: str = "",
     version: int | None = None,
+    made: Mapping[str, str] = MappingProxyType({}),
 ) -> pa.Table:
+    """The columns of a table that it has, and those `made` by an expression, by name."""
     table = _open(path, version)
     if table is None:
         return schema.empty_table()
     here = {field.name for field in table.schema().fields}
-    columns = ", ".join(f'"{name}"' for name in schema.names if name in here)
+    known = [f'"{name}"' for name in schema.names if name in here]
+    columns = ", ".join([*known, *(f'{sql} AS "{name}"' for name, sql in made.items())])
     return _completed(_select(table, columns, where, f"ORDER BY {order}" if order else ""), schema)
 
 

@@ -12,7 +12,17 @@ Row = dict[str, Any]
 log = logging.getLogger(__name__)
 
 # What is read of every row of the catalog.
-COLUMNS = ("object", "version", "sha256", "status", "reason", "day", "captured_at", "batch")
+COLUMNS = (
+    "object",
+    "version",
+    "sha256",
+    "status",
+    "reason",
+    "day",
+    "captured_at",
+    "batch",
+    "part",
+)
 
 REPLACED = "a newer version of this object was accepted"
 # Its night inspects the newer one instead: no part has two verdicts.
@@ -21,7 +31,6 @@ OUTDATED = catalog.OUTDATED
 SUPERSEDED = (REPLACED, OUTDATED)
 LABEL_CONFLICT = "label_conflict"
 DROPPED = "left out by a person"
-_SAME_BYTES = "same bytes as an accepted image"
 
 # What names a row of the catalog: object and version.
 Key = tuple[str, str]
@@ -122,7 +131,8 @@ def decide(staged: list[Row], failed: dict[int, str], past: Past, batch: str) ->
             status, reason = "quarantined", LABEL_CONFLICT
             _log_conflict(row, kind, accepted[sha256], kinds[sha256])
         else:
-            status, reason = "duplicate", REPLACED if row["object"] in past.newer else _SAME_BYTES
+            status, reason = "duplicate", _copied(row, accepted[sha256])
+            reason = REPLACED if row["object"] in past.newer else reason
             kinds[sha256] = kinds[sha256] or kind
         # A duplicate may be the first to have a label.
         if status != "quarantined" and kind and sha256 not in labelled:
@@ -208,6 +218,20 @@ def _superseded(row: Row, day: str) -> str:
     return OUTDATED if row["day"] == day and row.get("status") != "duplicate" else REPLACED
 
 
+def _copied(row: Row, other: Row) -> str:
+    """Why a row is a duplicate of an accepted one: the same part again, or another part's image.
+
+    A camera that stands still sends one part's image for all others. Nobody has seen those: nights
+    hold them for the name of the object in this reason.
+    """
+    is_same = row["object"] == other["object"] or row.get("part") == other.get("part")
+    return catalog.SAME_PART if is_same else f"{catalog.SAME_BYTES}{other['object']}"
+
+
+def _is_copied(row: Row) -> bool:
+    return bool(row["reason"].startswith(catalog.SAME_BYTES))
+
+
 def _log_conflict(row: Row, kind: str, other: Row, known: str) -> None:
     names = row["object"], kind, other["object"], known
     log.warning("%s is %s, but %s, the same bytes, is %s", *names)
@@ -229,7 +253,7 @@ def is_present(row: Row) -> bool:
     and came back is still `replaced`.
     """
     if row["status"] == "replaced":
-        return bool(row["reason"] == _SAME_BYTES)
+        return _is_copied(row)
     return row["status"] in ("accepted", "duplicate") and row["reason"] not in SUPERSEDED
 
 
@@ -239,12 +263,8 @@ def is_held(row: Row) -> bool:
     So is a replaced version that came back and was not accepted; it stays `replaced`, since the
     night of its day has it.
     """
-    is_back = row["status"] == "replaced" and row["reason"] not in (
-        *SUPERSEDED,
-        DROPPED,
-        _SAME_BYTES,
-    )
-    return row["status"] == "quarantined" or is_back
+    is_known = row["reason"] in (*SUPERSEDED, DROPPED) or _is_copied(row)
+    return row["status"] == "quarantined" or (row["status"] == "replaced" and not is_known)
 
 
 def row_key(row: Row) -> Key:

@@ -172,8 +172,9 @@ class _Pipeline:
     def rows(self, images: Iterable[Row], batch: int) -> Iterator[Pair]:
         """The rows of the images, in order."""
         if self._inspector is None:
-            held = hold(self._reason)
-            yield from ((self._row(image, held, None), None) for image in images)
+            for image in images:
+                held = hold(image.get("held") or self._reason)
+                yield self._row(image, held, None), None
             return
         inspectors = [self._inspector] + ([self._shadow] if self._shadow else [])
         threads = self._threads
@@ -216,6 +217,9 @@ class _Pipeline:
         return run_ahead(write.timed(self._write, len), shards, threads=1, ahead=_SHARDS_AHEAD)
 
     def _read(self, image: Row) -> tuple[Row, bytes | Decision]:
+        # The plan says why; beside a plan of an earlier Loupe it says nothing.
+        if held := image.get("held"):
+            return image, hold(held)
         try:
             content = self._home.object(image["sha256"]).read_bytes()
         except OSError as error:

@@ -1,5 +1,8 @@
 """The plan of a night: which images, in which shards, under which bundle.
 
+It has every image of the day that somebody would miss: those to be inspected, and those that are
+held for review unread, since a part without a verdict would look like one that passed.
+
 All three are fixed when the night begins: neither a promotion nor an ingest during the night can
 mix two bundles, or shift an image from one shard to another. A file beside the plan has what the
 inspection needs of its images, a row group for each shard: a process that inspects some shards of
@@ -42,7 +45,8 @@ class Plan:
 
     `sizes` counts the images of each shard, in the catalog's order of objects. `bundle` is empty
     when the line has no champion. `shadow` is a challenger that scores the same images, or empty.
-    `first_version` is the one that the day's first plan had.
+    `first_version` is the one that the day's first plan had. `held` says that images that are held
+    unread are among them: quarantined ones, and duplicates of another part's image.
     """
 
     line: str
@@ -52,6 +56,7 @@ class Plan:
     first_version: int
     sizes: tuple[int, ...]
     shadow: str = ""
+    held: bool = True
 
     @property
     def images(self) -> int:
@@ -79,9 +84,7 @@ def plan_night(
             load_bundle(home, asked, line.name)
     known = find_plan(home, line.name, day)
     version = catalog.version(home, line.name, "images")
-    images = catalog.read_images(
-        home, line.name, day=day, version=version, columns=[*_IDENTITY, "bytes"]
-    )
+    images = catalog.read_planned(home, line.name, day, version, [*_IDENTITY, "bytes"])
     if known is not None:
         if _has(home, known, images):
             version = known.images_version
@@ -128,6 +131,8 @@ def _understood(content: dict[str, Any]) -> Plan | None:
     if "images_version" not in content:
         return None
     content.setdefault("first_version", content["images_version"])
+    # Plans of an earlier Loupe have usable images alone.
+    content.setdefault("held", False)
     if "shard_images" in content:
         # A plan of an earlier Loupe, whose shards were dealt by count alone.
         images, most = content.pop("images"), content.pop("shard_images")
@@ -159,10 +164,16 @@ def deal(sizes: Sequence[int], most_images: int, most_megabytes: int) -> tuple[i
 def planned_images(
     home: Home, plan: Plan, columns: Sequence[str] = tuple(catalog.IMAGES.names)
 ) -> pa.Table:
-    """The images of a plan, in the order of its shards; DataError when their version is gone."""
-    return catalog.read_images(
+    """The images of a plan, in the order of its shards; DataError when their version is gone.
+
+    `held` says why an image is not to be read; null where it is inspected.
+    """
+    if plan.held:
+        return catalog.read_planned(home, plan.line, plan.day, plan.images_version, columns)
+    images = catalog.read_images(
         home, plan.line, day=plan.day, version=plan.images_version, columns=columns
     )
+    return images.append_column("held", pa.nulls(images.num_rows, pa.string()))
 
 
 def shard_rows(home: Home, plan: Plan, shards: Sequence[int]) -> Iterator[dict[str, Any]]:
@@ -230,7 +241,7 @@ def _has(home: Home, plan: Plan, images: pa.Table) -> bool:
     except DataError as error:
         log.warning("%s", error)
         return False
-    return bool(planned.equals(images.select(_IDENTITY)))
+    return bool(planned.equals(images.select([*_IDENTITY, "held"])))
 
 
 def _or_none(name_of: Callable[[Home, str], str | None], home: Home, line: str) -> str:

@@ -74,8 +74,13 @@ def publish(home: Home, store: ResultStore, line: str, day: str) -> Published:
 
 
 def part_id(line: str, row: Row) -> str:
-    """The id of the document of a part that is not passed."""
-    return f"{line}__{row['day']}__{row['sha256'][:16]}"
+    """The id of the document of a part that is not passed.
+
+    Images that are held unread may have the bytes of each other, or of one that was inspected: the
+    object tells them apart.
+    """
+    name = f"{line}__{row['day']}__{row['sha256'][:16]}"
+    return f"{name}-{files.content_key(row['object'])}" if catalog.is_held_unread(row) else name
 
 
 def _by_shard(home: Home, line: str, day: str) -> Iterator[tuple[int, list[Row]]]:

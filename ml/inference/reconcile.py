@@ -27,7 +27,7 @@ _NAMED = 10
 class Reconciled:
     """Images that a night planned, predictions of its day, images that its documents count.
 
-    `late` counts, by day, accepted images that the night of their day lacks, because they came
+    `late` counts, by day, images that the night of their day lacks, because they came
     after it or it never ran: they have no verdict until it runs. `late_parts` names their parts, at
     most ten a day. `stray` counts those of days that no night comes for (`stray.py`).
     """
@@ -48,9 +48,7 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
     earlier one, is no error, but the night that it was too late for is no longer reconciled.
     """
     plan = find_plan(home, line, day)
-    planned = (
-        catalog.read_images(home, line, day=day) if plan is None else planned_images(home, plan)
-    )
+    planned = catalog.read_planned(home, line, day) if plan is None else planned_images(home, plan)
     images = planned["object"].to_pylist()
     table = catalog.read_predictions(home, line, day=day, embeddings=False)
     nights = {night["day"]: night for night in store.find("nights", {"line": line})}
@@ -177,7 +175,7 @@ def _differences(images: list[tuple[int, str]], table: pa.Table, steps: _Steps) 
     steps.plan = bool(beyond)
     return [
         *_by_shard("without a prediction", missing),
-        *_by_shard("predicted, but not an accepted image of the day (or twice)", beyond),
+        *_by_shard("predicted, but no image of the plan (or twice)", beyond),
     ]
 
 

@@ -36,8 +36,9 @@ def compare_shadow(home: Home, line: str, day: str) -> Comparison:
             for row in catalog.read_predictions(
                 home, line, day=check_day(day), embeddings=False, name=name
             )
-            .select(["object", "sha256", "verdict", "bundle"])
+            .select(["object", "sha256", "verdict", "reason", "bundle"])
             .to_pylist()
+            if not catalog.is_held_unread(row)
         }
         for name in ("predictions", "shadow")
     )

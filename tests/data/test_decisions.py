@@ -364,6 +364,20 @@ def test_an_ingest_takes_versions_that_came_back_whatever_was_before(batches, ra
     assert all(table[row_key(row)]["reason"] != REPLACED for row in listed)
 
 
+def test_a_copy_says_whether_it_is_of_another_part(plant: Plant) -> None:
+    content = (plant.source / "ok/part0.png").read_bytes()
+    plant.write("ok/again/part0.png", content)
+    plant.write("ok/zcopy.png", content)
+    plant.run()
+    rows = catalog.read_images(plant.home, "plant", status=["duplicate"]).to_pylist()
+    assert [row["part"] for row in rows] == ["part0", "zcopy"]
+    (accepted,) = {"ok/again/part0.png", "ok/part0.png"} - {row["object"] for row in rows}
+    assert [row["reason"] for row in rows] == [
+        "same bytes as an accepted image",
+        f"same bytes as {accepted}",
+    ]
+
+
 def test_a_broken_version_waits_for_people_until_a_newer_one_is_good(plant: Plant) -> None:
     old = plant.ingest().name
     plant.write("ok/part0.png", b"no image")

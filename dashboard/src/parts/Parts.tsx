@@ -34,7 +34,7 @@ function Cards({ line, parts }: { line: string; parts: Part[] }) {
   return (
     <ul className="parts">
       {parts.map((part) => (
-        <PartCard key={`${part.day} ${part.sha256}`} line={line} part={part} />
+        <PartCard key={`${part.day} ${part.sha256} ${part.object}`} line={line} part={part} />
       ))}
     </ul>
   );
