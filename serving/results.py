@@ -136,11 +136,12 @@ def _validation(here: Installation, line: str) -> str | None:
 def _glance(here: Installation, document: Document) -> Document:
     name = document["line"]
     newest = here.store.find("windows", {"line": name}, descending=True, limit=1)
-    severity, alert_count = None, 0
-    if newest:
-        day = {"line": name, "day": newest[0]["day"]}
-        windows_of_day = here.store.find("windows", day)
-        severity = max((w["severity"] for w in windows_of_day), key=_SEVERITIES.index)
-        alert_count = here.store.count("alerts", day)
     night = _latest_night(here, name)
-    return {**document, "night": night, "severity": severity, "alerts": alert_count}
+    severity = None
+    if newest:
+        windows_of_day = here.store.find("windows", {"line": name, "day": newest[0]["day"]})
+        severity = max((w["severity"] for w in windows_of_day), key=_SEVERITIES.index)
+    # A night in which nothing could be judged has alerts before any drift check, or without one.
+    days = {one["day"] for one in (*newest, night) if one is not None}
+    alerts = sum(here.store.count("alerts", {"line": name, "day": day}) for day in days)
+    return {**document, "night": night, "severity": severity, "alerts": alerts}

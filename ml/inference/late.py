@@ -25,18 +25,48 @@ def report_late(home: Home, store: ResultStore, line: str, day: str) -> str:
     return missing
 
 
-def put_alert(store: ResultStore, line: str, day: str, kind: str, title: str, detail: str) -> None:
-    """Write an alarm about a night; it stays when the night is done after all."""
+def put_alert(
+    store: ResultStore,
+    line: str,
+    day: str,
+    kind: str,
+    title: str,
+    detail: str,
+    severity: str = "alarm",
+) -> None:
+    """Write an alert about a night; it stays when the night is done after all."""
     alert = {
         "line": line,
         "day": day,
         "kind": kind,
-        "severity": "alarm",
+        "severity": severity,
         "title": title,
         "detail": detail,
         "action": "flag",
     }
-    store.put("alerts", {f"{line}__{day}__{kind}": alert})
+    store.put("alerts", {_alert_id(line, day, kind): alert})
+
+
+def settle_alert(
+    store: ResultStore,
+    line: str,
+    day: str,
+    kind: str,
+    title: str,
+    detail: str,
+    severity: str = "alarm",
+) -> None:
+    """Write an alert about a night as it is now; without a `detail` all is well, and it goes."""
+    if detail:
+        level = logging.ERROR if severity == "alarm" else logging.WARNING
+        log.log(level, "line %s: %s: %s", line, title, detail)
+        put_alert(store, line, day, kind, title, detail, severity)
+    elif store.get("alerts", name := _alert_id(line, day, kind)) is not None:
+        store.delete("alerts", [name])
+
+
+def _alert_id(line: str, day: str, kind: str) -> str:
+    return f"{line}__{day}__{kind}"
 
 
 def _missing(home: Home, store: ResultStore, line: str, day: str) -> str:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from ml.data import catalog
 from ml.errors import CountError
+from ml.inference.held import report_empty, report_held
 from ml.inference.late import put_alert
 from ml.inference.night import Plan, find_plan, planned_images
 from ml.inference.publish import VERDICTS, part_id
@@ -72,6 +73,8 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
     for missed in late.keys() - nights.keys():
         detail = f"{late[missed].images} images have no verdict; run the nightly DAG for that day."
         put_alert(store, line, missed, "missed", f"The night of {missed} never ran", detail)
+    report_held(store, line, day, table)
+    report_empty(store, line, day, len(images), nights)
     without_night = {one: n for one, n in accepted.items() if one not in nights}
     stray = report_stray(home, store, line, day, began, plans, without_night)
     if problems:

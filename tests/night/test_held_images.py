@@ -270,3 +270,58 @@ def test_a_plan_of_an_earlier_loupe_has_usable_images_alone(plant: Plant) -> Non
     assert {row["held"] for row in rows} == {None}
     # Planned again, the day has all of them.
     assert plan_night(plant.home, plant.line, DAY) == plan
+
+
+def test_a_night_that_judged_too_little_gives_an_alert_until_it_is_run_again(plant: Plant) -> None:
+    plant.ingest()
+    plan = plant.inspect()
+    lost = plant.home.object("ab").parent.parent
+    lost.rename(plant.home.root / "elsewhere")
+    plant.night()
+    assert plant.alert("held") == (
+        "Held for review without a probability, by reason: the stored image cannot be read: 10."
+    )
+    (plant.home.root / "elsewhere").rename(lost)
+    plant.home.live("tiny").unlink()
+    plant.night()
+    assert "no champion bundle: 10" in str(plant.alert("held"))
+    files.write_json(plant.home.live("tiny"), {"bundle": plan.bundle, "number": 2})
+    plant.night()
+    assert plant.alert("held") is None
+
+
+def test_a_camera_that_stands_still_is_named(plant: Plant) -> None:
+    plant.put("pgood10", (plant.source / "images/pgood1_20260303T080000.png").read_bytes())
+    plant.ingest()
+    plant.night()
+    assert plant.alert("held") == (
+        "Held for review without a probability, by reason: same bytes as another part's image: 1."
+    )
+    _spoil(plant)
+    plant.ingest()
+    plant.night()
+    said = str(plant.alert("held"))
+    assert "same bytes as another part's image: 10, quarantined: truncated: 4" in said
+    assert "Look whether a camera stands still" in said
+
+
+def test_a_single_image_of_many_that_is_held_gives_no_alert(plant: Plant) -> None:
+    for number in range(10, 99):
+        plant.put(f"pgood{number}", plant.good())
+    plant.put("pblack", BLACK)
+    plant.ingest()
+    plant.night()
+    assert len(plant.reasons()) == 1
+    assert plant.alert("held") is None
+
+
+def test_a_day_without_images_on_a_line_that_had_some_gives_a_warning(plant: Plant) -> None:
+    plant.ingest()
+    plant.night()
+    assert plant.alert("empty") is None
+    plant.night(NEXT_DAY)
+    assert "Earlier nights of the line had some" in str(plant.alert("empty", NEXT_DAY))
+    plant.put("pnext", plant.good(), NEXT_DAY)
+    plant.ingest()
+    plant.night(NEXT_DAY)
+    assert plant.alert("empty", NEXT_DAY) is None

@@ -24,6 +24,15 @@ def test_the_glance_shows_the_latest_night_and_the_worst_severity(client, bundle
     assert (line["severity"], line["alerts"]) == ("alarm", 1)
 
 
+def test_the_glance_counts_the_alerts_of_a_night_that_no_drift_check_saw(client, home):
+    store = open_results(tiny_line.make_env(home.root), home)
+    night = {"line": LINE, "day": "2030-01-01", "images": 3}
+    store.put("nights", {f"{LINE}__2030-01-01": night})
+    store.put("alerts", {f"{LINE}__2030-01-01__held": {"line": LINE, "day": "2030-01-01"}})
+    (line,) = client.get("/v1/lines").get_json()["lines"]
+    assert (line["severity"], line["alerts"]) == ("alarm", 2)
+
+
 def test_a_line_has_its_live_run_and_latest_night(client, bundle):
     body = client.get(f"/v1/lines/{LINE}").get_json()
     assert body["line"]["line"] == LINE
