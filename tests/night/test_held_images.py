@@ -15,6 +15,7 @@ from ml.data import catalog
 from ml.data.ingest import ingest
 from ml.data.quarantine import Choice, drop, replay
 from ml.data.validate import Outcome, validate
+from ml.errors import StorageError
 from ml.inference.batch import predict_shards
 from ml.inference.night import Plan, plan_night, read_plan, shard_rows
 from ml.inference.publish import publish
@@ -140,6 +141,16 @@ def test_a_held_image_is_not_read_and_no_model_sees_it(plant: Plant) -> None:
     beside = list(shard_rows(plant.home, plan, range(len(plan.sizes))))
     images.unlink()
     assert list(shard_rows(plant.home, plan, range(len(plan.sizes)))) == beside
+
+
+def test_a_storage_that_gives_no_image_is_noticed_beside_those_that_are_held(plant: Plant) -> None:
+    plant.put("pblack", BLACK)
+    plant.ingest()
+    for sha256 in catalog.read_images(plant.home, "tiny", day=DAY)["sha256"].to_pylist():
+        plant.home.object(sha256).unlink()
+        plant.home.object(sha256).symlink_to("/proc/self/mem")  # gives EIO
+    with pytest.raises(StorageError, match="shard 0: the storage gave none of 6 images"):
+        plant.inspect()
 
 
 def test_held_images_are_no_measurements(plant: Plant, live: Tiny) -> None:
