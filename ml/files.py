@@ -68,6 +68,18 @@ def write_bytes(
         raise
 
 
+def sync(path: Path) -> None:
+    """Let the disk have a file or the names in a folder; nothing where there is none."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _beside(path: Path) -> tuple[int, str]:
     """A new hidden file beside `path`, open; the folder is nearly always there."""
     prefix = f".{path.name}."

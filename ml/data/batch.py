@@ -93,7 +93,7 @@ def listed_before(home: Home, line: str, names: set[str], moment: Moment) -> set
     listed = {name: _moment(pq.read_schema(p)) for name, p in paths.items() if p.exists()}
     earlier = {name for name, at in listed.items() if at < moment}
     if unknown := names - listed.keys():
-        earlier |= unknown & _validated_before(home, line, moment)
+        earlier |= _validated_before(home, line, unknown, moment)
     return earlier
 
 
@@ -132,14 +132,11 @@ def _moment(schema: pa.Schema) -> Moment:
     return Moment(int(told[b"images_version"]), told[b"listed_at"].decode())
 
 
-def _validated_before(home: Home, line: str, moment: Moment) -> set[str]:
-    """The batches that the catalog had rows of at a moment; none where that is gone."""
+def _validated_before(home: Home, line: str, names: set[str], moment: Moment) -> set[str]:
+    """Which batches the catalog had rows of at a moment; none where that is gone."""
     if moment.images_version < 0:
         return set()
     try:
-        images = catalog.read_images(
-            home, line, status=None, version=moment.images_version, columns=("batch",)
-        )
+        return catalog.batches_among(home, line, names, moment.images_version)
     except DataError:
         return set()
-    return set(images["batch"].to_pylist())

@@ -3,20 +3,22 @@
 Every write is one commit and leaves the same rows when it is repeated.
 """
 
+import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml import files
-from ml.ahead import in_batches
+from ml.data.damage import told
 from ml.errors import DataError
 from ml.settings import Home
 
@@ -122,25 +124,40 @@ _COMMIT_TRIES = 8
 _MANY_COMMITS = {"delta.checkpointInterval": "20", "delta.dataSkippingStatsColumns": "shard"}
 
 
+_UNLABELLED = """
+SELECT count(*) AS n FROM images WHERE {where} AND NOT EXISTS (
+    SELECT 1 FROM labels WHERE labels.source = 'layout' AND labels.sha256 = images.sha256
+)
+"""
+
+# More than so many files below a size are put together into some of about another. A merge holds
+# whole files in memory, so they are not made large: of this size they have some 100,000 rows.
+_SMALL_FILES = 50
+_SMALL_BYTES = 1 << 20
+_WHOLE_BYTES = 8 << 20
+
+# Eighteen digits of the MD5 of each row, which is quick; their order does not count.
+_NAMED = "object || ' ' || sha256 || CASE WHEN {held} THEN ' held' ELSE '' END"
+_DIGITS = f"translate(substr(md5({_NAMED}), 1, 18), 'abcdef', '012345')"
+_FINGERPRINT = f"bit_xor(CAST({_DIGITS} AS BIGINT))"
+
+# Of one day: those of all would need the memory of all their names.
 _UNPREDICTED = """
 SELECT image.day, image.object, image.part, image.n - coalesce(done.n, 0) AS images
 FROM (
     SELECT day, object, sha256, {image_held} AS held, min(part) AS part, count(*) AS n
-    FROM images WHERE day IN ({days}) AND {planned} GROUP BY day, object, sha256, held
+    FROM images WHERE day = {day} AND {planned} GROUP BY day, object, sha256, held
 ) image LEFT JOIN (
-    SELECT day, object, sha256, {row_held} AS held, count(*) AS n
-    FROM predictions WHERE day IN ({days}) GROUP BY day, object, sha256, held
-) done ON image.day = done.day AND image.object = done.object AND image.sha256 = done.sha256
-    AND image.held = done.held
+    SELECT object, sha256, {row_held} AS held, count(*) AS n
+    FROM predictions WHERE day = {day} GROUP BY object, sha256, held
+) done ON image.object = done.object AND image.sha256 = done.sha256 AND image.held = done.held
 WHERE image.n > coalesce(done.n, 0)
-ORDER BY image.day, image.object, image.sha256
+ORDER BY image.object, image.sha256
 """
 # Of a prediction: `is_held_unread`.
 _ROW_HELD = (
     f"(coalesce(reason, '') LIKE '{QUARANTINED}%' OR coalesce(reason, '') LIKE '{SAME_BYTES}%')"
 )
-# Days that are asked for at once: all of them would need the memory of all their names.
-_DAYS_AT_ONCE = 31
 
 
 @contextmanager
@@ -152,12 +169,15 @@ def locked(home: Home, line: str) -> Iterator[None]:
 
 def upsert_images(home: Home, line: str, rows: pa.Table) -> None:
     """Add or replace images by (object, version)."""
-    _upsert(home.table(line, "images"), rows.cast(IMAGES), ("object", "version"))
+    _upsert(home.table(line, "images"), rows.cast(IMAGES), ("object", "version"), near="day")
 
 
 def upsert_labels(home: Home, line: str, rows: pa.Table) -> None:
-    """Add or replace labels by (sha256, source)."""
-    _upsert(home.table(line, "labels"), rows.cast(LABELS), ("sha256", "source"))
+    """Add or replace labels by (sha256, source); those that stand already cost nothing."""
+    path, rows = home.table(line, "labels"), rows.cast(LABELS)
+    known = {tuple(row.values()) for row in _among(path, LABELS, {"sha256": rows}).to_pylist()}
+    is_new = [tuple(row.values()) not in known for row in rows.to_pylist()]
+    _upsert(path, rows.filter(pa.array(is_new, pa.bool_())), ("sha256", "source"))
 
 
 def write_predictions(
@@ -172,12 +192,13 @@ def write_predictions(
     path = home.table(line, name)
     _create(path, PREDICTIONS, partition_by=["day"], properties=_MANY_COMMITS)
     _commit(
-        lambda: write_deltalake(
-            str(path),
+        path,
+        lambda table: write_deltalake(
+            table,
             rows.cast(PREDICTIONS),
             mode="overwrite",
             predicate=f"day = '{day}' AND shard = {shard}",
-        )
+        ),
     )
 
 
@@ -185,9 +206,9 @@ def drop_shards_from(
     home: Home, line: str, day: str, first: int, name: str = "predictions"
 ) -> None:
     """Delete the shards of a day from number `first` on: left over from a longer earlier plan."""
-    table = _open(home.table(line, name))
-    if table is not None:
-        _commit(lambda: table.delete(f"day = '{day}' AND shard >= {first}"))
+    path = home.table(line, name)
+    if _open(path) is not None:
+        _commit(path, lambda table: table.delete(f"day = '{day}' AND shard >= {first}"))
 
 
 def read_images(
@@ -248,6 +269,73 @@ def is_held_unread(row: dict[str, Any]) -> bool:
     return (row["reason"] or "").startswith((QUARANTINED, SAME_BYTES))
 
 
+def read_images_of(
+    home: Home,
+    line: str,
+    columns: Sequence[str],
+    *,
+    objects: pa.Array | None = None,
+    sha256: pa.Array | None = None,
+    day: str | None = None,
+) -> pa.Table:
+    """Images of any status with one of these names, or of these bytes, sorted like `read_images`.
+
+    The table is read piece by piece: only what is found is in memory.
+    """
+    schema = pa.schema([IMAGES.field(name) for name in columns])
+    values = {"object": objects, "sha256": sha256}
+    among = {name: one for name, one in values.items() if one is not None}
+    where = [] if day is None else [f"day = {_quoted(day)}"]
+    rows = _among(home.table(line, "images"), schema, among, where)
+    return rows.sort_by([("object", "ascending"), ("version", "ascending")])
+
+
+def count_batches(home: Home, line: str, most: int) -> tuple[int, list[dict[str, Any]]]:
+    """How many batches the images are of, and of the `most` with the newest days what they have.
+
+    `batch, first` and `last` day, and how many images of each status, as `statuses`.
+    """
+    table = _open(home.table(line, "images"))
+    if table is None:
+        return 0, []
+    count = _select(table, "count(DISTINCT batch) AS n")["n"][0].as_py()
+    newest = "GROUP BY batch ORDER BY last DESC, batch DESC"
+    what = "batch, min(day) AS first, max(day) AS last"
+    found = _select(table, what, then=f"{newest} LIMIT {most}").to_pylist()
+    if not found:
+        return count, []
+    # Batches of the same last day may be far more than are asked for.
+    where = [f"batch IN ({', '.join(_quoted(row['batch']) for row in found)})"]
+    counted = _select(table, "batch, status, count(*) AS n", where, "GROUP BY batch, status")
+    statuses: dict[str, dict[str, int]] = {row["batch"]: {} for row in found}
+    for row in counted.to_pylist():
+        statuses[row["batch"]][row["status"]] = row["n"]
+    return count, [row | {"statuses": statuses[row["batch"]]} for row in found]
+
+
+def count_reasons(home: Home, line: str) -> list[dict[str, Any]]:
+    """How many images have each `status` and `reason`, as `n`."""
+    table = _open(home.table(line, "images"))
+    if table is None:
+        return []
+    what = "status, reason, count(*) AS n"
+    return list(_select(table, what, then="GROUP BY status, reason").to_pylist())
+
+
+def batches_among(home: Home, line: str, names: Collection[str], version: int) -> set[str]:
+    """Which of some batches the table of images had rows of in a version.
+
+    Raises DataError when that version is gone.
+    """
+    path = home.table(line, "images")
+    where = [f"batch IN ({', '.join(map(_quoted, sorted(names)))})"]
+    with _readable(path, version):
+        table = _open(path, version)
+        if table is None or not names:
+            return set()
+        return set(_select(table, "DISTINCT batch", where)["batch"].to_pylist())
+
+
 def count_images(
     home: Home, line: str, *, until: str | None = None, version: int | None = None
 ) -> Counter[str]:
@@ -261,13 +349,17 @@ def count_images(
         return _counted(_select(table, "day, count(*)", where, "GROUP BY day"))
 
 
-def read_labels(home: Home, line: str, *, source: str | None = None) -> dict[str, dict[str, Any]]:
+def read_labels(
+    home: Home, line: str, *, source: str | None = None, of: pa.Array | None = None
+) -> dict[str, dict[str, Any]]:
     """The label of each image by its SHA-256; a person's review wins over the layout's label.
 
-    With `source` (`layout` or `review`) only the labels that come from there.
+    With `source` (`layout` or `review`) only the labels that come from there; only those `of`
+    some SHA-256.
     """
     where = [] if source is None else [f"source = {_quoted(source)}"]
-    rows = _read(home.table(line, "labels"), LABELS, where).to_pylist()
+    among = {} if of is None else {"sha256": of}
+    rows = _among(home.table(line, "labels"), LABELS, among, where).to_pylist()
     ranked = sorted(rows, key=lambda row: row["source"] == "review")
     return {row["sha256"]: row for row in ranked}
 
@@ -280,27 +372,32 @@ def count_unlabelled(
     As `count_images` has them, with the labels that there are now. One that is held counts, but not
     on a day whose usable images all have labels: it is of those to learn from.
     """
+    from deltalake import QueryBuilder
+
     counts: Counter[str] = Counter()
-    if not (days := list(days)):
-        return counts
-    path, known = home.table(line, "images"), labelled(home, line)
-    schema = pa.schema([IMAGES.field("day"), IMAGES.field("sha256")])
-    for some in in_batches(days, _DAYS_AT_ONCE):
-        of_days = f"day IN ({', '.join(map(_quoted, some))})"
-        with _readable(path, version):
-            rows = _read(path, schema, [of_days, _USABLE], version=version)
-            held = _read(path, schema, [of_days, _HELD], version=version)["day"].to_pylist()
-        counts.update(rows.filter(pc.invert(pc.is_in(rows["sha256"], known)))["day"].to_pylist())
-        learned = set(rows["day"].unique().to_pylist()) - counts.keys()
-        counts.update(day for day in held if day not in learned)
+    path, labels = home.table(line, "images"), _open(home.table(line, "labels"))
+    for day in days:
+        of_day = f"day = {_quoted(day)}"
+        with _readable(path, version), told(path):
+            if (images := _open(path, version)) is None:
+                break
+            usable, held = (_count(images, [of_day, kind]) for kind in (_USABLE, _HELD))
+            new = usable
+            if labels is not None:
+                query = QueryBuilder().register("images", images).register("labels", labels)
+                sql = _UNLABELLED.format(where=f"{of_day} AND {_USABLE}")
+                new = pa.table(query.execute(sql))["n"][0].as_py()
+        if new or not usable:
+            new += held
+        counts.update({day: new} if new else {})
     return counts
 
 
-def labelled(home: Home, line: str) -> pa.Array:
-    """The SHA-256 of every image that has a label from the layout."""
-    where = ["source = 'layout'"]
+def labelled(home: Home, line: str, of: pa.Array) -> pa.Array:
+    """Which of some SHA-256 have a label from the layout."""
     schema = pa.schema([LABELS.field("sha256")])
-    return _read(home.table(line, "labels"), schema, where)["sha256"].combine_chunks()
+    rows = _among(home.table(line, "labels"), schema, {"sha256": of}, ["source = 'layout'"])
+    return rows["sha256"].combine_chunks()
 
 
 def read_predictions(
@@ -338,17 +435,32 @@ def read_unpredicted(home: Home, line: str, days: Iterable[str]) -> Iterator[dic
     """
     from deltalake import QueryBuilder
 
-    images = _open(home.table(line, "images"))
-    predictions = _open(home.table(line, "predictions"))
+    paths = home.table(line, "images"), home.table(line, "predictions")
+    images, predictions = map(_open, paths)
     if images is None or predictions is None:
         return
+    planned = _fingerprints(images, _HELD, [_PLANNED])
+    done = _fingerprints(predictions, _ROW_HELD)
     query = QueryBuilder().register("images", images).register("predictions", predictions)
-    for some in in_batches(days, _DAYS_AT_ONCE):
-        named = ", ".join(map(_quoted, some))
+    for day in days:
+        if planned.get(day) == done.get(day):
+            continue
         sql = _UNPREDICTED.format(
-            days=named, planned=_PLANNED, image_held=_HELD, row_held=_ROW_HELD
+            day=_quoted(day), planned=_PLANNED, image_held=_HELD, row_held=_ROW_HELD
         )
-        yield from pa.table(query.execute(sql)).to_pylist()
+        with told(paths[0]), told(paths[1]):
+            rows = pa.table(query.execute(sql))
+        yield from rows.to_pylist()
+
+
+def _fingerprints(table: Any, held: str, where: Sequence[str] = ()) -> dict[str, tuple[int, int]]:
+    """Of the rows of each day their number, and one that hangs on all their names and bytes.
+
+    And on which of them are `held`, an expression.
+    """
+    mark = _FINGERPRINT.format(held=held)
+    rows = _select(table, f"day, count(*) AS n, {mark} AS mark", where, "GROUP BY day")
+    return {row["day"]: (row["n"], row["mark"]) for row in rows.to_pylist()}
 
 
 def version(home: Home, line: str, name: str) -> int:
@@ -362,7 +474,8 @@ def _open(path: Path, version: int | None = None) -> Any:
 
     if version == -1 or not DeltaTable.is_deltatable(str(path)):
         return None
-    return DeltaTable(str(path), version=version)
+    with told(path):
+        return DeltaTable(str(path), version=version)
 
 
 def _quoted(text: str) -> str:
@@ -407,7 +520,52 @@ def _select(table: Any, what: str, where: Sequence[str] = (), then: str = "") ->
 
     condition = f"WHERE {' AND '.join(where)}" if where else ""
     rows = QueryBuilder().register("rows", table)
-    return pa.table(rows.execute(f"SELECT {what} FROM rows {condition} {then}"))
+    with told(_path_of(table)):
+        return pa.table(rows.execute(f"SELECT {what} FROM rows {condition} {then}"))
+
+
+def _count(table: Any, where: Sequence[str]) -> int:
+    return int(_select(table, "count(*) AS n", where)["n"][0].as_py())
+
+
+def _among(
+    path: Path,
+    schema: pa.Schema,
+    among: Mapping[str, pa.Array | pa.Table],
+    where: Sequence[str] = (),
+) -> pa.Table:
+    """The rows of which one of some columns has one of some values, read piece by piece.
+
+    Of a table of values its column of that name. All rows when no column is named.
+    """
+    import pyarrow.dataset as ds
+    from deltalake import QueryBuilder
+
+    if (table := _open(path)) is None:
+        return schema.empty_table()
+    wanted: pc.Expression | None = None
+    for name, values in among.items():
+        values = values[name] if isinstance(values, pa.Table) else values
+        one = pc.field(name).isin(values.combine_chunks() if _is_chunked(values) else values)
+        wanted = one if wanted is None else wanted | one
+    here = {field.name for field in table.schema().fields}
+    columns = ", ".join(f'"{name}"' for name in schema.names if name in here)
+    condition = f"WHERE {' AND '.join(where)}" if where else ""
+    query = QueryBuilder().register("rows", table)
+    with told(path):
+        pieces = query.execute(f"SELECT {columns} FROM rows {condition}")
+        whole = (_completed(pa.table(piece), schema) for piece in pieces)
+        batches = (batch for piece in whole for batch in piece.to_batches())
+        # A scanner prepares a million values once, and not for every piece.
+        return ds.Scanner.from_batches(batches, schema=schema, filter=wanted).to_table()
+
+
+def _is_chunked(values: Any) -> bool:
+    return isinstance(values, pa.ChunkedArray)
+
+
+def _path_of(table: Any) -> Path:
+    return Path(unquote(urlsplit(table.table_uri).path))
 
 
 def _counted(groups: pa.Table) -> Counter[Any]:
@@ -430,39 +588,92 @@ def _create(
 ) -> None:
     from deltalake import DeltaTable
 
-    def create() -> None:
-        DeltaTable.create(
-            str(path), schema, mode="ignore", partition_by=partition_by, configuration=properties
-        )
-
+    if DeltaTable.is_deltatable(str(path)):
+        return
     path.mkdir(parents=True, exist_ok=True)
-    _commit(create)
+    DeltaTable.create(
+        str(path), schema, mode="ignore", partition_by=partition_by, configuration=properties
+    )
+    _sync(path, [0])
 
 
-def _upsert(path: Path, rows: pa.Table, keys: tuple[str, ...]) -> None:
+def _upsert(path: Path, rows: pa.Table, keys: tuple[str, ...], near: str | None = None) -> None:
+    """Add rows, or replace those of the same keys, in one commit.
+
+    What the table has of the keys is looked up first: a merge holds all rows of the files that it
+    may find them in. Where there are none it only adds; else only files that have one of the
+    values of the column `near` of those rows are merged.
+    """
     if not rows.num_rows:
         return
     _create(path, rows.schema)
-    condition = " AND ".join(f"old.{key} = new.{key}" for key in keys)
+    names = [*keys, near] if near else [*keys]
+    schema = pa.schema([rows.schema.field(name) for name in names])
 
-    def merge() -> None:
-        merger = _open(path).merge(rows, condition, source_alias="new", target_alias="old")
+    def write(table: Any) -> None:
+        from deltalake import write_deltalake
+
+        found = _among(path, schema, {keys[0]: rows})
+        known = found.join(rows.select(keys), [*keys], join_type="inner")
+        if not known.num_rows:
+            write_deltalake(table, rows, mode="append")
+            return
+        condition = [f"old.{key} = new.{key}" for key in keys]
+        values: set[Any] = set(known[near].to_pylist()) if near else {None}
+        if None not in values:
+            condition.append(f"old.{near} IN ({', '.join(map(_quoted, sorted(values)))})")
+        merger = table.merge(rows, " AND ".join(condition), source_alias="new", target_alias="old")
         merger.when_matched_update_all().when_not_matched_insert_all().execute()
 
-    _commit(merge)
+    _commit(path, write)
+    _compact(path)
 
 
-def _commit(write: Callable[[], object]) -> None:
-    """Run a write again when another writer committed first (optimistic concurrency)."""
+def _compact(path: Path) -> None:
+    """Put many small files together: each commit leaves one, and every reader opens them all.
+
+    Earlier versions of the table keep the files that they are of.
+    """
+    files_of = pa.table(_open(path).get_add_actions())
+    if sum(size < _SMALL_BYTES for size in files_of["size_bytes"].to_pylist()) > _SMALL_FILES:
+        whole = {"target_size": _WHOLE_BYTES, "max_concurrent_tasks": 1}
+        _commit(path, lambda table: table.optimize.compact(**whole))
+
+
+def _commit(path: Path, write: Callable[[Any], object]) -> None:
+    """Run a write of the table again when another writer committed first (optimistic concurrency).
+
+    What it wrote is on the disk afterwards, as documents and ledgers are that tell of it.
+    """
     from deltalake.exceptions import CommitFailedError
 
     for attempt in range(_COMMIT_TRIES):
+        table = _open(path)
+        before = int(table.version())
         try:
-            write()
+            with told(path):
+                write(table)
         except CommitFailedError:
             if attempt == _COMMIT_TRIES - 1:
                 raise
             log.info("another writer committed first; trying again")
             time.sleep(0.1 * 2**attempt)
         else:
+            _sync(path, range(before + 1, int(table.version()) + 1))
             return
+
+
+def _sync(path: Path, versions: Iterable[int]) -> None:
+    """Let the disk have some commits and the files that they added; Delta Lake does not."""
+    written = {path}
+    for version in versions:
+        commit = path / "_delta_log" / f"{version:020d}.json"
+        for entry in map(json.loads, commit.read_text().splitlines()):
+            if "add" in entry:
+                added = path / unquote(entry["add"]["path"])
+                written |= {added, added.parent}
+        written |= {commit, commit.with_suffix(".checkpoint.parquet")}
+        written |= {commit.parent, commit.with_name("_last_checkpoint")}
+    for one in sorted(written, reverse=True):
+        # Files before the folders that name them.
+        files.sync(one)

@@ -147,19 +147,22 @@ def _not_in_catalog(home: Home, line: str, work: list[Work]) -> list[Work]:
     """What is new, and images whose label came after them."""
     # Compared by name and version, not by time: late, re-ordered and changed objects are all found,
     # and versions that came back after a newer one.
+    if not work:
+        return []
     columns = ["object", "version", "reason"]
     # Of a night's many images none has a label, and their hashes need not be in memory.
     has_labels = any(_has_label(one) for one in work)
     if has_labels:
         columns += ["sha256", "status"]
-    table = catalog.read_images(home, line, status=None, columns=columns)
+    names = pa.array([one.item.key for one in work], pa.string())
+    table = catalog.read_images_of(home, line, columns, objects=names)
     table = table.filter(pc.invert(pc.is_in(table["reason"], pa.array(SUPERSEDED))))
     known = set(zip(table["object"].to_pylist(), table["version"].to_pylist(), strict=True))
     late: set[tuple[str, str]] = set()
     if has_labels:
-        is_usable = pc.is_in(table["status"], pa.array(["accepted", "duplicate"]))
-        is_labelled = pc.is_in(table["sha256"], catalog.labelled(home, line))
-        bare = table.filter(pc.and_not(is_usable, is_labelled))
+        usable = table.filter(pc.is_in(table["status"], pa.array(["accepted", "duplicate"])))
+        has_one = catalog.labelled(home, line, usable["sha256"])
+        bare = usable.filter(pc.invert(pc.is_in(usable["sha256"], has_one)))
         late = set(zip(bare["object"].to_pylist(), bare["version"].to_pylist(), strict=True))
 
     def is_wanted(one: Work) -> bool:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ml import files
 from ml.audit import ledger
@@ -130,8 +129,8 @@ def _gone(home: Home, line: str, rows: list[Row], listed: list[Work]) -> list[Ke
     if not conflicts:
         return []
     there = {one.item.key for one in listed}
-    images = catalog.read_images(home, line, status=None, columns=COLUMNS)
-    copies = images.filter(pc.is_in(images["sha256"], pa.array(sorted(conflicts)))).to_pylist()
+    hashes = pa.array(sorted(conflicts), pa.string())
+    copies = catalog.read_images_of(home, line, COLUMNS, sha256=hashes).to_pylist()
     gone = [row for row in copies if is_present(row) and row["object"] not in there]
     for row in gone:
         log.warning("%s, a side of a label conflict, is gone from the source", row["object"])

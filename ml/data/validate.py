@@ -28,7 +28,7 @@ from ml.data.decide import (
     settled,
 )
 from ml.data.suite import suite
-from ml.data.validation_report import render_docs, render_report
+from ml.data.validation_report import SHOWN_BATCHES, render_docs, render_report
 from ml.errors import CountError, DataError
 from ml.settings import Home, LineConfig
 
@@ -63,32 +63,32 @@ def validate(home: Home, line: LineConfig, batch: str) -> Outcome:
     failed, results = _run_suite(line, staged)
     # What is decided hangs on what the catalog has: no other ingest may write it in between.
     with catalog.locked(home, line.name):
-        images = catalog.read_images(home, line.name, status=None, columns=COLUMNS)
-        decision, decided = _decide(home, line.name, images, table, failed, batch)
+        decision, decided = _decide(home, line.name, table, failed, batch)
         report = home.reports(line.name) / "validate" / f"{batch}.html"
         outcome = _count(decided, batch, report)
         files.write_bytes(report, render_report(line, outcome, results, decided).encode())
         _commit(home, line.name, decision)
         _require_all(home, line.name, outcome, decision, decided, listed_count(table))
-        _write_docs(home, line, _after(images, decision))
+        write_docs(home, line)
     return outcome
 
 
 def _decide(
     home: Home,
     line: str,
-    images: pa.Table,
     table: pa.Table,
     failed: dict[int, str],
     batch: str,
 ) -> tuple[Decision, list[Row]]:
     """The decision over what is open of a staged batch, and the row of each of its images."""
     staged = table.to_pylist()
-    known = _related(images, table).to_pylist()
+    related = _related(home, line, table)
+    known = related.to_pylist()
     objects = {row["object"] for row in staged}
     names = {row["batch"] for row in known if row["object"] in objects}
     earlier = listed_before(home, line, names, moment_of(table))
-    labels = catalog.read_labels(home, line, source="layout")
+    bytes_of = _hashes(table, related)
+    labels = catalog.read_labels(home, line, source="layout", of=bytes_of)
     past = Past.read(known, labels, earlier, gone_from(table))
     done = settled(past, staged, is_replay=is_replay(table))
     numbers = [number for number, row in enumerate(staged) if row_key(row) not in done]
@@ -105,22 +105,31 @@ def _decide(
     return decision, [now[row_key(row)] for row in staged]
 
 
-def _related(images: pa.Table, staged: pa.Table) -> pa.Table:
-    """The rows of the catalog that a batch hangs on: its objects, and those of the same bytes."""
-    same_object = pc.is_in(images["object"], staged["object"])
-    bytes_of = [*staged["sha256"].chunks, *images.filter(same_object)["sha256"].chunks]
-    same_bytes = pc.is_in(images["sha256"], pa.chunked_array(bytes_of, pa.string()))
-    return images.filter(pc.or_(same_object, same_bytes))
+def _related(home: Home, line: str, staged: pa.Table) -> pa.Table:
+    """The rows of the catalog that a batch hangs on: its objects, and those of the same bytes.
+
+    And those of the bytes that its objects had before: a copy takes the place of a replaced image.
+    """
+    names, hashes = staged["object"], staged["sha256"]
+    found = catalog.read_images_of(home, line, COLUMNS, objects=names, sha256=hashes)
+    same_object = found.filter(pc.is_in(found["object"], names.combine_chunks()))
+    if pc.all(pc.is_in(same_object["sha256"], hashes.combine_chunks())).as_py():
+        return found
+    hashes = _hashes(staged, same_object)
+    return catalog.read_images_of(home, line, COLUMNS, objects=names, sha256=hashes)
+
+
+def _hashes(*tables: pa.Table) -> pa.Array:
+    chunks = [chunk for table in tables for chunk in table["sha256"].chunks]
+    return pa.chunked_array(chunks, pa.string()).unique()
 
 
 def write_docs(home: Home, line: LineConfig) -> None:
     """Write the line's validation page, from what its catalog has now."""
-    _write_docs(home, line, catalog.read_images(home, line.name, status=None, columns=COLUMNS))
-
-
-def _write_docs(home: Home, line: LineConfig, images: pa.Table) -> None:
     page = home.reports(line.name) / "validate" / "index.html"
-    files.write_bytes(page, render_docs(line, suite(line.checks), images).encode())
+    counts = catalog.count_reasons(home, line.name)
+    batches = catalog.count_batches(home, line.name, SHOWN_BATCHES)
+    files.write_bytes(page, render_docs(line, suite(line.checks), counts, *batches).encode())
 
 
 def _run_suite(line: LineConfig, staged: list[Row]) -> tuple[dict[int, str], list[dict[str, Any]]]:
@@ -204,16 +213,9 @@ def _whole(home: Home, line: str, changed: list[Row]) -> list[Row]:
     named = pa.array([row["object"] for row in changed], pa.string())
     rows: list[Row] = []
     for day in sorted({row["day"] for row in changed}):
-        images = catalog.read_images(home, line, day=day, status=None)
-        rows += images.filter(pc.is_in(images["object"], named)).to_pylist()
+        found = catalog.read_images_of(home, line, catalog.IMAGES.names, objects=named, day=day)
+        rows += found.to_pylist()
     return [row | now[row_key(row)] for row in rows if row_key(row) in now]
-
-
-def _after(images: pa.Table, decision: Decision) -> pa.Table:
-    """The rows of the catalog (`COLUMNS`) as a decision leaves them, in no order."""
-    new = pa.Table.from_pylist([*decision.changed, *decision.rows], schema=images.schema)
-    names = ["object", "version"]
-    return pa.concat_tables([images.join(new.select(names), names, join_type="left anti"), new])
 
 
 def _require_all(

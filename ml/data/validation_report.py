@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import markupsafe
-import pyarrow as pa
 
 from ml.data.decide import SUPERSEDED, is_held
 from ml.data.suite import Expectation
@@ -55,12 +54,16 @@ _DOCS = """<!doctype html>
 <h2>Batches</h2>
 <table><tr><th>batch<th>days<th>accepted<th>replaced since<th>duplicate<th>quarantined
 <th>dropped</tr>
-{% for one in batches %}<tr><td><a href="{{ one.name }}.html">{{ one.name }}</a>
-<td>{{ one.days | min }}{% if one.days | length > 1 %} – {{ one.days | max }}{% endif %}
+{% for one in batches %}<tr><td><a href="{{ one.batch }}.html">{{ one.batch }}</a>
+<td>{{ one.first }}{% if one.last != one.first %} – {{ one.last }}{% endif %}
 {% for status in ("accepted", "replaced", "duplicate", "quarantined", "dropped") %}
 <td class="number">{{ one[status] }}{% endfor %}</tr>{% endfor %}</table>
+{% if older %}<p>And {{ older }} older batches.</p>{% endif %}
 </html>
 """
+
+# A line that takes messages has thousands of batches a day.
+SHOWN_BATCHES = 1000
 
 _COUNTS = dict.fromkeys(("accepted", "replaced", "duplicate", "quarantined", "dropped"), 0)
 
@@ -78,33 +81,31 @@ def render_report(
     return page.render(line=line, outcome=outcome, results=results, refused=refused, style=style)
 
 
-def render_docs(line: LineConfig, suite: list[Expectation], images: pa.Table) -> str:
-    """HTML of a line's suite, of what it refused so far, and of its batches, the newest day first.
+def render_docs(
+    line: LineConfig,
+    suite: list[Expectation],
+    counts: list[dict[str, Any]],
+    batches: int,
+    newest: list[dict[str, Any]],
+) -> str:
+    """HTML of a line's suite, of what it refused so far, and of its newest batches.
 
-    `images` are those of the catalog.
+    Of `counts` (`catalog.count_reasons`), and how many `batches` there are and the `newest` of
+    them (`catalog.count_batches`).
     """
     refused = Counter[str]()
-    for row in images.group_by(["status", "reason"]).aggregate([([], "count_all")]).to_pylist():
+    for row in counts:
         # What a good version took the place of is refused no more.
         is_dropped = row["status"] == "dropped" and row["reason"] not in SUPERSEDED
         if is_dropped or is_held(row):
-            refused[row["reason"]] += row["count_all"]
+            refused[row["reason"]] += row["n"]
     page = jinja2.Environment(autoescape=True).from_string(_DOCS)
     return page.render(
         line=line,
         suite=suite,
         refused=refused,
         others=sorted(set(refused) - {one.reason for one in suite}),
-        batches=_batches(images),
+        batches=[one | _COUNTS | one["statuses"] for one in newest],
+        older=batches - len(newest),
         style=markupsafe.Markup(_STYLE),
     )
-
-
-def _batches(images: pa.Table) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    counted = images.group_by(["batch", "day", "status"]).aggregate([([], "count_all")])
-    for row in counted.to_pylist():
-        one = found.setdefault(row["batch"], {"name": row["batch"], "days": set(), **_COUNTS})
-        one["days"].add(row["day"])
-        one[row["status"]] += row["count_all"]
-    return sorted(found.values(), key=lambda one: (max(one["days"]), one["name"]), reverse=True)

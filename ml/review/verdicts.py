@@ -38,7 +38,9 @@ def review(home: Home, line: str, store: ResultStore) -> Reviewed:
         if _is_whole(one, known)
     }
     rows = pa.Table.from_pylist(list(labels.values()), schema=catalog.LABELS)
-    catalog.upsert_labels(home, line, rows)
+    # An ingest writes labels, too, and so does another review.
+    with catalog.locked(home, line):
+        catalog.upsert_labels(home, line, rows)
     return Reviewed(len(found), len(labels))
 
 
