@@ -18,6 +18,7 @@ _COMMANDS = {
     "validate": "data",
     "snapshot": "data",
     "quarantine": "quarantine",
+    "catalog": "catalog",
     "leaks": "data",
     "demo-images": "data",
     "train": "train",
