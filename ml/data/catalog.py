@@ -282,12 +282,14 @@ def read_images_of(
 
     The table is read piece by piece: only what is found is in memory.
     """
-    schema = pa.schema([IMAGES.field(name) for name in columns])
     values = {"object": objects, "sha256": sha256}
     among = {name: one for name, one in values.items() if one is not None}
+    schema = pa.schema(
+        [IMAGES.field(name) for name in dict.fromkeys([*columns, *among, "object", "version"])]
+    )
     where = [] if day is None else [f"day = {_quoted(day)}"]
     rows = _among(home.table(line, "images"), schema, among, where)
-    return rows.sort_by([("object", "ascending"), ("version", "ascending")])
+    return rows.sort_by([("object", "ascending"), ("version", "ascending")]).select(columns)
 
 
 def count_batches(home: Home, line: str, most: int) -> tuple[int, list[dict[str, Any]]]:
@@ -299,9 +301,9 @@ def count_batches(home: Home, line: str, most: int) -> tuple[int, list[dict[str,
     if table is None:
         return 0, []
     count = _select(table, "count(DISTINCT batch) AS n")["n"][0].as_py()
-    newest = "GROUP BY batch ORDER BY last DESC, batch DESC"
+    newest = f"GROUP BY batch ORDER BY last DESC, batch DESC LIMIT {most}"
     what = "batch, min(day) AS first, max(day) AS last"
-    found = _select(table, what, then=f"{newest} LIMIT {most}").to_pylist()
+    found = _select(table, what, ["batch IS NOT NULL"], newest).to_pylist()
     if not found:
         return count, []
     # Batches of the same last day may be far more than are asked for.

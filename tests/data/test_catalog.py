@@ -39,3 +39,90 @@ def test_images_of_a_day_are_read_from_the_files_of_that_day_alone(home):
 def test_images_until_a_day_are_those_of_all_days_up_to_it(home):
     images = catalog.read_images(home, "plant", until=DAYS[1], columns=["day"])
     assert images["day"].to_pylist() == [DAYS[0], DAYS[1]] * 2
+
+
+def _files(home: Home, name: str = "images") -> set[str]:
+    return set(DeltaTable(str(home.table("plant", name))).file_uris())
+
+
+def _image(name: str, day: str, **more: str) -> pa.Table:
+    row = {"object": name, "version": "1", "status": "accepted", "day": day} | more
+    return pa.Table.from_pylist([row], schema=catalog.IMAGES)
+
+
+def test_a_write_opens_the_files_of_the_days_that_it_changes_alone(home):
+    before = _files(home)
+    catalog.upsert_images(home, "plant", _image("new", DAYS[0]))
+    assert before < _files(home)  # nothing to replace: one file more
+    moved = pa.concat_tables([_image(f"a{DAYS[1]}", DAYS[2], reason="x"), _image("n", DAYS[1])])
+    before = _files(home)
+    catalog.upsert_images(home, "plant", moved)
+    assert len(before - _files(home)) == 1
+    images = catalog.read_images(home, "plant", columns=["object", "day", "reason"])
+    assert images.num_rows == 3 * 2 + 2
+    assert {"object": f"a{DAYS[1]}", "day": DAYS[2], "reason": "x"} in images.to_pylist()
+    assert catalog.version(home, "plant", "images") == 5
+
+
+def test_an_image_without_a_day_is_replaced_too(home):
+    rows = _image("odd", "").set_column(
+        catalog.IMAGES.names.index("day"), catalog.IMAGES.field("day"), pa.nulls(1, pa.string())
+    )
+    for _ in range(2):
+        catalog.upsert_images(home, "plant", rows)
+    assert catalog.read_images(home, "plant", status=None).num_rows == 3 * 2 + 1
+
+
+def test_small_files_are_put_together_and_old_versions_stay(home):
+    names = [f"{number:03d}" for number in range(catalog._SMALL_FILES + 5)]
+    for name in names:
+        catalog.upsert_images(home, "plant", _image(name, DAYS[0]))
+    assert len(_files(home)) < 10
+    assert catalog.read_images(home, "plant").num_rows == len(names) + 6
+    assert catalog.read_images(home, "plant", version=10).num_rows == 10 + 3
+
+
+def test_labels_that_stand_make_no_new_version(home):
+    label = {"sha256": "s", "label": "ok", "defect_type": "", "mask": "", "by": "", "at": ""}
+    rows = [label | {"source": source} for source in ("layout", "review")]
+
+    def write() -> int:
+        catalog.upsert_labels(home, "plant", pa.Table.from_pylist(rows, schema=catalog.LABELS))
+        return catalog.version(home, "plant", "labels")
+
+    assert write() == write()
+    rows[1] = rows[1] | {"label": "defect", "by": "B"}
+    assert write() == 2
+    assert catalog.read_labels(home, "plant")["s"]["by"] == "B"
+    assert catalog.read_labels(home, "plant", of=pa.array(["t"])) == {}
+    assert catalog.labelled(home, "plant", pa.array(["s", "t"])).to_pylist() == ["s"]
+
+
+def test_images_are_found_by_name_and_by_bytes(home):
+    catalog.upsert_images(home, "plant", _image("z", DAYS[0], sha256="s", status="quarantined"))
+    names, hashes = pa.array([f"b{DAYS[2]}", "none"]), pa.array(["s"])
+    found = catalog.read_images_of(
+        home, "plant", ["object", "version"], objects=names, sha256=hashes
+    )
+    assert found["object"].to_pylist() == [f"b{DAYS[2]}", "z"]
+    found = catalog.read_images_of(home, "plant", ["object", "version"], sha256=hashes, day=DAYS[1])
+    assert not found.num_rows
+
+
+def test_the_newest_batches_are_counted_and_how_many_there_are(tmp_path):
+    home = Home(tmp_path)
+    assert catalog.count_batches(home, "plant", 2) == (0, [])
+    for number, day in enumerate((DAYS[0], DAYS[2], DAYS[1], DAYS[2])):
+        rows = [
+            _image(f"n{number}", DAYS[0], batch=f"b{number}"),
+            _image(f"q{number}", day, batch=f"b{number}", status="dropped", reason="x"),
+        ]
+        catalog.upsert_images(home, "plant", pa.concat_tables(rows))
+    span = {"first": DAYS[0], "last": DAYS[2], "statuses": {"accepted": 1, "dropped": 1}}
+    newest = [{"batch": "b3"} | span, {"batch": "b1"} | span]
+    assert catalog.count_batches(home, "plant", 2) == (4, newest)
+    assert sorted(catalog.count_reasons(home, "plant"), key=str) == [
+        {"status": "accepted", "reason": None, "n": 4},
+        {"status": "dropped", "reason": "x", "n": 4},
+    ]
+    assert catalog.batches_among(home, "plant", {"b0", "b2", "b9"}, version=1) == {"b0"}
