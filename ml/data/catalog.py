@@ -231,10 +231,7 @@ def read_images(
     table has them (-1: before its first commit); raises DataError when that version is gone.
     """
     where = [] if day is None else [f"day = {_quoted(day)}"]
-    if status == USABLE:
-        where.append(_USABLE)
-    elif status is not None:
-        where.append(f"status IN ({', '.join(map(_quoted, status))})")
+    where += _of_status(status)
     if until is not None:
         where.append(f"day <= {_quoted(until)}")
     if batch is not None:
@@ -277,8 +274,9 @@ def read_images_of(
     objects: pa.Array | None = None,
     sha256: pa.Array | None = None,
     day: str | None = None,
+    status: Sequence[str] | None = None,
 ) -> pa.Table:
-    """Images of any status with one of these names, or of these bytes, sorted like `read_images`.
+    """Images with one of these names, or of these bytes, sorted like `read_images`.
 
     The table is read piece by piece: only what is found is in memory.
     """
@@ -288,7 +286,7 @@ def read_images_of(
         [IMAGES.field(name) for name in dict.fromkeys([*columns, *among, "object", "version"])]
     )
     where = [] if day is None else [f"day = {_quoted(day)}"]
-    rows = _among(home.table(line, "images"), schema, among, where)
+    rows = _among(home.table(line, "images"), schema, among, [*where, *_of_status(status)])
     return rows.sort_by([("object", "ascending"), ("version", "ascending")]).select(columns)
 
 
@@ -572,6 +570,12 @@ def _path_of(table: Any) -> Path:
 
 def _counted(groups: pa.Table) -> Counter[Any]:
     return Counter(dict(zip(*(column.to_pylist() for column in groups.columns), strict=True)))
+
+
+def _of_status(status: Sequence[str] | None) -> list[str]:
+    if status == USABLE:
+        return [_USABLE]
+    return [] if status is None else [f"status IN ({', '.join(map(_quoted, status))})"]
 
 
 def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:

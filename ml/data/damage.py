@@ -27,9 +27,14 @@ def told(path: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        from deltalake.exceptions import CommitFailedError
+
         # Delta Lake panics on some damage; a panic is no Exception, and its class has no module.
         has_panicked = type(error).__name__ == "PanicException"
-        if isinstance(error, DataError) or not (has_panicked or isinstance(error, Exception)):
+        # Another writer is no damage, and its error is the usual one.
+        if isinstance(error, DataError | CommitFailedError) or not (
+            has_panicked or isinstance(error, Exception)
+        ):
             raise
         files = damaged_commits(path) or damaged_files(path)
         if not files and not has_panicked:

@@ -76,13 +76,16 @@ def snapshot(home: Home, line: LineConfig, until: str | None) -> Snapshot:
 def _labelled(home: Home, line: str, until: str | None) -> list[dict[str, Any]]:
     labels = catalog.read_labels(home, line)
     # The latest version of each object only.
-    images = catalog.read_images(home, line, until=until, status=["accepted"]).to_pylist()
+    named = pa.array(labels, pa.string())
+    images = catalog.read_images_of(
+        home, line, catalog.IMAGES.names, sha256=named, status=["accepted"]
+    ).to_pylist()
     return [
         image
         | {key: labels[image["sha256"]][key] for key in ("label", "defect_type", "mask")}
         | {"kind": labels[image["sha256"]]["defect_type"] or "ok"}
         for image in images
-        if image["sha256"] in labels
+        if until is None or image["day"] <= until
     ]
 
 

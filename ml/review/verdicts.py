@@ -30,8 +30,12 @@ def review(home: Home, line: str, store: ResultStore) -> Reviewed:
     A `fail` keeps the mask of the layout's label, and its defect type unless the person names one.
     """
     found = store.find("reviews", {"line": line}, order_by="at")
-    known = set(catalog.read_images(home, line, columns=["sha256"])["sha256"].to_pylist())
-    layout = catalog.read_labels(home, line, source="layout")
+    named = pa.array(
+        {one["sha256"] for one in found if isinstance(one.get("sha256"), str)}, pa.string()
+    )
+    images = catalog.read_images_of(home, line, ["sha256"], sha256=named, status=catalog.USABLE)
+    known = set(images["sha256"].to_pylist())
+    layout = catalog.read_labels(home, line, source="layout", of=named)
     labels = {
         one["sha256"]: _label(one, layout.get(one["sha256"], {}))
         for one in found

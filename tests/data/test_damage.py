@@ -7,9 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
 
 from ml import files
 from ml.data import catalog
+from ml.data.damage import told
 from ml.data.repair import repair
 from ml.errors import DataError
 
@@ -126,3 +128,11 @@ def test_a_commit_is_on_the_disk_with_the_files_that_it_added(plant, monkeypatch
             added = [json.loads(line).get("add") for line in commit.read_text().splitlines()]
             assert {commit, *(path / one["path"] for one in added if one)} <= set(synced)
         assert {path, path / "_delta_log"} <= set(synced)
+
+
+def test_another_writer_that_came_first_is_no_damage(plant):
+    predict(plant.home, DAYS[0])
+    path = plant.home.table("plant", "predictions")
+    data_files(path)[0].unlink()
+    with pytest.raises(CommitFailedError), told(path):
+        raise CommitFailedError("another writer")
