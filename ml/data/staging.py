@@ -15,6 +15,7 @@ import numpy as np
 from ml import files
 from ml.ahead import run_ahead
 from ml.data.batch import STAGED, Moment, list_again, write_batch
+from ml.data.decide import LABEL_CONFLICT
 from ml.data.layout import Facts
 from ml.data.measure import measure
 from ml.data.reading import Reading, ReadLimit, read_all
@@ -146,6 +147,10 @@ def _mask(
             f"`source.layout.mask_threshold` is {threshold}: no pixel is defect. Lower the key"
         )
         raise ImageError("mask_faint", msg)
+    if facts.label == "ok" and defect.any():
+        # One of the two is wrong, and only a person can say which.
+        msg = f"{facts.mask_key}: marks a defect in an image that is called good"
+        raise ImageError(LABEL_CONFLICT, msg)
     png = cv2.imencode(".png", defect.astype(np.uint8) * 255)[1].tobytes()
     stored = _store(home, png) if defect.any() else ""
     if facts.label:

@@ -144,3 +144,18 @@ def test_a_label_that_the_manifest_names_later_is_taken(plant: Plant) -> None:
 
 def _rows(plant: Plant) -> list[dict[str, object]]:
     return catalog.read_images(plant.home, "plant", status=None).to_pylist()
+
+
+def test_a_good_image_whose_mask_marks_a_defect_is_a_conflict(plant: Plant) -> None:
+    plant.line = make_line(
+        kind="manifest", manifest="m.csv", columns={"label": "label", "mask": "mask"}
+    )
+    plant.write("m.csv", b"path,label,mask\nok/part0.png,ok,m0.png\nok/part1.png,ok,m1.png\n")
+    plant.write("m0.png", _png(_square(255)))
+    plant.write("m1.png", _png(_square(0)))
+    plant.run()
+    assert _status(plant, "ok/part0.png") == ("quarantined", "label_conflict")
+    assert _status(plant, "ok/part1.png") == ("accepted", "")
+    plant.write("m0.png", _png(_square(0)))
+    done = replay(plant.home, plant.line, Choice(), source=str(plant.source), threads=1)
+    assert done.outcome.accepted == 1
