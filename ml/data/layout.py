@@ -51,7 +51,8 @@ def describe(
 
     A capture time that names no zone is one of `zone`. An image with a wrong capture time has
     `bad_time` as its problem. Raises SourceError naming the manifest when a needed one is missing
-    or wrong, and a pattern that matches no image of a whole source.
+    or wrong, a pattern that matches no image of a whole source, and an image that is called `ok`
+    where that is no name of a good one.
     """
     keys = set(keys)
     manifest = _manifest(config, keys, read)
@@ -200,11 +201,16 @@ def _with_any_suffix(stem: PurePosixPath, keys: set[str]) -> str:
 
 
 def _labelled(config: LayoutConfig, facts: Facts, name: str) -> Facts:
-    if not name:
+    kind = name.strip().lower()
+    if not kind:
         return facts
-    if name in config.ok:
+    # Whatever its case: `OK` taken for a defect type would be learned as good.
+    if kind in {ok.lower() for ok in config.ok}:
         return replace(facts, label="ok", defect_type="")
-    return replace(facts, label="defect", defect_type=name.lower())
+    if kind == "ok":
+        msg = f"{facts.key}: {name!r} is none of `source.layout.ok` {list(config.ok)}; add it there"
+        raise SourceError(msg)
+    return replace(facts, label="defect", defect_type=kind)
 
 
 def _complete(config: LayoutConfig, facts: Facts, row: dict[str, str], zone: tzinfo) -> Facts:

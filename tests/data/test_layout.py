@@ -27,6 +27,26 @@ def test_mvtec_folders_give_label_type_and_mask():
     assert (bad.defect_type, bad.mask_key) == ("crack", "ground_truth/crack/2_mask.png")
 
 
+@pytest.mark.parametrize("name", ["ok", "OK", "Ok", "GOOD", "Good"])
+def test_a_good_part_is_good_in_whatever_case(name):
+    (facts,) = _describe({f"{name}/1.png"}).values()
+    assert (facts.label, facts.defect_type) == ("ok", "")
+    manifest = f"path,kind\n1.png,{name} \n".encode()
+    layout = {"kind": "manifest", "manifest": "m.csv", "columns": {"label": "kind"}}
+    facts = _describe({"1.png", "m.csv"}, lambda key: manifest, **layout)["1.png"]
+    assert (facts.label, facts.defect_type) == ("ok", "")
+
+
+def test_names_of_good_parts_are_compared_in_whatever_case_too():
+    (facts,) = _describe({"pass/1.png"}, ok=["PASS"]).values()
+    assert facts.label == "ok"
+
+
+def test_ok_is_never_a_defect_type():
+    with pytest.raises(SourceError, match=r"Ok/1\.png: 'Ok' is none of `source\.layout\.ok`"):
+        _describe({"Ok/1.png"}, ok=["pass"])
+
+
 def test_a_pattern_gives_part_camera_and_time():
     pattern = r"(?P<part>\d+)_(?P<camera>\w+)_(?P<captured_at>\d{8}T\d{6})"
     facts = _describe({"ok/17_top_20260105T081500.png"}, pattern=pattern)
