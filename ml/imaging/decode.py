@@ -11,7 +11,7 @@ import simplejpeg
 from PIL import Image, TiffImagePlugin
 
 from ml.errors import ImageError
-from ml.imaging.header import header_size, sniff
+from ml.imaging.header import has_more_images, header_size, sniff, tiff_sample
 
 Pixels = npt.NDArray[np.uint8]
 Kind = TypeVar("Kind", bound=np.generic)
@@ -39,8 +39,9 @@ def decode(content: bytes, max_pixels: int = MAX_PIXELS, bits: int | None = None
     16 bits are scaled to 8, from the lowest `bits` of them or else from all; alpha is dropped. The
     header is read before a pixel is allocated, so a forged size costs nothing.
     Raises ImageError with reason `empty`, `not_an_image`, `too_large`, `truncated`, `corrupt`,
-    `bit_depth`, `source_bits` (values beyond `bits`, or of fewer bits while none are given) or
-    `too_small`; MemoryError when there is no memory for the pixels.
+    `bit_depth`, `source_bits` (values beyond `bits`, or of fewer bits while none are given),
+    `several_images` (pages or an animation: the first would stand for all) or `too_small`;
+    MemoryError when there is no memory for the pixels.
     """
     kind = _require_plausible(content, max_pixels)
     mode = _jpeg_mode(content) if kind == "JPEG" else None
@@ -93,7 +94,7 @@ def to_batch(images: list[Pixels], size: tuple[int, int]) -> npt.NDArray[np.floa
 
 
 def _require_plausible(content: bytes, max_pixels: int) -> str:
-    """The format of a file whose size is within the limit, and that has an end."""
+    """The format of a file of one image whose size is within the limit, and that has an end."""
     kind = sniff(content)
     height, width = header_size(content, kind)
     if height * width > max_pixels:
@@ -102,6 +103,9 @@ def _require_plausible(content: bytes, max_pixels: int) -> str:
     if _is_cut_short(content, kind):
         msg = f"the {kind} ends before its end marker"
         raise ImageError("truncated", msg)
+    if has_more_images(content, kind):
+        msg = f"the {kind} has several images; a file of each is needed, so that all are looked at"
+        raise ImageError("several_images", msg)
     return kind
 
 
@@ -142,6 +146,12 @@ def _require_intact(content: bytes, kind: str) -> None:
         # Grey at an eighth of the size: the cheapest way to read every bit of the scans.
         _read_jpeg(content, "GRAY", min_height=1, min_width=1)
     elif kind == "TIFF":
+        # Some of them Pillow cannot read, and would call damaged.
+        bits, is_float = tiff_sample(content)
+        if is_float or bits > 16:
+            kind_of = "floating-point" if is_float else "integer"
+            msg = f"{bits}-bit {kind_of} pixels; integers of 8 or 16 bits are accepted"
+            raise ImageError("bit_depth", msg)
         try:
             TiffImagePlugin.TiffImageFile(io.BytesIO(content)).load()
         except _DAMAGE as error:

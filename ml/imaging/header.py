@@ -1,6 +1,7 @@
 """What the first bytes of an image file say, read before a pixel is allocated."""
 
 import struct
+from collections.abc import Iterator
 
 from ml.errors import ImageError
 
@@ -12,8 +13,12 @@ _SIGNATURES = {
     b"MM\x00*": "TIFF",
     b"RIFF": "WebP",
 }
-_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_TIFF_SUBFILE, _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_FORMAT = 254, 256, 257, 258, 339
+_TIFF_TAGS = {_TIFF_SUBFILE, _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_FORMAT}
 _TIFF_SHORT = 3
+_TIFF_PREVIEW = 1
+_TIFF_FLOAT = 3
+_WEBP_ANIMATION = 2
 
 
 def sniff(content: bytes) -> str:
@@ -31,11 +36,33 @@ def header_size(content: bytes, kind: str) -> tuple[int, int]:
     """(height, width) as the header says; raises ImageError `truncated` where it does not."""
     try:
         size = _READERS[kind](content)
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, StopIteration):
         size = None
     if size is None:
         raise ImageError("truncated", f"the {kind} has no readable header")
     return size
+
+
+def has_more_images(content: bytes, kind: str) -> bool:
+    """Whether there are images behind the first: pages that are no previews, or an animation.
+
+    Raises ImageError `truncated` where they would lie behind the end of the file.
+    """
+    if kind == "WebP":
+        return content[12:16] == b"VP8X" and bool(content[20] & _WEBP_ANIMATION)
+    try:
+        if kind == "PNG":
+            return _is_animated_png(content)
+        return kind == "TIFF" and any(map(_is_full, list(_tiff_directories(content))[1:]))
+    except struct.error:
+        msg = f"the {kind} ends within its headers"
+        raise ImageError("truncated", msg) from None
+
+
+def tiff_sample(content: bytes) -> tuple[int, bool]:
+    """The bits of a sample in the first image of a TIFF, and whether it is floating-point."""
+    first = next(_tiff_directories(content))
+    return first.get(_TIFF_BITS, 1), first.get(_TIFF_FORMAT) == _TIFF_FLOAT
 
 
 def _png_size(content: bytes) -> tuple[int, int]:
@@ -78,21 +105,51 @@ def _webp_size(content: bytes) -> tuple[int, int] | None:
     return None
 
 
+def _is_animated_png(content: bytes) -> bool:
+    # `acTL` stands before the pixels.
+    position = 8
+    while (name := content[position + 4 : position + 8]) not in (b"IDAT", b"IEND"):
+        if name == b"acTL":
+            return True
+        position += 12 + int(struct.unpack_from(">I", content, position)[0])
+    return False
+
+
 def _tiff_size(content: bytes) -> tuple[int, int] | None:
-    # TIFF 6.0: the first directory, entries of tag, type, count and value.
-    order = "<" if content.startswith(b"II") else ">"
-    (directory,) = struct.unpack_from(order + "I", content, 4)
-    (entries,) = struct.unpack_from(order + "H", content, directory)
-    sides = {}
-    for number in range(entries):
-        at = directory + 2 + 12 * number
-        tag, kind = struct.unpack_from(order + "HH", content, at)
-        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
-            form = "H" if kind == _TIFF_SHORT else "I"
-            (sides[tag],) = struct.unpack_from(order + form, content, at + 8)
-    if len(sides) < 2:
+    first = next(_tiff_directories(content))
+    if not {_TIFF_WIDTH, _TIFF_HEIGHT} <= first.keys():
         return None
-    return sides[_TIFF_HEIGHT], sides[_TIFF_WIDTH]
+    return first[_TIFF_HEIGHT], first[_TIFF_WIDTH]
+
+
+def _is_full(directory: dict[int, int]) -> bool:
+    return _TIFF_WIDTH in directory and not directory.get(_TIFF_SUBFILE, 0) & _TIFF_PREVIEW
+
+
+def _tiff_directories(content: bytes) -> Iterator[dict[int, int]]:
+    """Tag → first value of each directory, of the tags that are used here."""
+    # TIFF 6.0: entries of tag, type, count and value, and then where the next directory lies.
+    order = "<" if content.startswith(b"II") else ">"
+    (place,) = struct.unpack_from(order + "I", content, 4)
+    seen = set[int]()
+    # One that names itself as the next would never end.
+    while place and place not in seen:
+        seen.add(place)
+        (entries,) = struct.unpack_from(order + "H", content, place)
+        yield dict(_tiff_values(content, order, place + 2, entries))
+        (place,) = struct.unpack_from(order + "I", content, place + 2 + 12 * entries)
+
+
+def _tiff_values(content: bytes, order: str, place: int, entries: int) -> Iterator[tuple[int, int]]:
+    for at in range(place, place + 12 * entries, 12):
+        tag, kind, count = struct.unpack_from(order + "HHI", content, at)
+        if tag not in _TIFF_TAGS:
+            continue
+        form, size = ("H", 2) if kind == _TIFF_SHORT else ("I", 4)
+        at_value = at + 8
+        if count * size > 4:
+            (at_value,) = struct.unpack_from(order + "I", content, at_value)
+        yield tag, struct.unpack_from(order + form, content, at_value)[0]
 
 
 _READERS = {

@@ -102,3 +102,10 @@ def test_real_photographs_are_whole(real_data):
     assert len(photographs) > 20
     for path in photographs:
         assert decode_rgb(path.read_bytes()).ndim == 3, path
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
+def test_a_whole_tiff_of_floats_is_not_called_damaged(dtype, shape):
+    pixels = np.random.default_rng(4).random(shape).astype(dtype)
+    assert _reason(cv2.imencode(".tiff", pixels)[1].tobytes()) == "bit_depth"

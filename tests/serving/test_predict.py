@@ -35,6 +35,11 @@ def forged_header() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IEND\xaeB`\x82"
 
 
+def two_pages() -> bytes:
+    page = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    return cv2.imencodemulti(".tiff", [page, page])[1].tobytes()
+
+
 @pytest.mark.parametrize(("strength", "verdict"), [(0, "pass"), (100, "fail"), (27, "review")])
 def test_the_verdict_follows_the_models(client, bundle, strength, verdict):
     answer = post(client, png(strength))
@@ -94,6 +99,7 @@ def test_regions_of_a_segmenter_that_learned_from_weak_masks_say_so(client, home
         (b"", "empty"),
         (cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes(), "too_small"),
         (forged_header(), "too_large"),
+        (two_pages(), "several_images"),
         (png(side=40), "wrong_size"),
         (flat(0), "brightness"),
         (flat(255), "brightness"),
@@ -106,6 +112,7 @@ def test_regions_of_a_segmenter_that_learned_from_weak_masks_say_so(client, home
         "empty",
         "1x1",
         "20000x20000",
+        "two pages",
         "wrong size",
         "black",
         "white",
