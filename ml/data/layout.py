@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 # A clock that was reset begins in 1970 or 1980.
 _FIRST_YEAR = 2000
+# Names in a message.
+_NAMED = 10
 _IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _NOT_IMAGES = {".csv", ".json", ".md", ".txt", ".tsv", ".toml", ".xml", ".yaml", ".yml"}
 
@@ -50,12 +52,20 @@ def describe(
     """The facts of every image among `keys`; other objects are left out.
 
     A capture time that names no zone is one of `zone`. An image with a wrong capture time has
-    `bad_time` as its problem. Raises SourceError naming the manifest when a needed one is missing
-    or wrong, a pattern that matches no image of a whole source, and an image that is called `ok`
-    where that is no name of a good one.
+    `bad_time` as its problem, one of which the manifest says two things `label_conflict`. Raises
+    SourceError naming the manifest when a needed one is missing or wrong, a pattern that matches no
+    image of a whole source, and an image called `ok` where that is no name of a good one.
     """
     keys = set(keys)
-    manifest = _manifest(config, keys, read)
+    manifest, disputed = _manifest(config, keys, read)
+    if is_whole and (missing := manifest.keys() - keys):
+        log.warning(
+            "%s: %d of its %d paths are not in the source: %s",
+            config.manifest,
+            len(missing),
+            len(manifest),
+            some_of(missing),
+        )
     reader = {
         "class_folders": _class_folders,
         "masks": _masks,
@@ -69,6 +79,8 @@ def describe(
         base = reader(config, key, keys, manifest)
         if base is not None:
             facts[key] = _complete(config, base, manifest.get(key, {}), zone)
+        if key in facts and key in disputed:
+            facts[key] = replace(facts[key], label="", defect_type="", problem="label_conflict")
     if is_whole and not has_match(config, facts):
         # Else every group would fall back to a file name, and a part be split from itself.
         msg = (
@@ -116,6 +128,11 @@ def hides_truth(config: LayoutConfig, left_out: Collection[str]) -> bool:
     )
 
 
+def some_of(names: Collection[str]) -> str:
+    """The first ten of some names, for a message."""
+    return ", ".join(sorted(names)[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+
+
 def _truth(config: LayoutConfig) -> str | None:
     """The folder of the masks."""
     return {"masks": config.masks, "mvtec": "ground_truth"}.get(config.kind)
@@ -124,9 +141,12 @@ def _truth(config: LayoutConfig) -> str | None:
 _Manifest = dict[str, dict[str, str]]
 
 
-def _manifest(config: LayoutConfig, keys: set[str], read: Callable[[str], bytes]) -> _Manifest:
+def _manifest(
+    config: LayoutConfig, keys: set[str], read: Callable[[str], bytes]
+) -> tuple[_Manifest, set[str]]:
+    """The row of each path, and the paths of which two rows say different things."""
     if config.manifest is None:
-        return {}
+        return {}, set()
     if config.manifest not in keys:
         msg = f"the source has no {config.manifest}, which `source.layout.manifest` names"
         raise SourceError(msg)
@@ -136,13 +156,30 @@ def _manifest(config: LayoutConfig, keys: set[str], read: Callable[[str], bytes]
         if missing := needed - set(rows.fieldnames or ()):
             msg = f"{config.manifest}: no column {sorted(missing)}; it has {rows.fieldnames}"
             raise SourceError(msg)
-        return {row["path"]: row for row in rows}
+        return _by_path(config, rows)
     except UnicodeDecodeError as error:
         msg = f"{config.manifest}: not UTF-8 text (byte {error.start}); save it as UTF-8"
         raise SourceError(msg) from error
     except csv.Error as error:
         msg = f"{config.manifest}: not a CSV: {error}"
         raise SourceError(msg) from error
+
+
+def _by_path(config: LayoutConfig, rows: Iterable[dict[str, str]]) -> tuple[_Manifest, set[str]]:
+    found: _Manifest = {}
+    disputed = set()
+    for row in rows:
+        first = found.setdefault(row["path"], row)
+        if any((first[one] or "") != (row[one] or "") for one in config.columns.values()):
+            disputed.add(row["path"])
+    if disputed:
+        log.warning(
+            "%s: %d paths have rows that differ, and their images are held: %s",
+            config.manifest,
+            len(disputed),
+            some_of(disputed),
+        )
+    return found, disputed
 
 
 def _class_folders(

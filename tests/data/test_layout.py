@@ -110,6 +110,33 @@ def test_a_missing_manifest_is_named():
         _describe({"ok/1.png"}, manifest="m.csv", columns={"group": "tile"})
 
 
+def _manifest_of(rows, keys):
+    content = b"path,kind,note\n" + rows
+    layout = {"kind": "manifest", "manifest": "m.csv", "columns": {"label": "kind"}}
+    return _describe({*keys, "m.csv"}, lambda key: content, **layout)
+
+
+@pytest.mark.parametrize("rows", [b"1.png,crack\n1.png,ok\n", b"1.png,ok\n1.png,crack\n"])
+def test_rows_that_contradict_each_other_label_nothing(rows, caplog):
+    facts = _manifest_of(rows + b"2.png,ok\n", {"1.png", "2.png"})
+    assert (facts["1.png"].label, facts["1.png"].problem) == ("", "label_conflict")
+    assert (facts["2.png"].label, facts["2.png"].problem) == ("ok", "")
+    assert "m.csv: 1 paths have rows that differ, and their images are held: 1.png" in caplog.text
+
+
+def test_a_row_may_be_repeated_where_what_is_read_of_it_agrees():
+    facts = _manifest_of(b"1.png,crack,seen\n1.png,crack,seen again\n", {"1.png"})
+    assert (facts["1.png"].defect_type, facts["1.png"].problem) == ("crack", "")
+
+
+def test_rows_without_a_file_are_counted_and_named(caplog):
+    rows = b"".join(b"gone%02d.png,ok\n" % number for number in range(12))
+    assert set(_manifest_of(b"1.png,ok\n" + rows, {"1.png"})) == {"1.png"}
+    assert "m.csv: 12 of its 13 paths are not in the source: gone00.png" in caplog.text
+    assert "gone09.png, …" in caplog.text
+    assert "gone10.png" not in caplog.text
+
+
 @pytest.mark.parametrize("time", ["late", "20260230T081500", "19700101T000000"])
 def test_a_wrong_time_is_a_problem_of_its_image_alone(time, caplog):
     facts = _describe(

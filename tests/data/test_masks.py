@@ -159,3 +159,14 @@ def test_a_good_image_whose_mask_marks_a_defect_is_a_conflict(plant: Plant) -> N
     plant.write("m0.png", _png(_square(0)))
     done = replay(plant.home, plant.line, Choice(), source=str(plant.source), threads=1)
     assert done.outcome.accepted == 1
+
+
+def test_an_image_that_the_manifest_calls_good_and_bad_is_held(plant: Plant) -> None:
+    plant.line = make_line(kind="manifest", manifest="m.csv", columns={"label": "kind"})
+    plant.write("m.csv", b"path,kind\nok/part0.png,dent\nok/part1.png,ok\nok/part0.png,ok\n")
+    assert plant.run().reasons == {"label_conflict": 1}
+    assert _status(plant, "ok/part0.png") == ("quarantined", "label_conflict")
+    assert [one["label"] for one in catalog.read_labels(plant.home, "plant").values()] == ["ok"]
+    plant.write("m.csv", b"path,kind\nok/part0.png,dent\nok/part1.png,ok\n")
+    done = replay(plant.home, plant.line, Choice(), source=str(plant.source), threads=1)
+    assert done.outcome.accepted == 1
