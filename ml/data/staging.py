@@ -16,12 +16,12 @@ from ml import files
 from ml.ahead import run_ahead
 from ml.data.batch import STAGED, Moment, list_again, write_batch
 from ml.data.decide import LABEL_CONFLICT
-from ml.data.layout import Facts
+from ml.data.layout import Facts, some_of
 from ml.data.measure import measure
 from ml.data.reading import Reading, ReadLimit, read_all
 from ml.data.source import Listed, Source
 from ml.errors import ImageError
-from ml.imaging import decode, decode_grey
+from ml.imaging import decode, decode_grey, varies_in_alpha
 from ml.progress import track
 from ml.settings import Home, LineConfig
 
@@ -85,7 +85,9 @@ def measured(
 
     pairs = zip(work, readings, strict=True)
     made = run_ahead(row, pairs, threads=threads, ahead=2 * threads)
-    return list(track(made, "ingest", len(work)))
+    rows = list(track(made, "ingest", len(work)))
+    _log_empty_masks(work, rows)
+    return rows
 
 
 def batch_name(line: LineConfig, work: list[Work]) -> str:
@@ -147,6 +149,9 @@ def _mask(
             f"`source.layout.mask_threshold` is {threshold}: no pixel is defect. Lower the key"
         )
         raise ImageError("mask_faint", msg)
+    if mask.min() == mask.max() and varies_in_alpha(content):
+        msg = f"{facts.mask_key}: its shape is in the alpha channel alone; save it as grey"
+        raise ImageError("mask_faint", msg)
     if facts.label == "ok" and defect.any():
         # One of the two is wrong, and only a person can say which.
         msg = f"{facts.mask_key}: marks a defect in an image that is called good"
@@ -157,6 +162,18 @@ def _mask(
         return {"mask": stored}
     label = "defect" if defect.any() else "ok"
     return {"mask": stored, "label": label, "defect_type": "defect" if defect.any() else ""}
+
+
+def _log_empty_masks(work: list[Work], rows: list[dict[str, Any] | None]) -> None:
+    empty = [
+        one.item.key
+        for one, row in zip(work, rows, strict=True)
+        if row and one.mask and one.facts.label == "defect" and not (row["mask"] or row["problem"])
+    ]
+    if empty:
+        log.warning(
+            "%d defects have an empty mask and count as without one: %s", len(empty), some_of(empty)
+        )
 
 
 def _store(home: Home, content: bytes) -> str:

@@ -12,6 +12,7 @@ from ml.imaging.decode import (
     resize_rgb,
     to_batch,
     to_rgb,
+    varies_in_alpha,
 )
 from ml.imaging.light import light, shrunk, to_grey
 
@@ -26,4 +27,5 @@ __all__ = [
     "to_batch",
     "to_grey",
     "to_rgb",
+    "varies_in_alpha",
 ]

@@ -72,6 +72,14 @@ def decode_grey(content: bytes, max_pixels: int = MAX_PIXELS) -> Pixels:
     return _to_8_bit(image)
 
 
+def varies_in_alpha(content: bytes) -> bool:
+    """Whether an image that `decode_grey` accepts is clear in some places and not in others."""
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None or image.ndim != 3 or image.shape[2] != 4:
+        return False
+    return bool(np.ptp(image[..., 3]))
+
+
 def to_rgb(image: Pixels) -> Pixels:
     """Three equal channels of grey `[H, W]`; RGB as it is."""
     if image.ndim == 3:

@@ -32,6 +32,11 @@ def _square(value: int) -> np.ndarray:
     return mask
 
 
+def _in_alpha(colour: int) -> np.ndarray:
+    colours = np.full((SIDE, SIDE, 3), colour, np.uint8)
+    return np.dstack([colours, _square(255)])
+
+
 @pytest.fixture
 def masked(plant: Plant) -> Plant:
     """Two images in a layout with masks; the first has a good mask."""
@@ -59,10 +64,13 @@ def _status(plant: Plant, key: str) -> tuple[str, str]:
         (_png(_square(1)), "mask_faint"),
         (_png(_square(127)), "mask_faint"),
         (_png(_square(3).astype(np.uint16)), "mask_faint"),
+        (_png(_in_alpha(0)), "mask_faint"),
+        (_png(_in_alpha(255)), "mask_faint"),
     ],
     ids=[
         *("empty", "text", "cut", "wider", "giant header", "large header"),
         *("0 and 1", "class number", "class number in 16 bits"),
+        *("black with alpha", "white with alpha"),
     ],
 )
 def test_a_bad_mask_is_quarantined_with_its_reason(masked, mask, reason):
@@ -89,6 +97,23 @@ def test_an_empty_mask_is_that_of_a_good_part(masked):
     masked.run()
     labels = catalog.read_labels(masked.home, "plant", source="layout")
     assert sorted(one["label"] for one in labels.values()) == ["defect", "ok"]
+
+
+def test_a_clear_mask_of_one_colour_is_still_that_of_a_good_part(masked):
+    masked.write("masks/b.png", _png(np.zeros((SIDE, SIDE, 4), np.uint8)))
+    masked.run()
+    assert _status(masked, "images/b.png") == ("accepted", "")
+
+
+def test_defects_with_an_empty_mask_are_taken_and_named(plant, caplog):
+    plant.line = make_line(kind="mvtec")
+    for number in range(12):
+        plant.picture(f"test/pit/{number:02d}.png", 60 + number)
+        plant.write(f"ground_truth/pit/{number:02d}_mask.png", _png(_square(0)))
+    assert plant.run().accepted == 12
+    assert "12 defects have an empty mask and count as without one: test/pit/00.png" in caplog.text
+    assert "test/pit/09.png, …" in caplog.text
+    assert "test/pit/10.png" not in caplog.text
 
 
 def test_a_mask_that_the_manifest_names_but_the_source_lacks_blocks_nothing_else(plant):
