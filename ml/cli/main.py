@@ -6,11 +6,13 @@ import logging
 import os
 import sys
 import traceback
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from ml.masking import mask_output
+
+INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
 
 # command → module of this package that defines it under the same name (dashes as underscores)
 _COMMANDS = {
@@ -60,6 +62,14 @@ class _LazyGroup(click.Group):
         module = importlib.import_module(f"ml.cli.{_COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # click would say "Aborted!" and end with 1, as after a bug.
+            click.echo("loupe: interrupted; run the same command again", err=True)
+            sys.exit(INTERRUPTED)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -118,3 +120,25 @@ def test_the_process_ends_with_its_status_after_its_exit_handlers(
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == status
     assert done.stdout.endswith("the end\n")
+
+
+def test_an_interrupted_step_ends_with_130_and_a_word(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        keys = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")
+        env = os.environ | keys | {"AWS_DEFAULT_REGION": "us-east-1", "LOUPE_HOME": str(tmp_path)}
+        env["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        # A job in the background of a shell ignores SIGINT, and so would its children.
+        program = (
+            "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+            "sys.argv[1:] = ['ingest', '--line', 'demo', '--source', 's3://plant']; "
+            "from ml.cli.main import run; run()"
+        )
+        step = subprocess.Popen(
+            [sys.executable, "-c", program], env=env, stderr=subprocess.PIPE, text=True
+        )
+        silent.settimeout(60)
+        silent.accept()  # the step is at work now, and waits for an answer
+        step.send_signal(signal.SIGINT)
+        said = step.communicate(timeout=60)[1]
+    assert step.returncode == 130
+    assert said == "loupe: interrupted; run the same command again\n"
