@@ -1,11 +1,12 @@
 """`loupe line`: which lines there are, and whether a line file is right."""
 
+import importlib.util
 import json
 
 import click
 
 from ml.cli.step import clear_errors, line_file
-from ml.settings import Env, load_line, load_lines
+from ml.settings import Env, LineConfig, load_line, load_lines
 
 
 @click.group()
@@ -30,13 +31,27 @@ def check(name: str) -> None:
         config = load_line(line_file(Env.read(), name))
         from ml.data.layout import describe
         from ml.data.source import open_source
-        from ml.training.run import weights_sha256
 
-        for model in config.models:
-            weights_sha256(config.backbone_of(model))
+        _require_trainable(config)
         source = open_source(config.source.uri)
         images = describe(config.source.layout, {item.key for item in source.list()}, source.read)
         labelled = sum(bool(facts.label or facts.mask_key) for facts in images.values())
         groups = len({facts.group for facts in images.values()})
     result = {"line": config.name, "images": len(images), "labelled": labelled, "groups": groups}
     print(json.dumps(result))
+
+
+def _require_trainable(config: LineConfig) -> None:
+    from ml.training.enough import require_mask_source
+    from ml.training.run import weights_sha256
+
+    require_mask_source(config)
+    # Where a line is only looked at, timm need not be installed.
+    has_timm = importlib.util.find_spec("timm") is not None
+    for model in config.models:
+        backbone = config.backbone_of(model)
+        weights_sha256(backbone)
+        if has_timm:
+            from ml.models.backbones import require_known
+
+            require_known(backbone)

@@ -1,5 +1,6 @@
 """timm backbones: any name; weights from the hub, from a safetensors file, or none."""
 
+import difflib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,17 @@ class Normalise(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return image * self.scale + self.shift  # type: ignore[operator]
+
+
+def require_known(config: BackboneConfig) -> None:
+    """Raises TrainingError with close names where timm has no network of that name."""
+    # One of another hub, such as `hf-hub:…`, is known only there.
+    if ":" in config.name or timm.is_model(config.name):
+        return
+    close = difflib.get_close_matches(config.name, timm.list_models(), 5)
+    hint = f"; did you mean {', '.join(close)}?" if close else ""
+    msg = f"backbone {config.name!r} is no timm network: correct `backbone.name`{hint}"
+    raise TrainingError(msg)
 
 
 def create_backbone(config: BackboneConfig, seed: int) -> nn.Module:

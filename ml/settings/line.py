@@ -93,6 +93,13 @@ class LayoutConfig(_Section):
             raise ValueError(msg)
         return self
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether an image of this layout can have a mask."""
+        return self.kind in ("masks", "mvtec") or (
+            self.kind == "manifest" and "mask" in self.columns
+        )
+
 
 class SpreadConfig(_Section):
     """For image sets without capture times: deal whole groups over days, so nights have work.

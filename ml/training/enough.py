@@ -24,6 +24,19 @@ def require_model(line: LineConfig, model: ModelName) -> None:
         raise TrainingError(msg)
 
 
+def require_mask_source(line: LineConfig) -> None:
+    """Raises TrainingError when the line has a segmenter, but can have no mask to teach it."""
+    if "segmenter" in line.models and not (
+        line.source.layout.has_masks or line.segmenter.weak_labels
+    ):
+        msg = (
+            f"line {line.name} has a segmenter, but layout `{line.source.layout.kind}` gives no "
+            "masks: leave it out of `models`, name a `mask` column of a manifest, or set "
+            "`segmenter.weak_labels`"
+        )
+        raise TrainingError(msg)
+
+
 def require_two_kinds(
     line: LineConfig, dataset: Dataset, model: ModelName, extra: str = ""
 ) -> None:
