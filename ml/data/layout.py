@@ -88,7 +88,21 @@ def describe(
             f"such as {next(iter(facts))}"
         )
         raise SourceError(msg)
+    _log_unmatched(config, facts)
     return facts
+
+
+def _log_unmatched(config: LayoutConfig, keys: Collection[str]) -> None:
+    # Their part is their file name, and what the pattern knows of others is unknown of them.
+    pattern = config.pattern
+    unmatched = [key for key in keys if not re.search(pattern, key)] if pattern else []
+    if 0 < len(unmatched) < len(keys):
+        log.warning(
+            "%d of %d images do not match `source.layout.pattern`: %s",
+            len(unmatched),
+            len(keys),
+            some_of(unmatched),
+        )
 
 
 def unrecognised(

@@ -45,3 +45,11 @@ def test_a_segmenter_that_can_have_no_mask_is_named(check):
     assert status == 2
     assert "has a segmenter, but layout `class_folders` gives no masks" in said
     assert check("[anomaly]", "[segmenter]\nweak_labels = true\n[anomaly]", models)[0] == 0
+
+
+def test_names_that_the_pattern_does_not_match_are_named(check, tmp_path, caplog):
+    odd = tmp_path / "images" / "ok" / "odd.png"
+    odd.write_bytes((tmp_path / "images" / "ok" / "part01.png").read_bytes())
+    old = 'kind = "class_folders"'
+    assert check(old, old + "\npattern = 'part(?P<part>[0-9]+)'")[0] == 0
+    assert "1 of 61 images do not match `source.layout.pattern`: ok/odd.png" in caplog.text

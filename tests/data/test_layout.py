@@ -78,6 +78,14 @@ def test_a_pattern_that_matches_nothing_is_named():
         _describe({"ok/1.png", "ok/2.png"}, pattern=r"part(?P<part>\d+)")
 
 
+def test_names_that_the_pattern_does_not_match_are_counted_and_named(caplog):
+    odd = {f"ok/odd{number:02d}.png" for number in range(12)}
+    assert len(_describe({"ok/7_1.png", "ok/7_2.png", *odd}, pattern=r"(?P<group>\d+)_")) == 14
+    assert "12 of 14 images do not match `source.layout.pattern`: ok/odd00.png" in caplog.text
+    assert "ok/odd09.png, …" in caplog.text
+    assert "ok/odd10.png" not in caplog.text
+
+
 def test_a_manifest_column_wins_over_the_pattern():
     manifest = b"path,tile\nok/1.png,seven\n"
     facts = _describe(
