@@ -13,7 +13,7 @@ from ml.inference.engine import Floats, Scored
 from ml.settings import Home
 
 # Log-odds and shares of the image that are tried.
-_EXTENTS = np.arange(-3.0, 6.1, 0.5)
+_EXTENTS = np.arange(-3.0, 2.1, 0.5)
 _SEEDS = np.arange(-3.0, 12.1, 0.5)
 _AREAS = np.array([1.0, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01])
 _DIGITS = 6
