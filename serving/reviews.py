@@ -30,6 +30,9 @@ class Review(BaseModel):
         if self.verdict == "pass" and self.defect_type:
             msg = "a passed part has no defect_type"
             raise ValueError(msg)
+        if self.defect_type.lower() == "ok":
+            msg = "defect_type 'ok' is no defect; pass the part, or name what is wrong with it"
+            raise ValueError(msg)
         return self
 
 

@@ -1,5 +1,6 @@
 """A dataset version: labelled images up to a day, split by group, copies kept together."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,10 +11,13 @@ import pyarrow.parquet as pq
 
 from ml import files
 from ml.data import catalog
+from ml.data.layout import some_of
 from ml.data.leak import crossing, guard, joined_groups
 from ml.data.split import split_groups
 from ml.errors import DataError
 from ml.settings import Home, LineConfig
+
+log = logging.getLogger(__name__)
 
 # With fewer groups no split by group leaves anything to learn, to tune on and to test on.
 MIN_GROUPS = 8
@@ -80,13 +84,26 @@ def _labelled(home: Home, line: str, until: str | None) -> list[dict[str, Any]]:
     images = catalog.read_images_of(
         home, line, catalog.IMAGES.names, sha256=named, status=["accepted"]
     ).to_pylist()
-    return [
+    rows = [
         image
         | {key: labels[image["sha256"]][key] for key in ("label", "defect_type", "mask")}
         | {"kind": labels[image["sha256"]]["defect_type"] or "ok"}
         for image in images
         if until is None or image["day"] <= until
     ]
+    if doubtful := [row["object"] for row in rows if _is_good_and_bad(row)]:
+        log.warning(
+            "%d images are labelled as good and as a defect at once, and are left out: %s",
+            len(doubtful),
+            some_of(doubtful),
+        )
+    return [row for row in rows if not _is_good_and_bad(row)]
+
+
+def _is_good_and_bad(row: dict[str, Any]) -> bool:
+    # An ingest holds such images by now; those of an older Loupe are still in the catalog.
+    is_defect_called_ok = row["label"] == "defect" and row["defect_type"].lower() == "ok"
+    return is_defect_called_ok or (row["label"] == "ok" and bool(row["mask"]))
 
 
 def _require_enough(line: str, rows: list[dict[str, Any]], joined: Iterable[str] = ()) -> None:

@@ -3,10 +3,12 @@
 import random
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml.data import catalog
 from ml.data.leak import find_leaks, guard
 from ml.data.snapshot import snapshot
 from ml.data.split import split_groups
@@ -112,3 +114,23 @@ def test_a_later_snapshot_does_not_rewrite_the_description_of_an_equal_one(plant
     plant.run()
     assert snapshot(plant.home, plant.line, "2999-01-01").dataset == made.dataset
     assert description.read_bytes() == before
+
+
+def test_labels_of_an_older_loupe_that_say_good_and_bad_at_once_are_left_out(plant, caplog):
+    for seed in range(10, 16):
+        plant.picture(f"ok/part{seed}.png", seed)
+    plant.run()
+    images = catalog.read_images(plant.home, "plant").to_pylist()
+    sha256 = {row["object"]: row["sha256"] for row in images}
+    labels = catalog.read_labels(plant.home, "plant")
+    wrong = [
+        labels[sha256["ok/part10.png"]] | {"label": "defect", "defect_type": "ok"},
+        labels[sha256["ok/part11.png"]] | {"mask": "0" * 64},
+    ]
+    table = pa.Table.from_pylist(wrong, schema=catalog.LABELS)
+    catalog.upsert_labels(plant.home, "plant", table)
+    assert snapshot(plant.home, plant.line, None).images == len(images) - 2
+    assert "2 images are labelled as good and as a defect at once, and are left out: " in (
+        caplog.text
+    )
+    assert "ok/part10.png, ok/part11.png" in caplog.text

@@ -47,6 +47,7 @@ def test_a_change_of_mind_replaces_it(client, home):
     [
         ({"verdict": "review"}, "verdict"),
         ({"verdict": "pass"}, "defect_type"),
+        ({"defect_type": "OK"}, "defect_type"),
         ({"sha256": "abc"}, "sha256"),
         ({"by": ""}, "by"),
         ({"by": "a/b"}, "by"),
