@@ -18,6 +18,7 @@ from typing import Any
 _CHUNK_BYTES = 1 << 20
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_AWAY = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 # A file that is not there, or may not be read, is neither in ten seconds.
 _LASTING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP}
@@ -32,6 +33,11 @@ def disk_is_full(error: Exception) -> bool:
     """Whether a disk had no room left, or a quota or limit of this process was reached."""
     is_sqlite = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
     return is_sqlite or _is_one_of(_FULL, error)
+
+
+def storage_is_away(error: Exception) -> bool:
+    """Whether a disk or a network volume did not answer."""
+    return _is_one_of(_AWAY, error)
 
 
 def is_forbidden(error: Exception) -> bool:

@@ -32,7 +32,7 @@ class LoupeStepOperator(BaseOperator):
 
     Options whose value renders empty are left out. Exit status 2 is bad input, which no retry
     cures, so the task fails at once. 75 (a service did not answer) and a killed child are retried
-    as often as the task allows; another status, that of a bug, makes three tries at most.
+    as often as the task allows; another status, that of a bug, is final from the third try on.
     The state of the asset `state_of` is handed to the step, and set to what it gives back.
     """
 
@@ -106,7 +106,7 @@ class LoupeStepOperator(BaseOperator):
         if status:
             msg = f"loupe {self.step} ended with status {status}: {' '.join(last_words[-3:])}"
             is_crash = status > 0 and status != TEMPORARY
-            if is_crash and context["ti"].try_number >= _TRIES_OF_A_CRASH:
+            if is_crash and _try_number(context) >= _TRIES_OF_A_CRASH:
                 raise AirflowFailException(msg)
             raise RuntimeError(msg)
         result = json.loads(output.splitlines()[-1])
@@ -128,6 +128,11 @@ def _is_last_try(context: Any) -> bool:
     """Whether no retry follows: only the operator knows, and a night must end with every part."""
     task = context.get("ti")
     return task is not None and task.try_number > task.max_tries
+
+
+def _try_number(context: Any) -> int:
+    task = context.get("ti")
+    return 1 if task is None else int(task.try_number)
 
 
 def readable(report: str) -> str:

@@ -11,7 +11,7 @@ import click
 
 from ml.data.upgrade import ensure_current
 from ml.errors import LoupeError, SettingsError
-from ml.files import disk_is_full, is_forbidden
+from ml.files import disk_is_full, is_forbidden, storage_is_away
 from ml.masking import print_result
 from ml.settings import Env, Home, LineConfig, load_line
 from ml.settings.occupied import at_work
@@ -62,8 +62,8 @@ def step(function: Callable[..., Result | None]) -> click.Command:
 class clear_errors:  # noqa: N801 - used as `with clear_errors():`
     """Turn a LoupeError into one message on stderr and exit status 2, or 75 if it is temporary.
 
-    A full disk and too little memory are temporary, too: every step can be run again. A file that
-    may not be read or written stays so until a person changes that.
+    A full disk, a storage that does not answer and too little memory are temporary, too: every step
+    can be run again. A file that may not be read or written stays so until a person changes that.
     """
 
     def __enter__(self) -> None:
@@ -78,6 +78,9 @@ class clear_errors:  # noqa: N801 - used as `with clear_errors():`
             sys.exit(TEMPORARY)
         if isinstance(error, Exception) and disk_is_full(error):
             click.echo(f"loupe: the disk is full: {error}{_MORE_SPACE}", err=True)
+            sys.exit(TEMPORARY)
+        if isinstance(error, Exception) and storage_is_away(error):
+            click.echo(f"loupe: the storage did not answer: {error}; run it again", err=True)
             sys.exit(TEMPORARY)
         if isinstance(error, Exception) and is_forbidden(error):
             click.echo(f"loupe: not permitted: {error}{_MORE_RIGHTS}", err=True)

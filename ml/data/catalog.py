@@ -99,19 +99,20 @@ OUTDATED = "a newer version of this object was accepted for the same day"
 _USABLE = f"(status = 'accepted' OR (status = 'replaced' AND reason <> '{OUTDATED}'))"
 
 # Images that a night holds unread, since nobody knows how their parts look: quarantined ones, and
-# duplicates of another part's image, as of a camera that stands still. Why, in the words of the
-# plan: QUARANTINED and the reason of the quarantine, or SAME_BYTES and the other's object, which is
-# the reason of such a duplicate. SAME_PART is that of one whose part has these bytes already.
+# copies of another part's image, as of a camera that stands still. Why, in the words of the plan:
+# QUARANTINED and the reason of the quarantine, or SAME_BYTES and the other's object, which is the
+# reason of such a copy, also where it took the other's place. SAME_PART is that of one whose part
+# has these bytes already.
 QUARANTINED = "quarantined: "
 SAME_BYTES = "same bytes as "
 SAME_PART = "same bytes as an accepted image"
 _HELD = (
-    "(status = 'quarantined' OR (status = 'duplicate' "
-    f"AND reason LIKE '{SAME_BYTES}%' AND reason <> '{SAME_PART}'))"
+    "(status = 'quarantined' OR (status IN ('accepted', 'duplicate') "
+    f"AND coalesce(reason, '') LIKE '{SAME_BYTES}%' AND reason <> '{SAME_PART}'))"
 )
 _WHY_HELD = (
-    f"CASE status WHEN 'quarantined' THEN '{QUARANTINED}' || coalesce(reason, '') "
-    "WHEN 'duplicate' THEN reason END"
+    f"CASE WHEN status = 'quarantined' THEN '{QUARANTINED}' || coalesce(reason, '') "
+    f"WHEN {_HELD} THEN reason END"
 )
 # What a plan has.
 _PLANNED = f"({_USABLE} OR {_HELD})"
@@ -381,11 +382,12 @@ def count_unlabelled(
         with _readable(path, version), told(path):
             if (images := _open(path, version)) is None:
                 break
-            usable, held = (_count(images, [of_day, kind]) for kind in (_USABLE, _HELD))
+            inspected = f"{_USABLE} AND NOT {_HELD}"
+            usable, held = (_count(images, [of_day, kind]) for kind in (inspected, _HELD))
             new = usable
             if labels is not None:
                 query = QueryBuilder().register("images", images).register("labels", labels)
-                sql = _UNLABELLED.format(where=f"{of_day} AND {_USABLE}")
+                sql = _UNLABELLED.format(where=f"{of_day} AND {inspected}")
                 new = pa.table(query.execute(sql))["n"][0].as_py()
         if new or not usable:
             new += held

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from ml.data import catalog
@@ -180,7 +181,7 @@ def late_labels(
 def _changed(staged: list[Row], failed: dict[int, str], past: Past) -> list[Row]:
     """Rows of other batches that a good new version replaces, and duplicates that follow them.
 
-    Quarantined ones among them are dropped.
+    Quarantined ones that a newer version follows are dropped: it has a row of its own.
     """
     newest = {
         row["object"]: row
@@ -203,12 +204,15 @@ def _changed(staged: list[Row], failed: dict[int, str], past: Past) -> list[Row]
     for row in past.rows:
         is_copy = row["status"] != "accepted" and is_present(row)
         if is_copy and row["sha256"] in free and row_key(row) not in left:
-            followers.setdefault(row["sha256"], row | {"status": "accepted", "reason": ""})
+            # Another part's image does not become this part's: nights hold it still.
+            reason = "" if row["reason"] == catalog.SAME_PART else row["reason"]
+            followers.setdefault(row["sha256"], row | {"status": "accepted", "reason": reason})
     here = {row_key(row) for row in staged}
+    listed = {row["object"] for row in staged} - past.newer.keys()
     mended = [
         row | {"status": "dropped", "reason": REPLACED}
         for row in past.broken
-        if row["object"] in newest and row_key(row) not in here
+        if row["object"] in listed and row_key(row) not in here
     ]
     return [*marked, *followers.values(), *mended]
 
@@ -224,7 +228,10 @@ def _copied(row: Row, other: Row) -> str:
     A camera that stands still sends one part's image for all others. Nobody has seen those: nights
     hold them for the name of the object in this reason.
     """
-    is_same = row["object"] == other["object"] or row.get("part") == other.get("part")
+    is_same = row["object"] == other["object"] or (
+        # A part that is but the file's name is none: counters begin anew in each folder.
+        row.get("part") == other.get("part") != PurePosixPath(row["object"]).stem
+    )
     return catalog.SAME_PART if is_same else f"{catalog.SAME_BYTES}{other['object']}"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ml.data import catalog
-from ml.data.damage import damaged_commits, damaged_files
+from ml.data.damage import added_files, damaged_commits, damaged_files
 from ml.errors import DataError
 from ml.settings import Home
 
@@ -35,7 +35,7 @@ def repair(home: Home, line: str) -> Repaired:
     """Take damaged files out of the tables of a line; they are kept, hidden, beside where they lay.
 
     Of the log only what came last can be taken out. Raises DataError when an earlier commit is
-    damaged: that needs a backup.
+    damaged, or no file of a table is there: that needs a backup, or the volume that is not mounted.
     """
     done = Repaired()
     days: set[str] = set()
@@ -46,6 +46,7 @@ def repair(home: Home, line: str) -> Repaired:
                 continue
             commits = _drop_commits(path)
             lost = damaged_files(path)
+            _require_some(path, lost)
             if commits or lost:
                 done.files[name] = [str(file) for file in (*commits, *lost)]
             if name in _NIGHT_TABLES:
@@ -55,6 +56,15 @@ def repair(home: Home, line: str) -> Repaired:
     done.days = sorted(days)
     done.run = _commands(line, done)
     return done
+
+
+def _require_some(path: Path, lost: list[Path]) -> None:
+    # A power cut takes the newest files. Where all of several are gone, the volume is.
+    if len(lost) > 1 and len(lost) == len(added_files(path)) and not any(map(Path.exists, lost)):
+        msg = (
+            f"{path}: none of its {len(lost)} files is there; mount the volume, or restore a backup"
+        )
+        raise DataError(msg)
 
 
 def _drop_commits(path: Path) -> dict[Path, str]:

@@ -10,8 +10,8 @@ from ml.data import catalog
 from ml.inference.late import settle_alert
 from ml.results import Document, ResultStore
 
-# More than this share of a night without a probability is no matter of single files: people held
-# by the alert find the disk that is not mounted, or the bundle that is refused.
+# More than this share of a night without a probability, and more than one image, is no matter of
+# single files: the alert leads to the disk that is not mounted, or the bundle that is refused.
 _MOST_HELD = 0.01
 # So many parts with another part's image, beyond that share, are no accident of a copied file: a
 # camera, or what stores its images, stands still.
@@ -28,7 +28,7 @@ def report_held(store: ResultStore, line: str, day: str, predictions: pa.Table) 
     count, images = unknown.num_rows, predictions.num_rows
     reasons = Counter(map(_kind, unknown["reason"].to_pylist()))
     detail = ""
-    if count > _MOST_HELD * images:
+    if count > max(1, _MOST_HELD * images):
         by_reason = ", ".join(
             f"{reason or 'no reason'}: {n}" for reason, n in reasons.most_common()
         )

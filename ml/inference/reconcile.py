@@ -67,15 +67,15 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
     ]
     plans = [found for name in nights if (found := find_plan(home, line, name))]
     began = first_day(plans, nights, day)
-    accepted = catalog.count_images(home, line)
-    late = _late(home, line, nights, accepted, began, day)
+    due = catalog.count_images(home, line)
+    late = _late(home, line, nights, due, began, day)
     _mark(store, nights, day, whole=not problems, late=late)
     for missed in late.keys() - nights.keys():
         detail = f"{late[missed].images} images have no verdict; run the nightly DAG for that day."
         put_alert(store, line, missed, "missed", f"The night of {missed} never ran", detail)
     report_held(store, line, day, table)
     report_empty(store, line, day, len(images), nights)
-    without_night = {one: n for one, n in accepted.items() if one not in nights}
+    without_night = {one: n for one, n in due.items() if one not in nights}
     stray = report_stray(home, store, line, day, began, plans, without_night)
     if problems:
         run = "\n  ".join([*problems, *steps.commands()])
@@ -126,17 +126,17 @@ def _late(
     home: Home,
     line: str,
     nights: dict[str, Document],
-    accepted: Counter[str],
+    due: Counter[str],
     began: str,
     until: str,
 ) -> dict[str, _Late]:
-    """Accepted images that no prediction is for, or beyond those that a night counts, by day.
+    """Images due that no prediction is for, or beyond those that a night counts, by day.
 
     A day without a night counts, too, between the day the nights `began` and `until`: the scheduler
     was down, or its images came late. Days before, or whose images all have labels, are none of
     ours: they have images to learn from.
     """
-    between = [day for day in accepted.keys() - nights.keys() if began < day < until]
+    between = [day for day in due.keys() - nights.keys() if began < day < until]
     missed = catalog.count_unlabelled(home, line, between)
     late = {day: _Late() for day in sorted(missed.keys() | nights.keys())}
     for row in catalog.read_unpredicted(home, line, late):
@@ -146,7 +146,7 @@ def _late(
     # What was predicted again but not published has no name here.
     for day, one in late.items():
         counted = nights[day]["images"] if day in nights else 0
-        one.images = max(one.images, accepted[day] - counted)
+        one.images = max(one.images, due[day] - counted)
     return {day: one for day, one in late.items() if one.images}
 
 

@@ -125,9 +125,13 @@ def _is_indexed(connection: sqlite3.Connection) -> bool:
     """Give a file of an older Loupe the index; False for one that may only be read."""
     if not connection.execute(_HAS_INDEX).fetchone()[0]:
         try:
+            # Beside a writer the question is answered without it: the next one makes it.
+            connection.execute("PRAGMA busy_timeout = 0")
             connection.execute(_INDEX)
         except sqlite3.OperationalError:
             return False
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(1000 * _BUSY_SECONDS)}")
     return True
 
 

@@ -94,6 +94,14 @@ def test_a_home_that_may_not_be_written_is_named_and_not_tried_again(tmp_path, c
         assert "the user that Loupe runs as" in said
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
+def test_a_storage_that_does_not_answer_is_tried_again(tmp_path, capsys, number):
+    with pytest.raises(SystemExit) as ended, clear_errors():
+        raise OSError(number, os.strerror(number), str(tmp_path))
+    assert ended.value.code == 75
+    assert str(tmp_path) in capsys.readouterr().err
+
+
 def test_a_step_in_a_home_that_may_not_be_written_says_so(loupe, monkeypatch):
     monkeypatch.setenv("LOUPE_HOME", "/sys/kernel/home")  # nobody may, root neither
     status, said = loupe("shards", "--day", "2026-01-05")

@@ -90,6 +90,18 @@ def test_a_last_commit_that_was_cut_is_taken_back(plant, left):
     assert plant.run().accepted == 1
 
 
+def test_a_table_whose_files_are_all_gone_is_left_for_its_volume(plant):
+    for day in DAYS:
+        predict(plant.home, day)
+    path = plant.home.table("plant", "predictions")
+    hidden = [file.rename(file.with_suffix(".away")) for file in data_files(path)]
+    with pytest.raises(DataError, match="mount the volume"):
+        repair(plant.home, "plant")
+    for file in hidden:
+        file.rename(file.with_suffix(".parquet"))
+    assert catalog.read_predictions(plant.home, "plant").num_rows == len(DAYS)
+
+
 def test_an_earlier_commit_that_is_damaged_needs_a_backup(plant):
     plant.run()
     path = plant.home.table("plant", "images")

@@ -302,17 +302,22 @@ def test_a_night_that_judged_too_little_gives_an_alert_until_it_is_run_again(pla
 
 
 def test_a_camera_that_stands_still_is_named(plant: Plant) -> None:
-    plant.put("pgood10", (plant.source / "images/pgood1_20260303T080000.png").read_bytes())
+    copied = (plant.source / "images/pgood1_20260303T080000.png").read_bytes()
+    plant.put("pgood10", copied)
+    plant.ingest()
+    plant.night()
+    assert plant.alert("held") is None  # one file of a small night is no fault of the line
+    plant.put("pgood11", copied)
     plant.ingest()
     plant.night()
     assert plant.alert("held") == (
-        "Held for review without a probability, by reason: same bytes as another part's image: 1."
+        "Held for review without a probability, by reason: same bytes as another part's image: 2."
     )
     _spoil(plant)
     plant.ingest()
     plant.night()
     said = str(plant.alert("held"))
-    assert "same bytes as another part's image: 10, quarantined: truncated: 4" in said
+    assert "same bytes as another part's image: 11, quarantined: truncated: 4" in said
     assert "Look whether a camera stands still" in said
 
 
@@ -324,6 +329,47 @@ def test_a_single_image_of_many_that_is_held_gives_no_alert(plant: Plant) -> Non
     plant.night()
     assert len(plant.reasons()) == 1
     assert plant.alert("held") is None
+
+
+def test_a_copy_is_held_still_when_the_part_whose_picture_it_is_was_taken_again(plant) -> None:
+    frozen = plant.good()
+    for number in range(4):
+        plant.put(f"pfrozen{number}", frozen)
+    plant.ingest()
+    plant.night()
+    first = catalog.read_planned(plant.home, "tiny", DAY).to_pylist()
+    seen = next(r["part"] for r in first if r["part"].startswith("pfrozen") and not r["held"])
+    plant.put(seen, plant.good())
+    plant.ingest()
+    plant.night()
+    rows = catalog.read_predictions(plant.home, "tiny", day=DAY).to_pylist()
+    frozen_rows = {r["part"]: r for r in rows if r["part"].startswith("pfrozen")}
+    assert len(frozen_rows) == 4
+    held = {name for name, row in frozen_rows.items() if row["p_defect"] is None}
+    assert held == frozen_rows.keys() - {seen}
+
+
+def test_a_cut_file_that_comes_again_has_one_row(plant: Plant) -> None:
+    path = plant.put("pcut", _cut(plant))
+    plant.ingest()
+    os.utime(path, (path.stat().st_mtime + 5,) * 2)
+    plant.ingest()
+    plant.night()
+    assert list(plant.reasons()) == ["pcut"]
+    rows = catalog.read_predictions(plant.home, "tiny", day=DAY).to_pylist()
+    assert [row["part"] for row in rows].count("pcut") == 1
+
+
+def test_names_that_begin_anew_in_each_folder_tell_no_parts_apart(plant: Plant) -> None:
+    plant.line = make_line(source={"uri": str(plant.source), "layout": {"kind": "masks"}})
+    frozen = plant.good()
+    for folder in ("a", "b"):
+        path = plant.source / "images" / folder / "0000.png"
+        path.parent.mkdir()
+        path.write_bytes(frozen)
+    plant.ingest()
+    rows = catalog.read_images(plant.home, "tiny", status=["duplicate"]).to_pylist()
+    assert [row["reason"] for row in rows] == ["same bytes as images/a/0000.png"]
 
 
 def test_a_day_without_images_on_a_line_that_had_some_gives_a_warning(plant: Plant) -> None:

@@ -22,13 +22,22 @@ export function PartCard({ line, part }: { line: string; part: Part }) {
         </p>
         {part.reason !== null && part.reason !== "" && <p>{part.reason}</p>}
         <p className="quiet">{facts(part)}</p>
-        <details>
-          <summary>Review {title}</summary>
-          <ReviewForm part={part} title={title} sending={sending} send={send} />
-        </details>
+        {isCopy(part) ? (
+          <p className="quiet">The picture is that of another part: look at the part itself.</p>
+        ) : (
+          <details>
+            <summary>Review {title}</summary>
+            <ReviewForm part={part} title={title} sending={sending} send={send} />
+          </details>
+        )}
       </div>
     </li>
   );
+}
+
+/** Whether its image has the bytes of another part's: a verdict would be one on that part. */
+function isCopy(part: Part): boolean {
+  return part.p_defect === null && (part.reason ?? "").startsWith("same bytes as ");
 }
 
 function facts(part: Part): string {

@@ -41,6 +41,14 @@ test("regions of a segmenter of weak masks are marked, others not", async () => 
   expect(marked.map((one) => one.closest("li")?.querySelector("h3")?.textContent)).toEqual(["P-18, camera top"]);
 });
 
+test("a part with another part's image is not judged by it", async () => {
+  const copy = { ...part, p_defect: null, reason: "same bytes as top/P-16.png" };
+  fakeApi({ [parts]: { items: [copy] } });
+  render(<Parts line="demo" />);
+  expect(await screen.findByText(/look at the part itself/)).toBeTruthy();
+  expect(screen.queryByText(/^Review/)).toBeNull();
+});
+
 test("a picture that cannot be loaded is said to be missing", async () => {
   fakeApi({ [parts]: { items: [part] } });
   render(<Parts line="demo" />);
