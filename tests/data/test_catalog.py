@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from ml.data import catalog
+from ml.data import catalog, delta
 from ml.settings import Home
 
 DAYS = ("2026-03-01", "2026-03-02", "2026-03-03")
@@ -74,7 +74,7 @@ def test_an_image_without_a_day_is_replaced_too(home):
 
 
 def test_small_files_are_put_together_and_old_versions_stay(home):
-    names = [f"{number:03d}" for number in range(catalog._SMALL_FILES + 5)]
+    names = [f"{number:03d}" for number in range(delta._SMALL_FILES + 5)]
     for name in names:
         catalog.upsert_images(home, "plant", _image(name, DAYS[0]))
     assert len(_files(home)) < 10

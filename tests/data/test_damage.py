@@ -10,7 +10,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from ml import files
-from ml.data import catalog
+from ml.data import catalog, delta
 from ml.data.damage import told
 from ml.data.repair import repair
 from ml.errors import DataError
@@ -125,7 +125,7 @@ def test_a_broken_checkpoint_is_no_loss(plant):
 def test_an_error_that_no_damage_explains_stays_what_it_is(plant):
     plant.run()
     with pytest.raises(Exception, match="no_such") as caught:
-        catalog._select(catalog._open(plant.home.table("plant", "images")), "no_such")
+        delta.select(delta.open_table(plant.home.table("plant", "images")), "no_such")
     assert not isinstance(caught.value, DataError)
 
 
