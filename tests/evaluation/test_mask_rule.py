@@ -107,7 +107,7 @@ def test_outlines_are_right_where_every_good_map_is_dark(tmp_path: Path) -> None
     mask[12:20, 12:20] = 255
     name = tiny_line.store(home, cv2.imencode(".png", mask)[1].tobytes())
     heat = np.full((32, 32), 0.001, np.float32)
-    heat[8:24, 8:24] = 0.9  # the halo of a defect, surer than even odds
+    heat[8:24, 8:24] = 0.8  # the halo of a defect, surer than even odds
     heat[mask > 0] = 0.99
     defect = replace(GOOD, label="defect", defect_type="pit", mask=name)
     choice.see(defect, Scored({}, NOTHING, defect_map=heat))
