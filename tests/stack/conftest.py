@@ -73,11 +73,12 @@ class Running:
         """Every process of the stack; Postgres hides its variables, but has the folder's name."""
         return [one for one in psutil.process_iter() if self._is_mine(one)]
 
-    def step(self, name: str) -> psutil.Process | None:
-        """The process of a step that runs now."""
+    def step(self, name: str, command: list[str] | None = None) -> psutil.Process | None:
+        """The process of a step that runs now; with `command`, the one of exactly that."""
         for one in self.processes():
             try:
-                if one.cmdline()[2:4] == ["ml.cli", name]:
+                line = one.cmdline()
+                if line[2:4] == ["ml.cli", name] and command in (None, line):
                     return one
             except psutil.Error:
                 continue

@@ -26,6 +26,8 @@ from ml.settings import Env, Home
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
 
+# Seconds until a step must run: a message that a killed worker held comes again after 300.
+_RECOVERED = 420
 _COLLECTIONS = ("lines", "runs", "shards", "nights", "parts")
 # Whatever a night or a training leaves in the home, but for logs, caches and tables of Delta Lake,
 # whose files have random names: their rows are compared.
@@ -60,15 +62,21 @@ class Job:
         tasks = self.stack.airflow.tasks(dag, run)
         return max(one["try_number"] for one in tasks if one["task_id"] == task)
 
-    def when_step_runs(self, name: str, path: Path | None = None) -> psutil.Process:
-        """The process of a step, as soon as it runs and, where one is given, `path` is there."""
+    def when_step_runs(
+        self, name: str, path: Path | None = None, command: list[str] | None = None
+    ) -> list[str]:
+        """The command of a step, as soon as it runs and, where one is given, `path` is there.
+
+        With `command`, as soon as exactly that runs: a step is tried again while others run.
+        """
         found = []
 
         def runs() -> bool:
-            found[:] = [self.stack.step(name)]
-            return found[0] is not None and (path is None or any(path.parent.glob(path.name)))
+            step = self.stack.step(name, command)
+            found[:] = [] if step is None else [step.cmdline()]
+            return bool(found) and (path is None or any(path.parent.glob(path.name)))
 
-        self._when(runs, f"step {name} runs", 120)
+        self._when(runs, f"step {name} runs", _RECOVERED)
         return found[0]
 
     def kill(self, service: str, *, below: bool) -> None:
@@ -86,7 +94,8 @@ class Job:
     def _kill(self, what: str, victims: list[psutil.Process]) -> None:
         for victim in victims:
             victim.send_signal(signal.SIGKILL)
-        psutil.wait_procs(victims, 10)
+        # Nobody may collect the exit of those whose parent died, too.
+        self._when(lambda: not any(map(_is_alive, victims)), f"{what} is gone", 10)
         self._say(f"SIGKILL to {what}, {len(victims)} processes")
 
     def restart(self, service: str, how: signal.Signals) -> None:
@@ -115,6 +124,13 @@ class Job:
         print(f"  {text}")
 
 
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.fixture(scope="module")
 def homes(stack, folder):
     """The homes of the main job with a fault in every part of it, and of the same undisturbed."""
@@ -134,9 +150,9 @@ def homes(stack, folder):
     assert job.tries(*train, "train") == 2
 
     night = job.start("nightly", {"day": DAY})
-    job.when_step_runs("predict")
+    shard = job.when_step_runs("predict")
     job.kill_below("worker-gpu")
-    job.when_step_runs("predict")
+    job.when_step_runs("predict", command=shard)
     job.kill("worker-gpu", below=True)
     job.when_step_runs("publish")
     job.kill("worker-default", below=True)
