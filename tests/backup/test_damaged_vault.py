@@ -27,13 +27,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return home
 
 
-@pytest.fixture
-def vault(home: Home, tmp_path: Path) -> Vault:
-    vault = Vault(tmp_path / "vault")
-    backup(home, vault)
-    return vault
-
-
 def _image(home: Home) -> Path:
     return home.object(hashlib.sha256(IMAGE).hexdigest())
 

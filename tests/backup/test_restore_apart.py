@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from ml import files
-from ml.backup import Vault, backup, restore
+from ml.backup import Vault, restore
 from ml.cli.main import main
 from ml.errors import BackupError
 from ml.settings import Home
@@ -39,13 +39,6 @@ def home(tmp_path: Path) -> Home:
     files.write_json(home.live("tiny"), {"line": "tiny"})
     files.write_bytes(home.object("ab" * 32), b"x")
     return home
-
-
-@pytest.fixture
-def vault(home: Home, tmp_path: Path) -> Vault:
-    vault = Vault(tmp_path / "vault")
-    backup(home, vault)
-    return vault
 
 
 def _hold(home: Home, what: str) -> "subprocess.Popen[str]":
