@@ -36,6 +36,8 @@ CONTENDERS = {
     "ours": "Loupe's PatchCore",
     "best": "the line's own settings",
 }
+# What the methods are compared at: one scale, and a size that the peer trains at in minutes.
+SIZES = {"magnetic_tile": (224, 224), "kolektor_sdd": (480, 192)}
 THREADS = 2
 # AUPRO up to this false-positive rate (Bergmann et al., IJCV 2021).
 LIMIT = 0.3
@@ -76,10 +78,15 @@ def loupe(home: Home, *command: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def changed(line: LineConfig, **keys: Any) -> LineConfig:
+    """The line with an anomaly model of one scale, and these keys of its section changed."""
+    keys |= {"size": SIZES[line.name], "scales": (1.0,)}
+    return line.model_copy(update={"anomaly": line.anomaly.model_copy(update=keys)})
+
+
 def plain(line: LineConfig) -> LineConfig:
     """The line with a PatchCore that the peer can match: same size, strides and bank."""
-    same = {"method": "patchcore", "strides": (8, 16), "light": "as_is", "bank": BANK}
-    return line.model_copy(update={"anomaly": line.anomaly.model_copy(update=same)})
+    return changed(line, method="patchcore", strides=(8, 16), light="as_is", bank=BANK)
 
 
 def ours(line: LineConfig, home: Home, dataset: Dataset) -> dict[str, Any]:

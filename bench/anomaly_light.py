@@ -2,9 +2,10 @@
 
     python bench/anomaly_light.py [line ...]
 
-The discriminator with the line's own settings sees the images as they are, at one mean grey level
-(`gain`), with the local contrast of the network (`local`), and through OpenCV's CLAHE, which is no
-part of Loupe. Prints one row for each; the difference is paired, to the light of the line's file.
+The discriminator with the line's own settings, at one size, sees the images as they are, at one
+mean grey level (`gain`), with the local contrast of the network (`local`), and through OpenCV's
+CLAHE, which is no part of Loupe. Prints one row for each; the difference is paired, to the light of
+the line's file.
 """
 
 import os
@@ -18,7 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from anomaly import LINES, folds, prepare
+from anomaly import LINES, changed, folds, prepare
 from torch import Tensor
 from torch.nn import functional
 
@@ -54,7 +55,7 @@ def embedded(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Patches `[h, w, D]` of each image in half precision, and what share of each is defect."""
     shown = "as_is" if light == "clahe" else light
-    config = line.anomaly.model_copy(update={"light": shown})
+    config = changed(line, light=shown).anomaly
     features = anomaly_features(line.backbone, config, line.seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.onnx"

@@ -4,9 +4,9 @@
 
 For each fold the methods are fitted on three fifths of the groups, calibrated and fused on one
 fifth and scored on the last, through ONNX Runtime as the night does it. Every image is thus scored
-by models and weights that saw nothing of its group. The methods take the line's own size, strides
-and light. The table goes into RESULTS.md. Scores of a fold are kept in `.loupe-bench/methods`: a
-killed run goes on where it was. Remove the folder to measure anew.
+by models and weights that saw nothing of its group. The methods take the line's own strides and
+light, at one size. The table goes into RESULTS.md. Scores of a fold are kept in
+`.loupe-bench/methods`: a killed run goes on where it was. Remove the folder to measure anew.
 """
 
 import json
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from anomaly import FOLDS, LINES, PROJECT, folds, prepare
+from anomaly import FOLDS, LINES, PROJECT, changed, folds, prepare
 from result_tables import put
 
 from ml.data.dataset import Dataset, Sample
@@ -55,8 +55,7 @@ def fold_scores(name: str, method: str, number: int) -> dict[str, list[float]]:
 
     torch.set_num_threads(THREADS)
     line, home, dataset = prepare(name)
-    changed = {"method": method, "epochs": EPOCHS}
-    line = line.model_copy(update={"anomaly": line.anomaly.model_copy(update=changed)})
+    line = changed(line, method=method, epochs=EPOCHS)
     data = dealt(dataset, folds(dataset.samples, line.seed), number)
     path = ROOT / f"{name}-{method}-{number}.onnx"
     model = fitted(line, home, data, path.with_suffix(".checkpoint"))

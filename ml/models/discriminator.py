@@ -7,6 +7,7 @@ Several such networks learn side by side from different starts, and their mean d
 hangs on its start (Hansen and Salamon, Neural network ensembles, IEEE PAMI 1990).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,21 +73,46 @@ class PatchHead(nn.Module):
         return (patches - self.mean) / self.std  # type: ignore[operator]
 
 
-class PatchDiscriminator(nn.Module):
-    """The features and the head: log-odds of a defect for each patch."""
+class PatchMaps(nn.Module):
+    """Log-odds of a defect for each patch: the mean over scales, each with its head."""
 
-    def __init__(self, features: PatchFeatures, head: PatchHead, top_share: float) -> None:
+    def __init__(
+        self, features: PatchFeatures, shrinks: Sequence[nn.Module], heads: Sequence[PatchHead]
+    ) -> None:
         super().__init__()
         self.features = features
-        self.head = head
+        self.shrinks = nn.ModuleList(shrinks)
+        self.heads = nn.ModuleList(heads)
+        self.eval()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Map of log-odds `[N, 1, h, w]`, as fine as the first scale's; its embedding `[N, K]`."""
+        seen = [self.features(shrink(image)) for shrink in self.shrinks]
+        maps = [
+            head(patches.permute(0, 2, 3, 1))[:, None]
+            for head, (patches, _) in zip(self.heads, seen, strict=True)
+        ]
+        total, size = maps[0], maps[0].shape[2:]
+        for one in maps[1:]:
+            total = total + functional.interpolate(
+                one, size=size, mode="bilinear", align_corners=False
+            )
+        return total / len(maps), seen[0][1]
+
+
+class PatchDiscriminator(nn.Module):
+    """What `PatchMaps` find, and the image score: the mean of its highest places."""
+
+    def __init__(self, maps: PatchMaps, top_share: float) -> None:
+        super().__init__()
+        self.maps = maps
         self.top_share = top_share
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Image score `[N]`, map of log-odds `[N, 1, h, w]`, embedding `[N, K]`."""
-        patches, embedding = self.features(image)
-        found = self.head(patches.permute(0, 2, 3, 1))
-        return mean_of_top(found.flatten(1), self.top_share), found[:, None], embedding
+        found, embedding = self.maps(image)
+        return mean_of_top(found.flatten(1), self.top_share), found, embedding
 
 
 def fit_patch_head(patches: TrainingPatches, steps: int, seed: int) -> PatchHead:

@@ -8,22 +8,19 @@ weights of a head on frozen features do not.
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ml.models.discriminator import PatchHead
-from ml.models.patches import PatchFeatures
+from ml.models.discriminator import PatchMaps
 
 
 class PatchSegmenter(nn.Module):
     """`[N, 3, H, W]`, RGB 0-255, to logits `[N, 1, H, W]`: defect where above 0."""
 
-    def __init__(self, features: PatchFeatures, head: PatchHead) -> None:
+    def __init__(self, maps: PatchMaps) -> None:
         super().__init__()
-        self.features = features
-        self.head = head
+        self.maps = maps
         self.eval()
 
     def forward(self, image: Tensor) -> Tensor:
-        patches, _ = self.features(image)
-        found = self.head(patches.permute(0, 2, 3, 1))[:, None]
+        found, _ = self.maps(image)
         return functional.interpolate(
             found, size=image.shape[2:], mode="bilinear", align_corners=False
         )

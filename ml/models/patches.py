@@ -4,8 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ml.errors import TrainingError
 from ml.models.backbones import Normalise, create_pyramid
 from ml.models.light import same_light
+from ml.models.transformers import resizable
 from ml.settings.line import AnomalyConfig, BackboneConfig, SegmenterConfig
 
 OUTPUTS = ("score", "map", "embedding")
@@ -34,6 +36,9 @@ class PatchFeatures(nn.Module):
         self.zeros_beyond = zeros_beyond
         self.normalise = Normalise(backbone)
         self.pyramid = create_pyramid(backbone, seed, config.strides, config.input_size)
+        if len(config.scales) > 1 and resizable(getattr(self.pyramid, "model", self.pyramid)):
+            msg = f"{backbone.name} takes images of one size only; leave out `scales`"
+            raise TrainingError(msg)
         width = sum(self.pyramid.feature_info.channels())  # type: ignore[operator, union-attr]
         self.width = min(width, projection or width)
         self.register_buffer("projection", _projection(width, self.width, seed))
@@ -54,6 +59,30 @@ class PatchFeatures(nn.Module):
         return torch.einsum("nchw,cd->ndhw", whole, self.projection), embedding
 
 
+class Shrink(nn.Module):
+    """Images `[N, 3, H, W]` at a part of their height and width: a pixel is the mean of its area.
+
+    Two matrix products, as ONNX has no such operator.
+    """
+
+    def __init__(self, size: tuple[int, int], scale: float) -> None:
+        super().__init__()
+        rows, columns = (_area_means(side, max(1, round(side * scale))) for side in size)
+        self.register_buffer("rows", rows)
+        self.register_buffer("columns", columns.T.contiguous())
+
+    def forward(self, image: Tensor) -> Tensor:
+        shrunk: Tensor = self.rows @ image @ self.columns  # type: ignore[operator]
+        return shrunk
+
+
+def shrinks(config: AnomalyConfig | SegmenterConfig) -> list[nn.Module]:
+    """What makes an image of the input size one of each of the `scales`."""
+    return [
+        nn.Identity() if scale == 1 else Shrink(config.input_size, scale) for scale in config.scales
+    ]
+
+
 def anomaly_features(backbone: BackboneConfig, config: AnomalyConfig, seed: int) -> PatchFeatures:
     """The features that the anomaly model of a line sees."""
     zeros_beyond = config.method == "patchcore"
@@ -69,6 +98,14 @@ def _projection(width: int, most: int, seed: int) -> Tensor:
         projection = torch.eye(width)
     scaled: Tensor = projection / projection.shape[1] ** 0.5
     return scaled
+
+
+def _area_means(before: int, after: int) -> Tensor:
+    """`[after, before]`: the share of each pixel in each of the larger ones."""
+    side = before / after
+    start, pixel = torch.arange(after)[:, None] * side, torch.arange(before)
+    overlap = torch.minimum(start + side, pixel + 1) - torch.maximum(start, pixel)
+    return overlap.clamp(min=0) / side
 
 
 def mean_of_neighbours(maps: Tensor, *, zeros_beyond: bool) -> Tensor:

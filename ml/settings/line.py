@@ -2,14 +2,37 @@
 
 import re
 from datetime import date, datetime
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from ml.settings.schedule import Schedule
 
 _Count = Annotated[int, Field(ge=1)]
+
+
+def _falling_from_one(scales: tuple[float, ...]) -> tuple[float, ...]:
+    falling = all(small < large for large, small in pairwise(scales))
+    if scales[:1] != (1,) or not falling:
+        msg = "expected parts of the input size from 1 downwards, such as [1, 0.7, 0.5]"
+        raise ValueError(msg)
+    return scales
+
+
+_Scales = Annotated[
+    tuple[Annotated[float, Field(ge=0.25, le=1)], ...],
+    AfterValidator(_falling_from_one),
+    Field(description="parts of the input size that the image is seen at; maps are averaged"),
+]
 Size = Annotated[tuple[_Count, _Count], Field(description="height, width in pixels")]
 ModelName = Literal["classifier", "segmenter", "anomaly"]
 # How a network evens out exposure before it looks (`ml/models/light.py`).
@@ -257,6 +280,7 @@ class SegmenterConfig(_Section):
     size: Size = (224, 224)
     tile: Size | None = None
     strides: tuple[_Count, ...] = Field((4, 8, 16), min_length=1, description="of `patches`")
+    scales: _Scales = (1.0,)
     steps: int = Field(1000, ge=1, description="training steps of `patches`")
     epochs: int = Field(8, ge=1)
     batch: int = Field(8, ge=2)
@@ -272,6 +296,13 @@ class SegmenterConfig(_Section):
     weak_labels: bool = Field(
         False, description="defects without a mask get one by thresholding, for training only"
     )
+
+    @model_validator(mode="after")
+    def _scales_fit(self) -> "SegmenterConfig":
+        if len(self.scales) > 1 and self.method != "patches":
+            msg = '`scales` are for the method "patches"'
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _weak_is_whole(self) -> "SegmenterConfig":
@@ -300,6 +331,7 @@ class AnomalyConfig(_Section):
     method: Literal["patchcore", "discriminator", "student_teacher"] = "patchcore"
     size: Size = (224, 224)
     strides: tuple[_Count, ...] = Field((8, 16), min_length=1)
+    scales: _Scales = (1.0,)
     light: Light = "as_is"
     top_share: float = Field(0.01, gt=0, le=1, description="patches that make the image score")
     projection: int = Field(128, ge=8, description="width of a patch feature, at most")
@@ -315,6 +347,13 @@ class AnomalyConfig(_Section):
     def input_size(self) -> Size:
         """Height and width of what the network sees at once."""
         return self.size
+
+    @model_validator(mode="after")
+    def _scales_fit(self) -> "AnomalyConfig":
+        if len(self.scales) > 1 and self.method != "discriminator":
+            msg = '`scales` are for the method "discriminator"'
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -10,9 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ml.data.dataset import Dataset, Sample
-from ml.models.discriminator import PatchDiscriminator, TrainingPatches, fit_patch_head
+from ml.models.discriminator import (
+    PatchDiscriminator,
+    PatchHead,
+    PatchMaps,
+    TrainingPatches,
+    fit_patch_head,
+)
 from ml.models.patchcore import PatchCore, greedy_coreset, in_eight_bits
-from ml.models.patches import PatchFeatures, anomaly_features
+from ml.models.patches import PatchFeatures, anomaly_features, shrinks
 from ml.progress import Progress
 from ml.settings import Home, LineConfig
 from ml.training.device import device, placed
@@ -45,11 +51,17 @@ def fit_anomaly(
         images=len(good) + len(defects),
         patches=_GOOD + _CLEAN + _DEFECT if learns else _CANDIDATES,
         batch=images_at_once(threads),
+        passes=sum(scale**2 for scale in line.anomaly.scales),
     )
-    reader = _Reader(home, line, features, at_once, threads)
-    if learns:
-        return _fit_discriminator(line, features, reader, good, defects)
-    return _fit_patchcore(line, features, reader, good)
+    if not learns:
+        return _fit_patchcore(line, features, _Reader(home, line, features, at_once, threads), good)
+    scales = [placed(one) for one in shrinks(line.anomaly)]
+    views = [nn.Sequential(shrink, features) for shrink in scales]
+    readers = [_Reader(home, line, view, at_once, threads) for view in views]
+    fitted = [_fit_head(line, reader, good, defects) for reader in readers]
+    maps = PatchMaps(features, scales, [head for head, _ in fitted]).cpu()
+    facts = {"good_images": len(good), "labelled_defects": len(defects), **fitted[0][1]}
+    return PatchDiscriminator(maps, line.anomaly.top_share), facts
 
 
 def _fit_patchcore(
@@ -62,24 +74,14 @@ def _fit_patchcore(
     return PatchCore(features.cpu(), bank, line.anomaly.top_share), facts
 
 
-def _fit_discriminator(
-    line: LineConfig,
-    features: PatchFeatures,
-    reader: "_Reader",
-    good: Sequence[Sample],
-    defects: Sequence[Sample],
-) -> tuple[PatchDiscriminator, dict[str, Any]]:
+def _fit_head(
+    line: LineConfig, reader: "_Reader", good: Sequence[Sample], defects: Sequence[Sample]
+) -> tuple[PatchHead, dict[str, Any]]:
     kept = reader.good_patches(good, _GOOD)
     clean, defect, weight = reader.defect_patches(defects, width=kept.shape[1])
     patches = TrainingPatches(*(one.to(device()) for one in (kept, clean, defect, weight)))
     head = fit_patch_head(patches, line.anomaly.steps, line.seed)
-    facts = {
-        "good_images": len(good),
-        "labelled_defects": len(defects),
-        "good_patches": len(kept),
-        "defect_patches": len(defect),
-    }
-    return PatchDiscriminator(features.cpu(), head.cpu(), line.anomaly.top_share), facts
+    return head, {"good_patches": len(kept), "defect_patches": len(defect)}
 
 
 def _masked_defects(line: LineConfig, dataset: Dataset) -> list[Sample]:
@@ -91,7 +93,7 @@ class _Reader:
     """Reads bounded numbers of patches from any number of images."""
 
     def __init__(
-        self, home: Home, line: LineConfig, features: PatchFeatures, at_once: int, threads: int
+        self, home: Home, line: LineConfig, features: nn.Module, at_once: int, threads: int
     ) -> None:
         self._home, self._line, self._features, self._threads = home, line, features, threads
         self._at_once = at_once

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ml.ahead import run_ahead
-from ml.models.patches import PatchFeatures
 from ml.training.device import device
 from ml.training.pixels import Pixels, to_tensor
 
@@ -30,7 +29,7 @@ def batch_of(at_once: int) -> int:
 
 
 def embed(
-    features: PatchFeatures, parts: Iterable[Pixels], at_once: int
+    features: nn.Module, parts: Iterable[Pixels], at_once: int
 ) -> Iterator[tuple[Pixels, Tensor]]:
     """Each part with the patch features `[n, h, w, D]` of its images, in main memory.
 

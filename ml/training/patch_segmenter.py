@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ml.data.dataset import Dataset, Sample
-from ml.models.discriminator import PatchHead, TrainingPatches, fit_patch_head
+from ml.models.discriminator import PatchHead, PatchMaps, TrainingPatches, fit_patch_head
 from ml.models.patch_segmenter import PatchSegmenter
-from ml.models.patches import PatchFeatures
+from ml.models.patches import PatchFeatures, shrinks
 from ml.progress import Progress
 from ml.settings import Home, LineConfig
 from ml.training.device import device, placed
@@ -58,25 +58,35 @@ def fit_patch_segmenter(
         patches=_MOST,
         batch=images_at_once(threads),
         held=bytes_in_memory(count, line.segmenter.input_size, True),
+        passes=2 * sum(scale**2 for scale in line.segmenter.scales),
         section="segmenter",
     )
     (pixels,) = load_masked(home, line, masked, threads)
+    scales = [placed(one) for one in shrinks(line.segmenter)]
+    views = [nn.Sequential(shrink, features) for shrink in scales]
+    fitted = [_fit_head(line, view, pixels, at_once) for view in views]
+    maps = PatchMaps(features, scales, [head for head, _ in fitted]).cpu()
+    defects = sum(sample.is_defect for sample in pixels.samples)
+    facts = {
+        "good_images": len(pixels.samples) - defects,
+        "labelled_defects": defects,
+        **fitted[0][1],
+    }
+    return PatchSegmenter(maps), facts
+
+
+def _fit_head(
+    line: LineConfig, features: nn.Module, pixels: Pixels, at_once: int
+) -> tuple[PatchHead, dict[str, Any]]:
     patches = _kept(features, pixels, line.seed, at_once)
     head = fit_patch_head(patches, line.segmenter.steps, line.seed)
     hard = _hardest(features, head, pixels, at_once).to(device())
     patches = replace(patches, good=torch.cat([patches.good, hard]))
     head = fit_patch_head(patches, line.segmenter.steps, line.seed)
-    defects = sum(sample.is_defect for sample in pixels.samples)
-    facts = {
-        "good_images": len(pixels.samples) - defects,
-        "labelled_defects": defects,
-        "good_patches": len(patches.good),
-        "defect_patches": len(patches.defect),
-    }
-    return PatchSegmenter(features.cpu(), head.cpu()), facts
+    return head, {"good_patches": len(patches.good), "defect_patches": len(patches.defect)}
 
 
-def _kept(features: PatchFeatures, pixels: Pixels, seed: int, at_once: int) -> TrainingPatches:
+def _kept(features: nn.Module, pixels: Pixels, seed: int, at_once: int) -> TrainingPatches:
     """A bounded number of patches, as many from each image of a kind."""
     random = np.random.default_rng(seed)
     defects = sum(sample.is_defect for sample in pixels.samples)
@@ -104,7 +114,7 @@ def _kept(features: PatchFeatures, pixels: Pixels, seed: int, at_once: int) -> T
 
 
 @torch.inference_mode()
-def _hardest(features: PatchFeatures, head: PatchHead, pixels: Pixels, at_once: int) -> Tensor:
+def _hardest(features: nn.Module, head: PatchHead, pixels: Pixels, at_once: int) -> Tensor:
     """The patches `[P, D]` of good images that look most like defects, as many from each."""
     good = np.flatnonzero(~is_defect(pixels))
     most = max(_HARD // len(good), 1)
@@ -116,7 +126,7 @@ def _hardest(features: PatchFeatures, head: PatchHead, pixels: Pixels, at_once: 
 
 
 def _embedded(
-    features: PatchFeatures, pixels: Pixels, which: npt.NDArray[np.int64], at_once: int
+    features: nn.Module, pixels: Pixels, which: npt.NDArray[np.int64], at_once: int
 ) -> Iterator[tuple[Sample, Tensor, Tensor]]:
     """Of each of these images its patches `[P, D]` and the share of each that is defect `[P]`."""
     batch = batch_of(at_once)

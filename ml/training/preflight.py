@@ -72,13 +72,14 @@ def embedding_batch(
     patches: int,
     batch: int,
     held: int = 0,
+    passes: float = 1.0,
     section: str = "anomaly",
 ) -> int:
     """The largest of `batch`, half of it, a quarter, ... that embeds in free memory.
 
-    At most `patches` patches of `images` images are kept, beside `held` bytes of main memory;
-    `section` is that of the line's file. Raises TrainingError that says what is needed and what is
-    free when not even one image fits.
+    At most `patches` patches of `images` images are kept, beside `held` bytes of main memory, and
+    each image is embedded `passes` times; `section` is that of the line's file. Raises
+    TrainingError that says what is needed and what is free when not even one image fits.
     """
     per_image, places = _bytes_embedding(features, size)
     if device().type == "cuda":
@@ -98,7 +99,7 @@ def embedding_batch(
             f"`{section}.size`, or take a smaller backbone"
         )
         raise TrainingError(msg)
-    minutes = -(-images // fits) * _seconds_embedding(features, size, fits) / 60
+    minutes = passes * -(-images // fits) * _seconds_embedding(features, size, fits) / 60
     needs = f"about {_mb(need(fits))} of {_mb(free)} and {minutes:.1f} minutes"
     log.info("embedding needs %s: %d images, %d at once", needs, images, fits)
     return fits

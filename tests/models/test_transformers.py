@@ -113,3 +113,9 @@ def test_classifier_and_segmenter_refuse_a_transformer_with_what_to_do() -> None
         create_backbone(VIT, seed=1)
     with pytest.raises(TrainingError, match="takes a convolutional network"):
         Segmenter(VIT, 32, seed=1)
+
+
+def test_it_sees_images_at_one_scale_only() -> None:
+    config = CONFIG.model_copy(update={"method": "discriminator", "scales": (1.0, 0.5)})
+    with pytest.raises(TrainingError, match="`scales`"):
+        anomaly_features(VIT, config, seed=1)

@@ -236,14 +236,24 @@ def test_validation_without_defects_keeps_fp32(
     assert run.deployed == run.onnx
 
 
-@pytest.mark.parametrize("model", ["segmenter", "anomaly"])
+@pytest.mark.parametrize(
+    ("model", "keys"),
+    [
+        ("segmenter", {}),
+        ("anomaly", {}),
+        # Its convolutions see the image twice with the same weights.
+        ("anomaly", {"method": "discriminator", "scales": (1.0, 0.5)}),
+    ],
+    ids=["segmenter", "patchcore", "scales"],
+)
 def test_the_other_models_are_quantised_too(
     env: Env, home: Home, asking: LineConfig, make_dataset: MakeDataset, model: str,
-    monkeypatch: pytest.MonkeyPatch,
+    keys: dict[str, object], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     timed(monkeypatch, FASTER)
     monkeypatch.setattr(int8, "MAX_LOSS", 100)
-    only = asking.model_copy(update={"models": (model,)})
+    section = getattr(asking, model).model_copy(update=keys)
+    only = asking.model_copy(update={"models": (model,), model: section})
     run = train(env, home, only, make_dataset(), model).run  # type: ignore[arg-type]
     assert run.int8 is not None
     assert run.int8["card"]["fp32_layers"] == 0

@@ -46,6 +46,16 @@ def test_it_learns_from_tiles(
     assert run.result["metrics"]["auroc"] > 0.7
 
 
+def test_it_learns_at_several_scales(
+    env: Env, home: Home, patches: LineConfig, make_dataset: MakeDataset
+) -> None:
+    result = train(
+        env, home, _changed(patches, scales=(1.0, 0.5)), make_dataset(), "segmenter"
+    ).run.result
+    assert result["parity"] <= MAX_PARITY
+    assert result["metrics"]["auroc"] > 0.9
+
+
 def test_it_learns_from_weak_masks(
     env: Env, home: Home, patches: LineConfig, make_dataset: MakeDataset
 ) -> None:
