@@ -78,6 +78,8 @@ class FolderSource:
                 continue
             if stat.S_ISREG(found.st_mode):
                 key = path.relative_to(self.root).as_posix()
+                if not self._is_text(key):
+                    continue
                 modified = datetime.fromtimestamp(found.st_mtime, UTC)
                 yield Listed(key, found.st_size, _version(found), modified)
 
@@ -85,6 +87,14 @@ class FolderSource:
         for top, inside, names in os.walk(folder, onerror=self._leave_out):
             inside[:] = [name for name in inside if not name.startswith(".")]
             yield from (Path(top, name) for name in names if not name.startswith("."))
+
+    def _is_text(self, key: str) -> bool:
+        """Whether a name is one that tables can hold; one that is not stops no other."""
+        shown = key.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        if shown != key:
+            self.left_out.append(shown)
+            log.warning("%s: the name is not UTF-8, rename it; left out of this listing", shown)
+        return shown == key
 
     def _leave_out(self, error: OSError) -> None:
         """One folder or file that cannot be listed stops no other."""

@@ -325,6 +325,17 @@ def test_what_may_not_be_listed_is_left_out_and_said(caplog):
     assert "shut'; left out of this listing" in caplog.text
 
 
+def test_a_name_that_is_not_utf_8_is_left_out_and_the_others_go_on(plant, caplog):
+    odd = plant.source / os.fsdecode(b"ok/fl\xe4che.png")
+    (plant.source / "ok/part0.png").rename(odd)
+    batch = plant.ingest()
+    assert (batch.new, batch.left_out, batch.mark) == (5, 1, None)
+    assert r"ok/fl\xe4che.png: the name is not UTF-8, rename it; left out" in caplog.text
+    odd.rename(plant.source / "ok/fläche.png")
+    batch = plant.ingest()
+    assert (batch.new, batch.left_out) == (6, 0)
+
+
 @contextmanager
 def unlistable(name: str) -> Iterator[None]:
     """A folder of this name gives an I/O error when it is listed."""
