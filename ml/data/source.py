@@ -56,7 +56,7 @@ class Source(Protocol):
 
 
 class FolderSource:
-    """A folder and all below it; hidden files and folders are left out."""
+    """A folder and all below it, also behind links; hidden files and folders are left out."""
 
     parallel = 4
 
@@ -84,9 +84,21 @@ class FolderSource:
                 yield Listed(key, found.st_size, _version(found), modified)
 
     def _below(self, folder: Path) -> Iterator[Path]:
-        for top, inside, names in os.walk(folder, onerror=self._leave_out):
-            inside[:] = [name for name in inside if not name.startswith(".")]
+        for top, inside, names in os.walk(folder, onerror=self._leave_out, followlinks=True):
+            inside[:] = [
+                name
+                for name in inside
+                if not name.startswith(".") and not self._is_listed_anyway(Path(top, name))
+            ]
             yield from (Path(top, name) for name in names if not name.startswith("."))
+
+    def _is_listed_anyway(self, folder: Path) -> bool:
+        """Whether a folder is a link to one that is listed by its own name, or around this one."""
+        if not folder.is_symlink():
+            return False
+        target = folder.resolve()
+        around = [one for one in folder.parents if one.is_relative_to(self.root)]
+        return any(target.is_relative_to(one.resolve()) for one in around)
 
     def _is_text(self, key: str) -> bool:
         """Whether a name is one that tables can hold; one that is not stops no other."""

@@ -336,6 +336,20 @@ def test_a_name_that_is_not_utf_8_is_left_out_and_the_others_go_on(plant, caplog
     assert (batch.new, batch.left_out) == (6, 0)
 
 
+def test_a_linked_folder_is_listed_once(plant, tmp_path):
+    outside = tmp_path / "disk"
+    (plant.source / "scratch").rename(outside)
+    (plant.source / "scratch").symlink_to(outside)
+    (plant.source / "latest").symlink_to(plant.source / "ok")
+    (outside / "back").symlink_to(plant.source)
+    (outside / "round").symlink_to(outside)
+    keys = [one.key for one in source.FolderSource(plant.source).list()]
+    assert keys == [
+        *(f"ok/part{number}.png" for number in range(4)),
+        *(f"scratch/part{number}.jpg" for number in (4, 5)),
+    ]
+
+
 @contextmanager
 def unlistable(name: str) -> Iterator[None]:
     """A folder of this name gives an I/O error when it is listed."""
