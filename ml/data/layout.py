@@ -14,6 +14,8 @@ from ml.settings.line import LayoutConfig
 
 log = logging.getLogger(__name__)
 
+# Where a row of a manifest has what lies beyond its columns.
+_BEYOND = "\n"
 # A clock that was reset begins in 1970 or 1980.
 _FIRST_YEAR = 2000
 # Names in a message.
@@ -165,7 +167,8 @@ def _manifest(
         msg = f"the source has no {config.manifest}, which `source.layout.manifest` names"
         raise SourceError(msg)
     try:
-        rows = csv.DictReader(io.StringIO(read(config.manifest).decode("utf-8-sig")), strict=True)
+        text = io.StringIO(read(config.manifest).decode("utf-8-sig"))
+        rows = csv.DictReader(text, restkey=_BEYOND, restval="", strict=True)
         needed = {"path", *config.columns.values()}
         if missing := needed - set(rows.fieldnames or ()):
             msg = f"{config.manifest}: no column {sorted(missing)}; it has {rows.fieldnames}"
@@ -183,8 +186,15 @@ def _by_path(config: LayoutConfig, rows: Iterable[dict[str, str]]) -> tuple[_Man
     found: _Manifest = {}
     disputed = set()
     for row in rows:
+        if any(row.get(_BEYOND, ())):
+            # Else what follows the comma would be another column's value, such as the label.
+            msg = (
+                f"{config.manifest}: the row of {row['path']!r} has more values than there are "
+                "columns; put a value that has a comma into quotes"
+            )
+            raise SourceError(msg)
         first = found.setdefault(row["path"], row)
-        if any((first[one] or "") != (row[one] or "") for one in config.columns.values()):
+        if any(first[one] != row[one] for one in config.columns.values()):
             disputed.add(row["path"])
     if disputed:
         log.warning(

@@ -113,6 +113,21 @@ def test_a_manifest_that_cannot_be_read_is_named(content, message):
         )
 
 
+def test_a_row_with_more_values_than_columns_is_an_error():
+    rows = b"1.png,ok,seen,,\n2.png,ok\n"
+    assert set(_manifest_of(rows, {"1.png", "2.png"})) == {"1.png", "2.png"}
+    with pytest.raises(SourceError, match=r"m\.csv: the row of 'a' has more values than there are"):
+        _manifest_of(b"a,b.png,ok,seen\n", {"a,b.png"})
+
+
+def test_a_row_that_ends_before_its_path_is_of_no_image(caplog):
+    layout = {"kind": "manifest", "manifest": "m.csv", "columns": {"label": "kind"}}
+    content = b"kind,path\nok,1.png\nok\n"
+    facts = _describe({"1.png", "2.png", "m.csv"}, lambda key: content, **layout)
+    assert set(facts) == {"1.png"}
+    assert "m.csv: 1 of its 2 paths are not in the source" in caplog.text
+
+
 def test_a_missing_manifest_is_named():
     with pytest.raises(SourceError, match=r"the source has no m\.csv"):
         _describe({"ok/1.png"}, manifest="m.csv", columns={"group": "tile"})
