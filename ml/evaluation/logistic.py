@@ -21,17 +21,21 @@ def fit_platt(validation: ValidationScores, name: str) -> Platt:
     """Platt scaling of one model's scores (Platt 1999).
 
     His smoothed targets, counted in groups, keep few groups doubtful. A higher score never means a
-    less likely defect: the slope is not negative. Raises LeakError for scores of another split.
+    less likely defect: the slope is not negative, and 0 where all scores are equal.
+    Raises LeakError for scores of another split.
     """
     require_validation(validation)
     raw, defect, weights = validation.raw[name], validation.is_defect, group_weights(validation)
     positives, negatives = weights[defect].sum(), weights[~defect].sum()
     target = np.where(defect, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    centre, scale = float(raw.mean()), float(raw.std()) or 1.0
+    # The deviation of equal scores may be a rounding error.
+    scale = float(raw.std()) or 1.0 if np.ptp(raw) else 1.0
+    centre = float(raw.mean())
     slope, intercept = _logistic(
         (raw - centre)[:, None] / scale, target, weights, pull=0.0, towards=np.zeros(1)
     )
-    found = slope[0] / scale
+    # Equal scores leave the slope where the solver began.
+    found = slope[0] / scale if np.ptp(raw) else 0.0
     return Platt(slope=round_digits(found), intercept=round_digits(intercept - found * centre))
 
 

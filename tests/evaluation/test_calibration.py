@@ -129,6 +129,15 @@ def test_a_model_that_knows_nothing_is_said() -> None:
     assert any("does not tell" in warning for warning in fitted.warnings)
 
 
+@pytest.mark.parametrize("score", [0.0, 0.1, 7.0])
+def test_a_model_that_always_says_the_same_is_said_and_knows_nothing(score: float) -> None:
+    defect = np.arange(40) >= 30
+    fitted = fit(_scores({"anomaly": np.full(40, score)}, defect), COSTS)
+    assert any("does not tell" in warning for warning in fitted.warnings)
+    p_defect = probabilities(fitted, {"anomaly": np.array([score, score + 5])})
+    assert p_defect[0] == p_defect[1] == pytest.approx(0.25, abs=0.03)
+
+
 def test_no_fit_takes_test_scores() -> None:
     samples = tuple(_sample(number, number % 2 == 0, "test") for number in range(8))
     scores = TestScores(samples, {"anomaly": np.arange(8.0)}, np.zeros((8, 1), np.float32))
