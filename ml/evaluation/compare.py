@@ -52,12 +52,14 @@ def against_champion(
 
     `scores` are the challenger's. Compared are the images of its test split, without the groups
     that the champion was trained or tuned on, where that is known. AUROC may drop by the line's
-    `max_auroc_drop`; the cost must not be higher beyond doubt. Each reads 16-bit images by its own
+    `max_auroc_drop`; the cost must not be higher beyond doubt. With fewer groups of either kind
+    than `min_groups` that says nothing, and a person decides. Each reads 16-bit images by its own
     bits; raises ImageError where the champion cannot.
     """
     fair, notes = unseen_by(home, line, champion, scores)
     yield from ((True, note) for note in notes)
     ours = scores.among(fair)
+    yield _enough(line, ours)
     read = tuple(replace(sample, bits=champion.card.bits) for sample in ours.samples)
     theirs = score(TestScores, home, open_models(champion, env.threads), read, env.threads)
     new = _outcome(challenger, ours, line.costs)
@@ -75,6 +77,15 @@ def paired(ours: Numbers, theirs: Numbers, *, enough: bool) -> Difference:
         return Difference(float(difference[0]), None)
     low, high = np.percentile(seen, [_LOW, _HIGH])
     return Difference(float(difference[0]), (float(low), float(high)))
+
+
+def _enough(line: LineConfig, ours: TestScores) -> tuple[bool, str]:
+    defect, least = ours.is_defect, line.gate.min_groups
+    bad, good = (count_groups(ours.groups, kind) for kind in (defect, ~defect))
+    if min(bad, good) >= least:
+        return True, ""
+    said = f"compared with the champion on {bad} groups with defects and {good} good ones"
+    return False, f"{said}, below `gate.min_groups`, {least}; a person must promote it"
 
 
 def _auroc(

@@ -147,6 +147,22 @@ def test_parts_that_the_champion_saw_under_another_group_are_left_out(
     assert notes == ["30 test groups left out: the champion has seen them"]
 
 
+def test_too_few_groups_that_the_champion_has_not_seen_are_left_to_a_person(
+    tiny: Tiny, first: str
+) -> None:
+    rows = pq.read_table(tiny.home.dataset("tiny", tiny_line.DATASET)).to_pylist()
+    defects = [row for row in rows if row["split"] == "test" and row["label"] == "defect"]
+    for row in defects[4:]:
+        row["split"] = "train"
+    tiny_line.write_dataset(tiny.home, "tiny", rows, "earlier")
+    champion = _changed(tiny, first, lambda draft: _change_card(draft, dataset="earlier"))
+    _make_live(tiny, champion)
+    judgement = _judge(tiny, first)
+    assert not judgement.promote
+    assert _said(judgement, "on 4 groups with defects and 40 good ones, below `gate.min_groups`, 5")
+    assert _judge(tiny, first, min_groups=4).promote
+
+
 def test_parity_above_the_limit_is_refused_by_name(tiny: Tiny, first: str) -> None:
     card = files.read_json(tiny.home.bundle(first) / "card.json")
     models = card["models"] | {"anomaly": card["models"]["anomaly"] | {"parity": 2e-3}}
