@@ -1,5 +1,6 @@
 """What the request handlers share: settings, paths, the results store, the lines, the models."""
 
+import re
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,6 +9,7 @@ from flask import Flask, current_app
 from ml.errors import SettingsError
 from ml.results import Document, ResultStore, open_results
 from ml.settings import Home, LineConfig, load_line, load_lines
+from ml.settings.line import LINE_NAME
 from serving.errors import ApiError
 from serving.inspectors import Inspectors
 from serving.settings import ServingSettings
@@ -45,7 +47,8 @@ class Installation:
 
     def line(self, name: str) -> Document:
         """One line's document; ApiError 404 that names the line when there is none."""
-        if document := self.store.get("lines", name):
+        # Firestore takes some names for paths, and refuses others.
+        if re.fullmatch(LINE_NAME, name) and (document := self.store.get("lines", name)):
             return _without_id(document)
         if name in self.line_files():
             return self._from_file(name)

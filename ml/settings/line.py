@@ -17,6 +17,8 @@ from pydantic import (
 
 from ml.settings.schedule import Schedule
 
+LINE_NAME = r"^[a-z][a-z0-9_]{0,40}$"
+
 _Count = Annotated[int, Field(ge=1)]
 
 
@@ -439,7 +441,7 @@ class MonitorConfig(_Section):
 class LineConfig(_Section):
     """One inspection line, as its TOML file says."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")
+    name: str = Field(pattern=LINE_NAME)
     title: str
     description: str = ""
     models: tuple[ModelName, ...] = ("classifier", "segmenter", "anomaly")
