@@ -1,6 +1,8 @@
 """`<line>__nightly`: shards, predict, publish, reconcile; emits `predictions`."""
 
 from airflow.sdk import DAG, CronTriggerTimetable, Metadata, Param, task
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowFailException
 from loupe_late import deadline
 from loupe_lines import DEFAULTS, GPU, START, asset, lines, step
 from loupe_step import LoupeStepOperator
@@ -19,7 +21,14 @@ DAY = "{{ params.day or macros.ds_add((dag_run.logical_date or dag_run.run_after
 @task
 def shard_options(plan):
     """One set of command-line options per shard; the bundle is fixed for the whole night."""
-    bundle = plan["bundle"]
+    bundle, count = plan["bundle"], len(plan["shards"])
+    most = conf.getint("core", "max_map_length", fallback=1024)
+    if count > most:
+        # Airflow would refuse the list for an hour of retries, and say of no key why.
+        raise AirflowFailException(
+            f"{count} shards, and `core.max_map_length` lets Airflow map {most}: raise it, or "
+            "`night.shard_images` and `night.shard_megabytes` of the line, and clear `shards`"
+        )
     return [
         {"day": one["day"], "shard": one["shard"], "bundle": bundle or None}
         for one in plan["shards"]

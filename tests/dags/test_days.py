@@ -116,3 +116,12 @@ def test_a_monitor_without_a_day_fails_at_once_and_says_so(context, announced):
 def test_one_night_is_enough_to_ask_for_a_retraining(asked):
     alarm = _dag("monitor").get_task("alarm").python_callable
     assert alarm([{"retrain": one} for one in asked]) is (True in asked)
+
+
+def test_a_night_of_more_shards_than_airflow_maps_fails_at_once(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__MAX_MAP_LENGTH", "2")
+    deal = _dag("nightly").get_task("shard_options").python_callable
+    shards = [{"day": "2026-01-09", "shard": number, "images": 1} for number in range(3)]
+    assert len(deal({"bundle": "b", "shards": shards[:2]})) == 2
+    with pytest.raises(AirflowFailException, match=r"3 shards, .* lets Airflow map 2: raise it"):
+        deal({"bundle": "b", "shards": shards})
