@@ -48,7 +48,7 @@ def left_to_a_person(name: str) -> list[tuple[str, ...]]:
     if not live and not left:
         return []
     promotion = [] if live else [("promote", "--bundle", left[-1], "--by", "bench/real_lines.py")]
-    nights = store.find("nights", where, order_by="day")
+    nights = store.find("nights", where)
     days = [str(night["day"]) for night in nights if not night["bundle"]]
     steps = ("shards", "predict", "publish", "reconcile", "drift")
     return [*promotion, *((step, "--day", day) for day in days for step in steps)]
@@ -75,9 +75,9 @@ def row(name: str, minutes: float) -> str:
         for model in ("classifier", "segmenter", "anomaly")
         if (key := f"{model}.auroc") in metrics
     ]
-    nights = store.find("nights", {"line": name}, order_by="day")
+    nights = store.find("nights", {"line": name})
     verdicts = "; ".join(f"{n['pass']} / {n['review']} / {n['fail']}" for n in nights)
-    windows = store.find("windows", {"line": name}, order_by="day")
+    windows = store.find("windows", {"line": name})
     drifts = ", ".join(dict.fromkeys(filter(None, map(drift, windows))))
     cells = [name, f"{minutes:.1f}", "<br>".join(each), *(shown(metrics.get(f)) for f in FIGURES)]
     return "| " + " | ".join([*cells, verdicts, drifts or "none"]) + " |"

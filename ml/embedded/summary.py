@@ -23,8 +23,8 @@ def summary(home: Home, line: LineConfig, store: ResultStore, addresses: Address
         f"  images    {images['accepted']} accepted, {images['quarantined']} quarantined, "
         f"{images['duplicate']} duplicate",
         *_metrics(run),
-        *(_night(night) for night in store.find("nights", where, order_by="day")),
-        *(_window(window) for window in store.find("windows", where, order_by="day")),
+        *(_night(night) for night in store.find("nights", where)),
+        *(_window(window) for window in store.find("windows", where)),
         *(f"  WARNING   {text}" for text in run.get("warnings", [])),
         *(spread if line.source.spread is not None else []),
         f"  bundle    {home.bundle(live) if live else 'none: every part is held for review'}",

@@ -55,13 +55,12 @@ class FirestoreStore:
         collection: str,
         where: Where | None = None,
         *,
-        order_by: str | None = None,
         descending: bool = False,
         limit: int | None = None,
     ) -> list[Document]:
         query = self._query(collection, where)
         direction = "DESCENDING" if descending else "ASCENDING"
-        query = query.order_by(order_by or "__name__", direction=direction)
+        query = query.order_by("__name__", direction=direction)
         if limit is not None:
             query = query.limit(limit)
         found = self._call(lambda: list(query.stream()))

@@ -61,13 +61,11 @@ class SQLiteStore:
         collection: str,
         where: Where | None = None,
         *,
-        order_by: str | None = None,
         descending: bool = False,
         limit: int | None = None,
     ) -> list[Document]:
         direction = " DESC" if descending else ""
-        first = "" if order_by is None else f"{_field(order_by)}{direction}, "
-        tail = f" ORDER BY {first}id{direction}"
+        tail = f" ORDER BY id{direction}"
         if limit is not None:
             tail += f" LIMIT {int(limit)}"
         return _documents(self._select("id, body", collection, where or {}, tail))

@@ -29,11 +29,13 @@ class ResultStore(Protocol):
         collection: str,
         where: Where | None = None,
         *,
-        order_by: str | None = None,
         descending: bool = False,
         limit: int | None = None,
     ) -> list[Document]:
-        """Documents whose fields equal `where`; each has its id under `id`."""
+        """Documents whose fields equal `where`, by their id, which each has under `id`.
+
+        There is no other order: Firestore would ask for an index of its own for each.
+        """
 
     def count(self, collection: str, where: Where | None = None) -> int:
         """How many documents match."""

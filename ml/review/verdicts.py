@@ -29,7 +29,8 @@ def review(home: Home, line: str, store: ResultStore) -> Reviewed:
     A later verdict on an image wins over an earlier one. A malformed one is named and left out.
     A `fail` keeps the mask of the layout's label, and its defect type unless the person names one.
     """
-    found = store.find("reviews", {"line": line}, order_by="at")
+    found = store.find("reviews", {"line": line})
+    found.sort(key=lambda one: str(one.get("at", "")))
     named = pa.array(
         {one["sha256"] for one in found if isinstance(one.get("sha256"), str)}, pa.string()
     )

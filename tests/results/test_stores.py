@@ -58,7 +58,7 @@ def test_a_number_that_is_not_finite_is_refused_and_nothing_written(store, numbe
 def test_documents_are_found_by_fields_in_order(store):
     days = {f"d{n}": {"line": "a" if n % 2 else "b", "day": f"2026-01-0{n}"} for n in range(1, 6)}
     store.put("nights", days)
-    found = store.find("nights", {"line": "a"}, order_by="day", descending=True, limit=2)
+    found = store.find("nights", {"line": "a"}, descending=True, limit=2)
     assert [item["day"] for item in found] == ["2026-01-05", "2026-01-03"]
     assert store.count("nights", {"line": "b"}) == 2
 

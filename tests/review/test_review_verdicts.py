@@ -4,10 +4,12 @@ import logging
 
 import pyarrow as pa
 import pytest
+from firestore_server import FirestoreServer
 from tiny_line import Tiny
 
 from ml.data import catalog
 from ml.results import open_results
+from ml.results.firestore import FirestoreStore
 from ml.review.verdicts import review
 
 
@@ -72,6 +74,15 @@ def test_the_later_of_two_verdicts_wins(tiny: Tiny, store) -> None:
     store.put("reviews", {"b": _verdict(sha256), "a": later})
     review(tiny.home, "tiny", store)
     assert catalog.read_labels(tiny.home, "tiny")[sha256]["label"] == "ok"
+
+
+def test_firestore_needs_no_index_for_it(tiny: Tiny, monkeypatch) -> None:
+    server = FirestoreServer()
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.address)
+    try:
+        test_the_later_of_two_verdicts_wins(tiny, FirestoreStore("demo"))
+    finally:
+        server.stop()
 
 
 def test_a_malformed_verdict_is_named_and_left_out(tiny: Tiny, store, caplog) -> None:
