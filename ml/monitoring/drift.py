@@ -9,6 +9,7 @@ from ml.monitoring.statistics import Test, holm
 from ml.results import Document, ResultStore
 from ml.settings import Home, LineConfig
 
+_NO_EMBEDDING = "the line's models give no embedding"
 # A rejected test with a shift of this many standard deviations is an alarm, below it a warning.
 _ALARM_EFFECT = 1.0
 
@@ -67,7 +68,7 @@ def _windows(
             "bundle": night.bundle,
             "images": night.images,
             "groups": night.groups,
-            "note": night.note,
+            "note": night.note or ("" if tests[kind] else _NO_EMBEDDING),
             "tests": [_as_document(test, levels[test.name]) for test in tests[kind]],
             "report": reports.get(kind, ""),
         }

@@ -10,7 +10,7 @@ import numpy as np
 
 from ml import files
 from ml.data.measure import MEASURES
-from ml.monitoring.compare import Columns
+from ml.monitoring.compare import Columns, has_embeddings
 from ml.settings import Home, LineConfig
 
 _MAX_ROWS = 10_000
@@ -20,15 +20,14 @@ _COMPONENTS = 10
 def write_reports(
     home: Home, line: LineConfig, day: str, reference: Columns, current: Columns
 ) -> dict[str, str]:
-    """Write one page per kind, of the rows that the tests see.
+    """Write one page per kind that has columns, of the rows that the tests see.
 
     Returns their paths below the reports of LOUPE_HOME, by kind.
     """
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    frames = {
-        "image": [_measures(side) for side in (reference, current)],
-        "embedding": _components(reference, current),
-    }
+    frames = {"image": [_measures(side) for side in (reference, current)]}
+    if has_embeddings(reference):
+        frames["embedding"] = _components(reference, current)
     written = {}
     for kind, (before, now) in frames.items():
         path = home.reports(line.name) / "drift" / f"{day}-{kind}.html"

@@ -189,3 +189,21 @@ def test_a_day_that_was_not_inspected_and_no_day_at_all_are_errors(
         drift(tiny.home, tiny.line, store, DAY)
     with pytest.raises(DataError, match="expected YYYY-MM-DD"):
         drift(tiny.home, tiny.line, store, "yesterday")
+
+
+def test_a_line_of_a_segmenter_alone_is_tested_without_embeddings(tiny: Tiny) -> None:
+    # A segmenter gives none.
+    tiny = Tiny(tiny.env, tiny.home, tiny.line.model_copy(update={"models": ("segmenter",)}))
+    files.write_json(
+        tiny.home.live("tiny"),
+        {"line": "tiny", "bundle": tiny.evaluate().name, "previous": None, "number": 1},
+    )
+    _inspect(tiny)
+    _darken(tiny)
+    store = open_results(tiny.env, tiny.home)
+    found = drift(tiny.home, tiny.line, store, DAY)
+    assert found.kinds == {"image": "alarm", "embedding": "none", "model": "none"}
+    assert len(found.reports) == 1
+    window = store.get("windows", f"tiny__{DAY}__embedding")
+    assert window is not None
+    assert (window["tests"], window["note"]) == ([], "the line's models give no embedding")
