@@ -32,7 +32,7 @@ from ml.settings import Env, Home, LineConfig
 from ml.training.run import Run, finished_runs
 
 # Changes when this code would make another bundle or report of the same runs.
-_RECIPE = 8
+_RECIPE = 9
 
 _LATENCY_CALLS = 9
 
