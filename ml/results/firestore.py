@@ -3,16 +3,17 @@
 FIRESTORE_EMULATOR_HOST, where set, is respected by Google's client.
 """
 
-from collections.abc import Iterable, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ml.errors import ResultsError, ResultsUnusableError
 from ml.results.pace import Pace
 from ml.results.store import Document, Where, to_json
 
-# Firestore's limit of writes in one commit.
+# Firestore's limit of writes in one commit; and a fifth of its limit of bytes, to which it counts
+# the entries of its indexes, several times as much as the outlines of a part.
 _BATCH_WRITES = 500
+_BATCH_BYTES = 2 << 20
 _ROOT = ("loupe", "v1")
 # What may pass by itself is tried again after 1, 2, 4, … seconds, for five minutes.
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _TRY_S = 1.0, 32.0, 300.0
@@ -30,16 +31,15 @@ class FirestoreStore:
         self._root = self._client.collection(_ROOT[0]).document(_ROOT[1])
 
     def put(self, collection: str, documents: Mapping[str, Document]) -> int:
-        for name, body in documents.items():
-            # Firestore itself would take what is not finite; the API could not pass it on.
-            to_json(collection, name, body)
+        # Firestore itself would take what is not finite; the API could not pass it on.
+        sizes = {name: len(to_json(collection, name, body)) for name, body in documents.items()}
         # Plain batches: a BulkWriter can lose a failed write silently. A commit that the client
         # sends again writes the same ids, so it doubles nothing.
         place = self._root.collection(collection)
-        for chunk in _chunks(documents.items()):
+        for chunk in _chunks(sizes):
             batch = self._client.batch()
-            for name, body in chunk:
-                batch.set(place.document(name), body)
+            for name in chunk:
+                batch.set(place.document(name), documents[name])
             done = self._commit(batch)
             if len(done) != len(chunk):
                 msg = f"{collection}: Firestore wrote {len(done)} of {len(chunk)} documents"
@@ -72,7 +72,7 @@ class FirestoreStore:
 
     def delete(self, collection: str, names: Iterable[str]) -> None:
         place = self._root.collection(collection)
-        for chunk in _chunks(names):
+        for chunk in _chunks(dict.fromkeys(names, 0)):
             batch = self._client.batch()
             for name in chunk:
                 batch.delete(place.document(name))
@@ -118,7 +118,15 @@ class FirestoreStore:
             raise ResultsUnusableError(msg) from error
 
 
-def _chunks(items: Iterable[Any]) -> Iterable[list[Any]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, _BATCH_WRITES)):
+def _chunks(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """The names of documents, those that go into one commit together; `sizes` are their bytes."""
+    chunk: list[str] = []
+    filled = 0
+    for name, size in sizes.items():
+        if chunk and (len(chunk) == _BATCH_WRITES or filled + size > _BATCH_BYTES):
+            yield chunk
+            chunk, filled = [], 0
+        chunk.append(name)
+        filled += size
+    if chunk:
         yield chunk

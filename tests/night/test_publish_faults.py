@@ -180,3 +180,15 @@ def test_writes_keep_the_pace_and_save_nothing_up() -> None:
     pace.wait(500)
     pace.wait(500)
     assert now == pytest.approx(before + 500 / WRITES_PER_SECOND)
+
+
+def test_no_commit_has_more_bytes_than_firestore_takes(
+    server: FirestoreServer, store: FirestoreStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firestore, "_BATCH_WRITES", 500)
+    outline = {"regions": [{"polygon": [1234] * 128}] * 100}
+    assert store.put("parts", {f"p{number}": outline for number in range(100)}) == 100
+    assert max(server.commits) < 40
+    assert store.count("parts") == sum(server.commits) == 100
+    store.delete("parts", (f"p{number}" for number in range(100)))
+    assert server.commits[-1] == 100
