@@ -7,6 +7,7 @@ from typing import Any, Literal
 from flask import Blueprint, request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ml.results import Document
 from serving.errors import ApiError
 from serving.installation import Installation, installation
 
@@ -38,7 +39,10 @@ class Review(BaseModel):
 
 @blueprint.post("/<line>/reviews")
 def review(line: str) -> tuple[dict[str, Any], int]:
-    """Record a person's verdict. Sending the same twice keeps the first; a new one replaces it."""
+    """Record a person's verdict. Sending the same twice keeps the first; a new one replaces it.
+
+    So does the same one where somebody else has judged the image since: the last word counts.
+    """
     here = installation()
     _authorise(here.settings.token)
     here.line(line)
@@ -47,11 +51,17 @@ def review(line: str) -> tuple[dict[str, Any], int]:
     name = f"{line}__{given.sha256[:16]}__{given.by}"
     document = {"line": line, **given.model_dump()}
     known = here.store.get("reviews", name)
-    if known is not None and all(known.get(key) == value for key, value in document.items()):
+    if known is not None and known.items() >= document.items() and not _is_overruled(here, known):
         return known, 200
     document["at"] = datetime.now(UTC).isoformat(timespec="seconds")
     here.store.put("reviews", {name: document})
     return {**document, "id": name}, 201
+
+
+def _is_overruled(here: Installation, known: Document) -> bool:
+    of_image = {key: known[key] for key in ("line", "sha256")}
+    others = here.store.find("reviews", of_image)
+    return any(other.get("at", "") > known.get("at", "") for other in others)
 
 
 def _authorise(token: str) -> None:

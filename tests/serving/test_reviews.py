@@ -42,6 +42,18 @@ def test_a_change_of_mind_replaces_it(client, home):
     assert [review["verdict"] for review in found] == ["pass"]
 
 
+def test_sending_it_again_after_another_verdict_is_the_last_word(client, home):
+    store = open_results(make_env(home.root), home)
+    first = post(client).get_json()
+    for by, at in (("ana", "2026-01-06"), ("bo", "2026-01-07")):
+        review = {**first, "by": by, "at": f"{at}T08:00:00+00:00"}
+        store.put("reviews", {f"{LINE}__{SHA256[:16]}__{by}": review})
+    assert post(client).status_code == 201
+    assert post(client).status_code == 200
+    last = max(store.find("reviews"), key=lambda review: review["at"])
+    assert last["by"] == "ana"
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
