@@ -1,10 +1,13 @@
 """Split whole groups into train, validation and test: stratified and deterministic."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ml.files import content_key
 from ml.settings.line import SplitConfig
+
+# Groups that a kind needs to be in all three splits.
+_IN_ALL = 3
 
 
 def split_groups(kinds: Sequence[tuple[str, str]], config: SplitConfig) -> dict[str, str]:
@@ -12,8 +15,9 @@ def split_groups(kinds: Sequence[tuple[str, str]], config: SplitConfig) -> dict[
 
     `kinds` are (group, kind) of each image, the kind being a defect type or `ok`. Groups are
     stratified by their rarest kind, ordered by a hash of seed and name, and dealt so that each
-    kind comes as near to the wanted shares as whole groups allow. The result does not depend on
-    the order of `kinds`.
+    kind comes as near to the wanted shares as whole groups allow. Defect types of one or two groups
+    are dealt together, a group of each for training first. The result does not depend on the order
+    of `kinds`.
     """
     frequency = Counter(kind for _, kind in kinds)
     members: dict[str, set[str]] = defaultdict(set)
@@ -22,10 +26,20 @@ def split_groups(kinds: Sequence[tuple[str, str]], config: SplitConfig) -> dict[
     strata: dict[str, list[str]] = defaultdict(list)
     for group, found in members.items():
         strata[min(found, key=lambda kind: (frequency[kind], kind))].append(group)
-    splits: dict[str, str] = {}
-    for kind in sorted(strata):
-        ordered = sorted(strata[kind], key=lambda group: content_key([config.seed, group]))
-        splits |= _deal(ordered, config)
+
+    def ordered(groups: Iterable[str]) -> list[str]:
+        return sorted(groups, key=lambda group: content_key([config.seed, group]))
+
+    # Each alone would go to training whole, and leave nothing to tune on and to test on.
+    rare = [
+        ordered(strata.pop(kind))
+        for kind in sorted(strata)
+        if kind != "ok" and len(strata[kind]) < _IN_ALL
+    ]
+    firsts, others = [groups[0] for groups in rare], [one for groups in rare for one in groups[1:]]
+    splits = _deal([*ordered(others), *ordered(firsts)], config)
+    for groups in strata.values():
+        splits |= _deal(ordered(groups), config)
     return splits
 
 
@@ -33,7 +47,7 @@ def _deal(groups: list[str], config: SplitConfig) -> dict[str, str]:
     count = len(groups)
     test = round(count * config.test)
     validation = round(count * config.validation)
-    if count >= 3:
+    if count >= _IN_ALL:
         # A kind that can be in all three must be: a threshold needs it, and so does a test.
         test, validation = max(test, 1), max(validation, 1)
     names = ["test"] * test + ["validation"] * validation

@@ -1,6 +1,7 @@
 """A split keeps groups whole, does not depend on order, and a leak stops it."""
 
 import random
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,16 @@ def test_every_kind_with_three_groups_is_in_all_splits():
     splits = split_groups(pairs, CONFIG)
     for kind in ("ok", "pit"):
         assert {splits[f"{kind}{n}"] for n in range(3)} == {"train", "validation", "test"}
+
+
+def test_rare_defect_types_share_the_splits_and_each_is_learned():
+    defects = [(f"pit{n}_{i}", f"pit{n}") for n in range(10) for i in range(2)]
+    pairs = [*defects, ("chip0", "chip"), *((str(n), "ok") for n in range(40))]
+    splits = split_groups(pairs, CONFIG)
+    held_out = Counter(splits[group] for group, kind in pairs if kind != "ok")
+    assert (held_out["validation"], held_out["test"]) == (4, 5)
+    learned = {kind for group, kind in pairs if splits[group] == "train"}
+    assert learned == {kind for _, kind in pairs}
 
 
 def test_shares_are_near_those_asked_for():
