@@ -24,7 +24,8 @@ class MaskRuleChoice:
 
     Of each extent and area, the seed is the lowest, at or above the extent, at which no more than
     `most_false` of the good images have a region; extent and area are those of the highest Dice,
-    per image, averaged over the defect types.
+    per image, averaged over the defect types. Where validation has no mask, which weak labels do
+    without, the extent is even odds and no region counts for its size alone.
     """
 
     def __init__(self, home: Home, most_false: float) -> None:
@@ -56,8 +57,7 @@ class MaskRuleChoice:
 
     def choose(self) -> tuple[MaskRule, list[str]]:
         """The rule, and what the card must warn of."""
-        if not self._peaks or not self._dice:
-            # Nothing says where defects end.
+        if not self._peaks:
             return MaskRule(), []
         false = self._false_rates()
         warnings = []
@@ -70,7 +70,7 @@ class MaskRuleChoice:
         # A seed below the extent says nothing; each extent has its own lowest one.
         allowed &= _EXTENTS[:, None, None] <= _SEEDS
         lowest = allowed & (np.cumsum(allowed, axis=2) == 1)
-        dice = np.mean([np.mean(images, axis=0) for images in self._dice.values()], axis=0)
+        dice = self._mean_dice()
         best = np.unravel_index(np.argmax(np.where(lowest, dice, -1)), dice.shape)
         extent, area, seed = (int(place) for place in best)
         return MaskRule(
@@ -78,6 +78,16 @@ class MaskRuleChoice:
             seed=round(float(_odds(_SEEDS)[seed]), _DIGITS),
             area=float(_AREAS[area]),
         ), warnings
+
+    def _mean_dice(self) -> Numbers:
+        """Mean over the defect types, by extent, area and seed: `[E, A, S]`."""
+        if self._dice:
+            each = [np.mean(images, axis=0) for images in self._dice.values()]
+            return np.asarray(np.mean(each, axis=0))
+        # Nothing says where defects end.
+        asked = np.zeros((len(_EXTENTS), len(_AREAS), len(_SEEDS)))
+        asked[_EXTENTS == 0, _AREAS == 1] = 1
+        return asked
 
     def _false_rates(self) -> Numbers:
         """Share of the good images that have a region, by extent, area and seed: `[E, A, S]`."""

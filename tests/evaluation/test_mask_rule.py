@@ -115,12 +115,26 @@ def test_outlines_are_right_where_every_good_map_is_dark(tmp_path: Path) -> None
     assert (draw_mask(heat, rule) == (mask > 0)).all()
 
 
-def test_a_hopeless_map_is_said_and_without_defects_the_rule_is_one_half(tmp_path: Path) -> None:
+def test_false_regions_are_held_down_where_no_defect_has_a_mask(tmp_path: Path) -> None:
+    choice = MaskRuleChoice(Home(tmp_path), most_false=0.1)
+    for number in range(20):
+        heat = np.full((32, 32), 0.02, np.float32)
+        heat[5:8, 5:8] = 0.7 if number else 0.999
+        choice.see(GOOD, Scored({}, NOTHING, defect_map=heat))
+    rule, warnings = choice.choose()
+    assert (rule.extent, rule.area, warnings) == (0.5, 1.0, [])
+    assert 0.7 < rule.seed < 0.999
+
+
+def test_a_hopeless_map_is_said_and_without_good_images_the_rule_is_one_half(
+    tmp_path: Path,
+) -> None:
     home = Home(tmp_path)
     choice = MaskRuleChoice(home, most_false=0.0)
+    assert choice.choose() == (MaskRule(), [])
     everywhere = Scored({}, NOTHING, defect_map=np.ones((8, 8), np.float32))
     choice.see(GOOD, everywhere)
-    assert choice.choose() == (MaskRule(), [])
+    assert "good validation images" in choice.choose()[1][0]
     mask = tiny_line.store(home, cv2.imencode(".png", np.full((8, 8), 255, np.uint8))[1].tobytes())
     choice.see(replace(GOOD, label="defect", defect_type="pit", mask=mask), everywhere)
     assert "good validation images" in choice.choose()[1][0]
