@@ -69,6 +69,9 @@ def _explain(path: Path, error: ValidationError) -> str:
             lines.append(f"{path}: unknown key `{key}`; see README, 'Add a line', for the keys")
         elif problem["type"] == "missing":
             lines.append(f"{path}: `{key}` is missing")
+        elif isinstance(problem["input"], dict) and "error" in problem.get("ctx", {}):
+            # Several keys together: the message names them, and a whole section says nothing.
+            lines.append(f"{path}: `{key}`: {problem['ctx']['error']}")
         else:
             lines.append(f"{path}: `{key}` is {problem['input']!r}: {problem['msg']}")
     return "\n".join(lines)

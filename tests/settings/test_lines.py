@@ -87,6 +87,15 @@ def test_a_wrong_value_names_file_key_and_what_was_expected(tmp_path, change, me
     assert str(path) in str(raised.value)
 
 
+def test_keys_that_conflict_are_named_without_all_others(tmp_path):
+    path = _line(tmp_path, GOOD + "[classifier]\nturns = 4\nepochs = 3\n")
+    with pytest.raises(SettingsError) as raised:
+        load_line(path)
+    said = str(raised.value)
+    assert said.startswith(f"{path}: `classifier`: `turns` takes the mean")
+    assert "epochs" not in said
+
+
 @pytest.mark.parametrize("schedule", ["*/15 6-22 * * 1-5", "0 2 1,15 jan-MAR sun", "@daily"])
 def test_a_cron_expression_is_a_schedule(tmp_path, schedule):
     line = load_line(_line(tmp_path, GOOD + f'[night]\nschedule = "{schedule}"\n'))
