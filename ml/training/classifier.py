@@ -16,7 +16,7 @@ from ml.settings import Home, LineConfig
 from ml.settings.line import ClassifierConfig
 from ml.training.augment import varied
 from ml.training.device import placed, require_compiler
-from ml.training.distributed import lowest, share
+from ml.training.distributed import share
 from ml.training.enough import class_names, require_two_kinds
 from ml.training.loop import AfterEpoch, Fitted, Task, fit
 from ml.training.pixels import Pixels, bytes_in_memory, chunks, load_pixels, steps_per_epoch
@@ -56,7 +56,7 @@ def fit_classifier(
             turns=config.turns,
         )
     )
-    batch = lowest(_fitting_batch(model, config, dataset))
+    batch = _fitting_batch(model, config, dataset)
     train, validation = (
         load_pixels(home, dataset.split(name), config.size, masks=False, threads=threads)
         for name in ("train", "validation")

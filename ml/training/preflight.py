@@ -14,6 +14,7 @@ from ml.errors import TrainingError
 from ml.models.patches import PatchFeatures
 from ml.settings.line import AnomalyConfig, ClassifierConfig, SegmenterConfig
 from ml.training.device import device
+from ml.training.distributed import lowest
 from ml.training.peak_memory import PeakMemory
 from ml.training.pixels import steps_per_epoch
 
@@ -39,6 +40,7 @@ def fitting_batch(
 ) -> int:
     """The largest of the batch asked for, half of it, a quarter, ... that fits into free memory.
 
+    Where several processes train, that of the one with the least: they take the same steps.
     `images_bytes` is what the decoded images take of main memory. Raises TrainingError that says
     what is needed and what is free when not even two images fit.
     """
@@ -50,7 +52,7 @@ def fitting_batch(
     def need(count: int) -> int:
         return int(_OVERHEAD * (count * per_image + fixed)) + held + _FIXED
 
-    fits = _halved(settings.batch, 2, need, free)
+    fits = lowest(_halved(settings.batch, 2, need, free))
     if need(fits) > free:
         msg = (
             f"training needs {_mb(need(fits))} for a batch of {fits} at {size[0]} x {size[1]} "

@@ -46,6 +46,13 @@ def test_with_room_the_batch_is_the_one_asked_for(model: Classifier) -> None:
     assert fitting_batch(model, SETTINGS.model_copy(update={"size": (32, 32)}), 100, 0) == 16
 
 
+def test_processes_that_train_together_take_the_batch_of_the_one_with_the_least_room(
+    model: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "lowest", lambda batch: batch // 4)
+    assert fitting_batch(model, SETTINGS, 100, 0) == 4
+
+
 def test_the_less_room_the_smaller_the_batch_until_it_is_refused(
     model: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
