@@ -27,7 +27,7 @@ from ml.training.packing import packed
 from ml.training.pixels import load_pixels, to_tensor
 from ml.training.quantise import activation_ranges, layers, prepared
 from ml.training.run import INT8, INT8_ONNX, Run
-from ml.training.segmenter import with_masks
+from ml.training.segmenter import measurable
 from ml.training.tiles import load_inputs, load_one_each
 from ml.training.validation import validation_metrics
 
@@ -135,7 +135,7 @@ class _Trial:
         self._model: ModelName = run.result["model"]
         some = calibration_samples(data, line.seed)
         if self._model == "segmenter":
-            held = with_masks(data).split("validation")
+            held = measurable(line, data).split("validation")
             self._validation = load_inputs(home, held, line.segmenter, env.threads)
             pixels = load_one_each(home, some, line.segmenter, env.threads)
         else:

@@ -125,6 +125,14 @@ def load_masked(
     return splits
 
 
+def measurable(line: LineConfig, dataset: Dataset) -> Dataset:
+    """What of the dataset the scores of a segmenter are measured on.
+
+    Weak labels are of whole images, whose label suffices; of tiles a defect needs a mask.
+    """
+    return dataset if line.segmenter.weak_labels else with_masks(dataset)
+
+
 def with_masks(dataset: Dataset) -> Dataset:
     """The dataset without unmasked defects: they would teach that their pixels are good."""
     kept = tuple(sample for sample in dataset.samples if sample.mask or not sample.is_defect)

@@ -35,7 +35,7 @@ from ml.training.run import (
     run_name,
     weights_sha256,
 )
-from ml.training.segmenter import fit_segmenter, with_masks, without_masks
+from ml.training.segmenter import fit_segmenter, measurable, without_masks
 from ml.training.student import fit_student
 from ml.training.tiles import load_inputs
 from ml.training.tracking import track_run
@@ -180,7 +180,7 @@ def _measure(
     home: Home, line: LineConfig, data: Dataset, model: ModelName, network: nn.Module, threads: int
 ) -> dict[str, float | None]:
     segments = model == "segmenter"
-    samples = (with_masks(data) if segments else data).split("validation")
+    samples = (measurable(line, data) if segments else data).split("validation")
     if segments:
         pixels = load_inputs(home, samples, line.segmenter, threads)
     else:

@@ -58,6 +58,8 @@ def test_a_segmenter_learns_from_weak_masks_and_says_so_and_measures_none(
     assert "weak masks" in result["warnings"][-1]
     assert result["facts"]["unmasked_defects"] == 6
     assert result["metrics"]["dice"] is None
+    # The labels of whole images are true: by them int8 is judged.
+    assert result["metrics"]["auroc"] is not None
     stored = load_dataset(home, "tiny", "d1").samples
     assert not any(sample.mask for sample in stored)
     with pytest.raises(TrainingError, match="with a mask"):
