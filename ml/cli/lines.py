@@ -55,3 +55,7 @@ def _require_trainable(config: LineConfig) -> None:
             from ml.models.backbones import require_known
 
             require_known(backbone)
+    if has_timm:
+        from ml.training.networks import require_networks
+
+        require_networks(config)

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 from tiny_line import write_squares, write_training_line
 
 from ml.cli.main import main
@@ -37,6 +39,22 @@ def test_a_backbone_that_does_not_exist_is_named_with_close_ones(check, name, cl
     assert status == 2
     assert f"backbone '{name}' is no timm network" in said
     assert close in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[classifier]", "[classifier]\nstrides = [3]", r"classifier: test_resnet has no features"),
+        ("strides = [8]", "strides = [64]", r"anomaly: test_resnet has no features at stride [64]"),
+        ('"test_resnet"', '"test_vit"', "classifier: backbone 'test_vit' is a transformer"),
+        ('"none"', '"other.safetensors"', "classifier: "),
+    ],
+)
+def test_networks_that_cannot_be_built_are_named(check, tmp_path, old, new, message):
+    save_file({"conv.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    status, said = check(old, new)
+    assert status == 2
+    assert f"line tiny, {message}" in said
 
 
 def test_a_segmenter_that_can_have_no_mask_is_named(check):
