@@ -10,7 +10,7 @@ from ml import files
 from ml.bundle import Bundle, load_bundle
 from ml.bundle.card import MaskRule
 from ml.bundle.keys import signing_key
-from ml.data.dataset import Dataset, Sample, load_dataset
+from ml.data.dataset import Dataset, Sample, load_dataset, read_rgb
 from ml.errors import DataError
 from ml.evaluation.calibrate import fit
 from ml.evaluation.draft import (
@@ -27,6 +27,7 @@ from ml.evaluation.scores import TestScores, ValidationScores, score
 from ml.evaluation.summary import summarise
 from ml.evaluation.synthetic import synthetic_scores
 from ml.evaluation.thresholds import require_groups
+from ml.imaging import Pixels
 from ml.inference.engine import ModelSet
 from ml.settings import Env, Home, LineConfig
 from ml.training.run import Run, finished_runs
@@ -79,7 +80,9 @@ def evaluate(env: Env, home: Home, line: LineConfig, dataset: str) -> Evaluated:
     card = build_card(line, data, runs, fitted, summary, rule)
     reference = reference_rows(home, line.name, fitted, [validation, test])
     bundle = write_bundle(home, card, runs, reference)
-    latency = {name: _latency_ms(run, name) for name, run in runs.items()}
+    first = test.samples[0]
+    image = read_rgb(home, first.sha256, first.bits)
+    latency = {name: _latency_ms(run, name, image) for name, run in runs.items()}
     speed = {name: run.int8["speed"] for name, run in runs.items() if run.int8 is not None}
     page = write_report(home, line, bundle, test, maps, fitted, latency, speed, env.threads)
     files.write_json(index, {"bundle": bundle.name, "latency_ms": latency})
@@ -131,11 +134,9 @@ def _some(data: Dataset, split: str) -> tuple[Sample, ...]:
     return found
 
 
-def _latency_ms(run: Run, name: str) -> float:
-    """Median time of one image in ONNX Runtime on this machine; it goes into no bundle."""
-    size = run.result["size"]
+def _latency_ms(run: Run, name: str, image: Pixels) -> float:
+    """Median time of a decoded image, in all its tiles, on this machine; it goes into no bundle."""
     models = _open({name: run})
-    image = np.full((*size, 3), 128, np.uint8)
     times = []
     for _ in range(_LATENCY_CALLS):
         started = time.perf_counter()

@@ -18,10 +18,11 @@ from ml.errors import BundleError, DataError, TrainingError
 from ml.evaluation.evaluate import evaluate
 from ml.evaluation.gate import judge
 from ml.evaluation.promote import gate, promote
+from ml.imaging import Pixels
 from ml.inference.engine import Inspector
 from ml.results import open_results
 from ml.settings import Home, LineConfig
-from ml.training.run import run_name
+from ml.training.run import Run, run_name
 
 
 def test_a_bundle_says_what_it_is_worth(tiny: Tiny) -> None:
@@ -47,7 +48,16 @@ def test_a_bundle_says_what_it_is_worth(tiny: Tiny) -> None:
     assert {"brightness", "embedding", "score_anomaly", "p_defect"} <= set(reference.column_names)
 
 
-def test_a_tiled_segmenter_is_worth_as_much_and_inspects_as_it_was_measured(tiny: Tiny) -> None:
+def test_a_tiled_segmenter_is_worth_as_much_and_inspects_as_it_was_measured(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = []
+
+    def latency(run: Run, name: str, image: Pixels) -> float:
+        timed.append((name, image.shape))
+        return 1.0
+
+    monkeypatch.setattr("ml.evaluation.evaluate._latency_ms", latency)
     name = run_name(tiny.line, tiny_line.DATASET, "segmenter", None)
     folder = tiny.home.training("tiny", name)
     onnx.save(tiny_line.segmenter_onnx(40.0, side=16), folder / "model.onnx")
@@ -55,6 +65,8 @@ def test_a_tiled_segmenter_is_worth_as_much_and_inspects_as_it_was_measured(tiny
     (folder / "result.json").write_text(json.dumps(whole | {"size": [16, 16], "tiled": True}))
     bundle = tiny.evaluate()
     assert bundle.card.models["segmenter"].tiled
+    # Its time is that of a whole image, not of a tile.
+    assert ("segmenter", (tiny_line.SIDE, tiny_line.SIDE, 3)) in timed
     assert bundle.card.metrics["segmenter.dice"].value == pytest.approx(1.0, abs=0.05)
     image = np.full((48, 80, 3), 100, np.uint8)
     image[20:30, 40:60, 0] = 190
