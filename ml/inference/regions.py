@@ -24,10 +24,10 @@ _DECIMALS = 5
 class Region:
     """One connected defect, in pixels of the image as it came (x to the right, y down).
 
-    `box` is left, top, width, height; `polygon` the outer outline; `p_defect` the mean probability
-    of its pixels. `area_mm2` and `longest_mm` (the longer side of the smallest rectangle around
-    it) are None where the line gives no scale. `weak` says that the segmenter learned from weak
-    masks: the outline is a hint.
+    `box` is left, top, width, height; `polygon` runs along the outer edges of its pixels;
+    `p_defect` is their mean probability. `area_mm2` and `longest_mm` (the longer side of the
+    smallest rectangle around it) are None where the line gives no scale. `weak` says that the
+    segmenter learned from weak masks: the outline is a hint.
     """
 
     box: tuple[int, int, int, int]
@@ -86,14 +86,12 @@ def _region(
     left, top, width, height, pixels = (int(value) for value in stats)
     right, bottom = round((left + width) * across), round((top + height) * down)
     box = (round(left * across), round(top * down))
-    outlines, _ = cv2.findContours(
-        inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
-    # Pixel centres to the image's pixels.
-    outline = (outlines[0][:, 0].astype(np.float32) + 0.5) * np.array([across, down], np.float32)
-    polygon = _simplified(outline)
+    inner = inside[top : top + height, left : left + width]
+    corner = np.array([left, top], np.float32)
+    outline = (_outline(inner) + corner) * np.array(scale, np.float32)
+    polygon = _simplified(outline).round()
     area = pixels * across * down
-    longest = max(cv2.minAreaRect(outline)[1]) + max(scale)
+    longest = max(cv2.minAreaRect(outline)[1])
     return Region(
         box=(*box, right - box[0], bottom - box[1]),
         polygon=tuple((int(x), int(y)) for x, y in polygon),
@@ -102,6 +100,18 @@ def _region(
         area_mm2=None if mm_per_pixel is None else area * mm_per_pixel**2,
         longest_mm=None if mm_per_pixel is None else longest * mm_per_pixel,
     )
+
+
+def _outline(inside: Flags) -> Floats:
+    """Along the outer edges of the pixels of one region: x, y `[N, 2]`, pixel 0 is from 0 to 1.
+
+    OpenCV's contours run through the pixels' middles, which makes small regions much smaller, and
+    of one pixel a point. So each pixel becomes nine, of which the outer ones lie at its edges.
+    """
+    nine = inside.astype(np.uint8).repeat(3, axis=0).repeat(3, axis=1)
+    contours, _ = cv2.findContours(nine, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    ninths = contours[0][:, 0]
+    return np.asarray(ninths // 3 + ninths % 3 / 2, np.float32)
 
 
 def _simplified(outline: Floats) -> Floats:
