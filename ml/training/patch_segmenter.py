@@ -59,7 +59,7 @@ def fit_patch_segmenter(
         batch=images_at_once(threads),
         held=bytes_in_memory(count, line.segmenter.input_size, True),
         passes=2 * sum(scale**2 for scale in line.segmenter.scales),
-        section="segmenter",
+        key="segmenter.tile" if line.segmenter.tile else "segmenter.size",
     )
     (pixels,) = load_masked(home, line, masked, threads)
     scales = [placed(one) for one in shrinks(line.segmenter)]

@@ -54,9 +54,11 @@ def fitting_batch(
 
     fits = lowest(_halved(settings.batch, 2, need, free))
     if need(fits) > free:
+        tiled = isinstance(settings, SegmenterConfig) and settings.tile is not None
         msg = (
             f"training needs {_mb(need(fits))} for a batch of {fits} at {size[0]} x {size[1]} "
-            f"pixels; {_mb(free)} may be used here. Lower `size`, or take a smaller backbone"
+            f"pixels; {_mb(free)} may be used here. Lower `{'tile' if tiled else 'size'}`, or "
+            "take a smaller backbone"
         )
         raise TrainingError(msg)
     steps = settings.epochs * steps_per_epoch(images, fits)
@@ -75,12 +77,12 @@ def embedding_batch(
     batch: int,
     held: int = 0,
     passes: float = 1.0,
-    section: str = "anomaly",
+    key: str = "anomaly.size",
 ) -> int:
     """The largest of `batch`, half of it, a quarter, ... that embeds in free memory.
 
     At most `patches` patches of `images` images are kept, beside `held` bytes of main memory, and
-    each image is embedded `passes` times; `section` is that of the line's file. Raises
+    each image is embedded `passes` times; `key` of the line's file says the size. Raises
     TrainingError that says what is needed and what is free when not even one image fits.
     """
     per_image, places = _bytes_embedding(features, size)
@@ -96,9 +98,9 @@ def embedding_batch(
     fits = _halved(batch, 1, need, free)
     if need(fits) > free:
         msg = (
-            f"`{section}` needs {_mb(need(fits))} to embed one image at {size[0]} x "
+            f"`{key.split('.')[0]}` needs {_mb(need(fits))} to embed one image at {size[0]} x "
             f"{size[1]} pixels and keep its patches; {_mb(free)} may be used here. Lower "
-            f"`{section}.size`, or take a smaller backbone"
+            f"`{key}`, or take a smaller backbone"
         )
         raise TrainingError(msg)
     minutes = passes * -(-images // fits) * _seconds_embedding(features, size, fits) / 60

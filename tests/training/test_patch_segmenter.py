@@ -91,3 +91,7 @@ def test_too_little_memory_is_said_before_it_begins(
     monkeypatch.setattr("ml.training.preflight.free_memory", lambda: 80 << 20)
     with pytest.raises(TrainingError, match=r"`segmenter` needs \d+ MB to embed one image"):
         train(env, home, patches, make_dataset(), "segmenter")
+    tiles = patches.segmenter.model_copy(update={"tile": (32, 32)})
+    tiled = patches.model_copy(update={"segmenter": tiles})
+    with pytest.raises(TrainingError, match=r"Lower `segmenter\.tile`"):
+        train(env, home, tiled, make_dataset(), "segmenter")

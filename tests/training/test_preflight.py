@@ -16,7 +16,7 @@ from ml.errors import TrainingError
 from ml.models.classifier import Classifier
 from ml.models.patches import anomaly_features
 from ml.settings import Env, Home, LineConfig
-from ml.settings.line import AnomalyConfig, BackboneConfig, ClassifierConfig
+from ml.settings.line import AnomalyConfig, BackboneConfig, ClassifierConfig, SegmenterConfig
 from ml.training import anomaly, preflight
 from ml.training.anomaly import fit_anomaly
 from ml.training.embed import embed
@@ -67,8 +67,11 @@ def test_the_less_room_the_smaller_the_batch_until_it_is_refused(
     assert found[0] == 16
     assert found == sorted(found, reverse=True)
     assert set(found) == {16, 8, 4, 2}
-    with pytest.raises(TrainingError, match=r"MB for a batch of 2 at 64 x 64.*smaller backbone"):
+    with pytest.raises(TrainingError, match=r"MB for a batch of 2 at 64 x 64.*Lower `size`"):
         fitting_batch(model, SETTINGS, 100, 10**12)
+    tiled = SegmenterConfig(size=(64, 64), tile=(64, 64))
+    with pytest.raises(TrainingError, match=r"Lower `tile`, or take a smaller backbone"):
+        fitting_batch(model, tiled, 100, 10**12)
 
 
 def test_measuring_a_step_changes_neither_model_nor_random_state(model: Classifier) -> None:
