@@ -73,7 +73,7 @@ for line in lines():
         measured = step("evaluate", line, options={"dataset": dataset}, **GPU)
         bundle = result("evaluate", "bundle")
         compared = step("gate", line, options={"bundle": bundle})
-        chosen = {"bundle": bundle, "by": ANSWERED} if line.gate.approval else {"bundle": bundle}
+        chosen = {"bundle": bundle, "by": ANSWERED if line.gate.approval else "gate"}
         live = step("promote", line, options=chosen, outlets=[asset(line.name, "bundle")])
         allowed = may_promote(compared.output)
         made >> fitted >> measured >> compared

@@ -42,7 +42,7 @@ def gate(context: Context, bundle: str) -> Result:
 
 @step
 @click.option("--bundle", required=True, help="a bundle of `loupe evaluate`")
-@click.option("--by", default="gate", help="who promotes it")
+@click.option("--by", default=getpass.getuser, show_default="you", help="who promotes it")
 def promote(context: Context, bundle: str, by: str) -> Result:
     """Make a bundle the champion; promoting it twice changes nothing."""
     from ml.evaluation.promote import promote as run

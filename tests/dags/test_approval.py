@@ -17,15 +17,20 @@ gate = { approval = true }
 """
 
 
-@pytest.fixture
-def dag(tmp_path, monkeypatch):
-    """The training DAG of a line whose promotions a person approves."""
-    (tmp_path / "tiny.toml").write_text(LINE)
-    monkeypatch.setenv("LOUPE_LINES", str(tmp_path))
+def load(folder, monkeypatch, line):
+    """The training DAG of a line file."""
+    (folder / "tiny.toml").write_text(line)
+    monkeypatch.setenv("LOUPE_LINES", str(folder))
     spec = importlib.util.spec_from_file_location("dag_approval", PROJECT / "dags" / "train.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return vars(module)["tiny__train"]
+
+
+@pytest.fixture
+def dag(tmp_path, monkeypatch):
+    """The training DAG of a line whose promotions a person approves."""
+    return load(tmp_path, monkeypatch, LINE)
 
 
 @pytest.mark.parametrize(("answer", "step"), [("Approve", "promote"), ("Reject", "reject")])
@@ -51,3 +56,8 @@ def test_the_ledger_is_told_the_bundle_and_who_answered(dag, step):
     task = dag.get_task(step)
     task.render_template_fields({"ti": Instance()})
     assert (task.step, task.options) == (step, {"bundle": "b1", "by": "inspector"})
+
+
+def test_without_an_approval_the_ledger_is_told_that_it_was_the_gate(tmp_path, monkeypatch):
+    dag = load(tmp_path, monkeypatch, LINE.replace("true", "false"))
+    assert dag.get_task("promote").options["by"] == "gate"

@@ -1,5 +1,6 @@
 """The steps from evaluation to reconciliation as commands: one JSON result each, as documented."""
 
+import getpass
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,6 +106,14 @@ def test_a_time_that_is_none_is_refused(loupe: Loupe, time: str) -> None:
     result = CliRunner().invoke(main, ["bundle", "at", "--line", "tiny", "--time", time])
     assert result.exit_code == 2
     assert f"--time '{time}'" in result.stderr
+
+
+def test_a_promotion_by_hand_is_not_said_to_be_the_gates(loupe: Loupe) -> None:
+    made = loupe("evaluate", "--dataset", tiny_line.DATASET)
+    loupe("promote", "--bundle", made["bundle"])
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    found = loupe.ask("bundle", "at", "--line", "tiny", "--time", now)
+    assert found["by"] == getpass.getuser()
 
 
 def test_a_time_without_a_zone_is_taken_as_utc_and_that_is_said(loupe: Loupe) -> None:
