@@ -140,8 +140,19 @@ def _glance(here: Installation, document: Document) -> Document:
     severity = None
     if newest:
         windows_of_day = here.store.find("windows", {"line": name, "day": newest[0]["day"]})
-        severity = max((w["severity"] for w in windows_of_day), key=_SEVERITIES.index)
+        # Where there is a note nothing was tested, and `none` would read as "no drift".
+        tested = [w["severity"] for w in windows_of_day if not w.get("note")]
+        severity = max(tested, key=_SEVERITIES.index, default=None)
     # A night in which nothing could be judged has alerts before any drift check, or without one.
     days = {one["day"] for one in (*newest, night) if one is not None}
-    alerts = sum(here.store.count("alerts", {"line": name, "day": day}) for day in days)
-    return {**document, "night": night, "severity": severity, "alerts": alerts}
+    return {**document, "night": night, "severity": severity, "alerts": _alerts(here, name, days)}
+
+
+def _alerts(here: Installation, line: str, days: set[str]) -> int:
+    """Alerts on some days, on one after them all, and on those whose night never ran."""
+    of_line = {"line": line}
+    newest = here.store.find("alerts", of_line, descending=True, limit=1)
+    later = {one["day"] for one in newest if one["day"] > max(days, default="")}
+    missed = {one["day"] for one in here.store.find("alerts", of_line | {"kind": "missed"})}
+    never = {day for day in missed - days if here.store.get("nights", f"{line}__{day}") is None}
+    return sum(here.store.count("alerts", of_line | {"day": day}) for day in days | later | never)

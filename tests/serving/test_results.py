@@ -33,6 +33,29 @@ def test_the_glance_counts_the_alerts_of_a_night_that_no_drift_check_saw(client,
     assert (line["severity"], line["alerts"]) == ("alarm", 2)
 
 
+@pytest.mark.parametrize(("day", "kind"), [("2030-01-01", "deadline"), ("2026-01-04", "missed")])
+def test_the_glance_counts_the_alerts_of_a_night_that_never_came(client, home, day, kind):
+    store = open_results(tiny_line.make_env(home.root), home)
+    alert = {"line": LINE, "day": day, "kind": kind}
+    store.put("alerts", {f"{LINE}__{day}__{kind}": alert})
+    assert client.get("/v1/lines").get_json()["lines"][0]["alerts"] == 2
+
+
+def test_the_glance_leaves_out_the_alerts_of_nights_that_are_over(client, home):
+    store = open_results(tiny_line.make_env(home.root), home)
+    for kind in ("missed", "image"):
+        alert = {"line": LINE, "day": DAYS[0], "kind": kind}
+        store.put("alerts", {f"{LINE}__{DAYS[0]}__{kind}": alert})
+    assert client.get("/v1/lines").get_json()["lines"][0]["alerts"] == 1
+
+
+def test_the_glance_calls_nothing_free_of_drift_that_was_not_tested(client, home):
+    store = open_results(tiny_line.make_env(home.root), home)
+    window = {"line": LINE, "day": "2030-01-01", "severity": "none", "note": "too few groups"}
+    store.put("windows", {f"{LINE}__2030-01-01__image": window})
+    assert client.get("/v1/lines").get_json()["lines"][0]["severity"] is None
+
+
 def test_a_line_has_its_live_run_and_latest_night(client, bundle):
     body = client.get(f"/v1/lines/{LINE}").get_json()
     assert body["line"]["line"] == LINE

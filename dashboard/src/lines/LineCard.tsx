@@ -15,7 +15,7 @@ export function LineCard({ line }: { line: LineAtAGlance }) {
       {line.night === null ? <p className="empty">No night yet.</p> : <LastNight night={line.night} />}
       <Champion bundle={line.bundle} />
       <p className="badges">
-        {/* Before the first night there is nothing that drift could have been measured on. */}
+        {/* Before the first night, and where there were too few groups, nothing is known of drift. */}
         <SeverityBadge severity={line.severity} />
         <OpenAlerts alerts={line.alerts} />
       </p>

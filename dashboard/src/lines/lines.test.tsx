@@ -27,7 +27,7 @@ test("a line without a champion says that every part is held for review", async 
 test("a line without a night and without drift says so", async () => {
   await show({ ...champion, night: null, severity: null, alerts: 0 });
   expect(screen.getByText("No night yet.")).toBeTruthy();
-  expect(screen.getByText(/drift not measured yet/)).toBeTruthy();
+  expect(screen.getByText(/drift not measured/)).toBeTruthy();
   expect(screen.getByText(/no open alerts/)).toBeTruthy();
 });
 

@@ -20,7 +20,7 @@ const SEVERITY: Record<Severity, [Tone, string]> = {
 };
 
 export function SeverityBadge({ severity }: { severity: Severity | null }) {
-  if (severity === null) return <Badge tone="quiet">drift not measured yet</Badge>;
+  if (severity === null) return <Badge tone="quiet">drift not measured</Badge>;
   const [tone, words] = SEVERITY[severity];
   return <Badge tone={tone}>{words}</Badge>;
 }
