@@ -8,7 +8,8 @@ from ml.evaluation.report import report_path
 from ml.results import Document, ResultStore
 from ml.settings import Home, LineConfig
 
-Decision = Literal["promoted", "kept", "waiting"]
+Refusal = Literal["rolled_back", "rejected"]
+Decision = Literal["promoted", "kept", "waiting"] | Refusal
 
 
 def put_decision(
@@ -65,7 +66,7 @@ def put_out(
     store: ResultStore,
     line: str,
     bundle: str,
-    decision: Literal["rolled_back", "rejected"],
+    decision: Refusal,
     entry: Switch | Rejection,
 ) -> None:
     """Write that a person refused a bundle, as an entry of the ledger says."""

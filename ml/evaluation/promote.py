@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ml import files
 from ml.audit import ledger
-from ml.audit.promotions import Switch
+from ml.audit.promotions import Switch, rejected, rolled_back
 from ml.bundle.history import read_history, unrecorded
 from ml.bundle.live import live_name, stop_waiting, wait
 from ml.evaluation.documents import Decision, put_decision
@@ -31,7 +31,7 @@ def gate(env: Env, home: Home, line: LineConfig, name: str) -> Judgement:
     if live_name(home, line.name) == name:
         return judgement
     register(env, bundle, "challenger")
-    decision: Decision = "waiting" if judgement.promote else "kept"
+    decision = "waiting" if judgement.promote else _refused(home, line, name)
     with files.locked(home.promotions(line.name).parent):
         if judgement.promote:
             wait(home, line.name, name)
@@ -56,6 +56,13 @@ def promote(env: Env, home: Home, line: LineConfig, name: str, by: str) -> Promo
             switch = next_switch(line, now, name, "promote", by)
         version = finish(env, home, line, bundle, switch)
     return Promotion(name, switch.previous, version)
+
+
+def _refused(home: Home, line: LineConfig, name: str) -> Decision:
+    """What to call a bundle that the gate refuses: what a person said of it stands."""
+    if rejected(home.promotions(line.name), name):
+        return "rejected"
+    return "rolled_back" if rolled_back(read_history(home, line.name), name) else "kept"
 
 
 def _last_switch(home: Home, line: LineConfig) -> Switch | None:

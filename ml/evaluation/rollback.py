@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from ml import files
 from ml.audit.promotions import Switch, standing
+from ml.bundle import Bundle
 from ml.bundle.history import is_live, read_history
+from ml.bundle.live import live_name
 from ml.errors import BundleError
 from ml.evaluation.documents import live_in_documents
 from ml.evaluation.switch import finish, load_of_line, next_switch
@@ -39,9 +41,21 @@ def rollback(
         if switch is None:
             target = _earlier(line, history, bundle)
             switch = next_switch(line, history[-1], target, "rollback", by, reason)
-        earlier = load_of_line(home, line, switch.bundle)
+        earlier = _usable(home, line, switch.bundle)
         version = finish(env, home, line, earlier, switch)
     return Rollback(switch.bundle, str(switch.previous), version)
+
+
+def _usable(home: Home, line: LineConfig, name: str) -> Bundle:
+    try:
+        return load_of_line(home, line, name)
+    except BundleError as error:
+        msg = (
+            f"line {line.name}: the champion to go back to cannot be used: {error}; bundle "
+            f"{live_name(home, line.name)} stays live until that one is restored, or another "
+            "promoted (`loupe promote`)"
+        )
+        raise BundleError(msg) from error
 
 
 def _repeated(

@@ -72,6 +72,12 @@ def _reject(tiny: Tiny, name: str, by: str) -> Rejection:
     return reject(tiny.env, tiny.home, tiny.line, name, by, "looks odd")
 
 
+def _decision(tiny: Tiny, name: str) -> str:
+    run = open_results(tiny.env, tiny.home).get("runs", f"tiny__{name}")
+    assert run is not None
+    return str(run["decision"])
+
+
 def _alias(tiny: Tiny) -> str:
     client = open_client(tiny.env)
     version = client.get_model_version_by_alias("loupe-tiny", "champion")
@@ -361,7 +367,20 @@ def test_the_gate_does_not_bring_a_rolled_back_bundle_back(two: tuple[Tiny, str,
     assert not judgement.promote
     assert any("rolled back" in reason for reason in judgement.reasons)
     assert waiting_name(tiny.home, "tiny") is None
+    assert _decision(tiny, second) == "rolled_back"
     _promote(tiny, second)
+    _assert_live(tiny, second)
+
+
+def test_a_rollback_to_a_bundle_that_is_gone_says_what_stays_live(
+    two: tuple[Tiny, str, str],
+) -> None:
+    tiny, first, second = two
+    _promote(tiny, first)
+    _promote(tiny, second)
+    shutil.rmtree(tiny.home.bundle(first))
+    with pytest.raises(BundleError, match=f"{first}: not a bundle.*{second} stays live.*promote"):
+        _rollback(tiny)
     _assert_live(tiny, second)
 
 
@@ -396,6 +415,7 @@ def test_a_rejected_challenger_waits_no_more_and_the_ledger_says_by_whom(
     judgement = gate(tiny.env, tiny.home, tiny.line, second)
     assert any("rejected by inspector: looks odd" in reason for reason in judgement.reasons)
     assert (judgement.promote, waiting_name(tiny.home, "tiny")) == (False, None)
+    assert _decision(tiny, second) == "rejected"
     _promote(tiny, second)
     _assert_live(tiny, second)
 
