@@ -32,12 +32,15 @@ def drift(home: Home, line: LineConfig, store: ResultStore, day: str) -> Drift:
     """
     night = read_night(home, line, day)
     tests: dict[str, list[Test]] = {kind: [] for kind in KINDS}
-    reports = {}
     if night.sides is not None:
         tests = compare(*night.sides, line.monitor.alpha)
-        reports = write_reports(home, line, day, *night.sides)
-    windows = _windows(line, day, night, tests, reports)
+    windows = _windows(line, day, night, tests)
     kinds = {kind: windows[kind]["severity"] for kind in KINDS}
+    reports = {}
+    if night.sides is not None:
+        reports = write_reports(home, line, day, *night.sides, kinds)
+    for kind, path in reports.items():
+        windows[kind]["report"] = path
     severity = _worst(list(kinds.values()))
     retrain = severity == "alarm" and line.monitor.retrain
     _store(store, line, day, windows, retrain)
@@ -45,11 +48,7 @@ def drift(home: Home, line: LineConfig, store: ResultStore, day: str) -> Drift:
 
 
 def _windows(
-    line: LineConfig,
-    day: str,
-    night: Night,
-    tests: dict[str, list[Test]],
-    reports: dict[str, str],
+    line: LineConfig, day: str, night: Night, tests: dict[str, list[Test]]
 ) -> dict[str, Document]:
     flat = [test for kind in KINDS for test in tests[kind]]
     levels = dict(
@@ -70,7 +69,7 @@ def _windows(
             "groups": night.groups,
             "note": night.note or ("" if tests[kind] else _NO_EMBEDDING),
             "tests": [_as_document(test, levels[test.name]) for test in tests[kind]],
-            "report": reports.get(kind, ""),
+            "report": "",
         }
         for kind in KINDS
     }

@@ -80,6 +80,8 @@ def test_a_failed_lamp_is_an_alarm_that_asks_for_retraining(
     for report in found.reports:
         page = (inspected.home.root / "reports" / report).read_text()
         assert "brightness" in page or "component 1" in page
+    page = inspected.home.reports("tiny") / "drift" / f"{DAY}-image.html"
+    assert f"{DAY}, image drift:\nalarm." in page.read_text()
 
 
 def _with_monitor(tiny: Tiny, **changes: object) -> LineConfig:
