@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ml.monitoring.compare import KINDS, compare
 from ml.monitoring.night import Night, read_night
 from ml.monitoring.report import write_reports
-from ml.monitoring.statistics import Test, holm
+from ml.monitoring.statistics import MAX_EFFECT, Test, holm
 from ml.results import Document, ResultStore
 from ml.settings import Home, LineConfig
 
@@ -114,7 +114,7 @@ def _store(
 def _alert(window: Document, retrain: bool) -> Document:
     drifted = [test for test in window["tests"] if test["drifted"]]
     detail = "; ".join(
-        f"{test['name']}: shifted by {test['effect']:.1f} deviations (p {test['p_value']:.2g})"
+        f"{test['name']}: shifted by {_size(test['effect'])} deviations (p {test['p_value']:.2g})"
         for test in drifted
     )
     alarm = window["severity"] == "alarm"
@@ -127,6 +127,10 @@ def _alert(window: Document, retrain: bool) -> Document:
         "detail": detail,
         "action": "retrain" if alarm and retrain else "flag",
     }
+
+
+def _size(effect: float) -> str:
+    return f"{effect:.1f}" if effect < MAX_EFFECT else f"{MAX_EFFECT:g} or more"
 
 
 def _worst(severities: list[str]) -> str:

@@ -15,6 +15,9 @@ from scipy.stats import fisher_exact, ks_2samp
 Numbers = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
+# Of a measure that hardly varied in the reference the shift has no meaningful size beyond this.
+MAX_EFFECT = 99.0
+
 _SEED = 20261121
 _MMD_ROWS = 400
 _PERMUTATIONS_AT_ONCE = 1000
@@ -49,11 +52,13 @@ def can_reject(first: int, second: int, level: float) -> bool:
 
 
 def distribution_test(name: str, reference: Numbers, current: Numbers) -> Test:
-    """Kolmogorov-Smirnov; the effect is the shift of the mean in reference deviations."""
+    """Kolmogorov-Smirnov; the effect is the shift of the mean in reference deviations, at most
+    `MAX_EFFECT`.
+    """
     found = ks_2samp(reference, current)
     spread = float(reference.std()) or 1e-9
     effect = abs(float(current.mean() - reference.mean())) / spread
-    return Test(name, float(found.statistic), float(found.pvalue), min(effect, 99.0))
+    return Test(name, float(found.statistic), float(found.pvalue), min(effect, MAX_EFFECT))
 
 
 def embedding_test(name: str, reference: Numbers, current: Numbers, permutations: int) -> Test:

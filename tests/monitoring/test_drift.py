@@ -76,12 +76,24 @@ def test_a_failed_lamp_is_an_alarm_that_asks_for_retraining(
     assert (found.severity, found.kinds["image"], found.retrain) == ("alarm", "alarm", True)
     alert = store.find("alerts", {"kind": "image"})[0]
     assert alert["action"] == "retrain"
-    assert "brightness" in alert["detail"]
+    assert "brightness: shifted by " in alert["detail"]
     for report in found.reports:
         page = (inspected.home.root / "reports" / report).read_text()
         assert "brightness" in page or "component 1" in page
     page = inspected.home.reports("tiny") / "drift" / f"{DAY}-image.html"
     assert f"{DAY}, image drift:\nalarm." in page.read_text()
+
+
+def test_a_shift_that_was_cut_off_is_not_given_as_its_size(
+    inspected: Tiny, store: ResultStore
+) -> None:
+    rows = catalog.read_images(inspected.home, "tiny", day=DAY).to_pylist()
+    wider = [row | {"aspect": row["aspect"] + 1.0} for row in rows]
+    table = pa.Table.from_pylist(wider, schema=catalog.IMAGES)
+    catalog.upsert_images(inspected.home, "tiny", table)
+    drift(inspected.home, inspected.line, store, DAY)
+    detail = store.find("alerts", {"kind": "image"})[0]["detail"]
+    assert "aspect: shifted by 99 or more deviations" in detail
 
 
 def _with_monitor(tiny: Tiny, **changes: object) -> LineConfig:

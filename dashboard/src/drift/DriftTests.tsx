@@ -22,7 +22,7 @@ export function DriftTests({ tests, label }: { tests: DriftTest[]; label: string
             <tr key={test.name}>
               <th scope="row">{test.name}</th>
               <td>{short(test.statistic)}</td>
-              <td>{test.effect === null ? "none" : `${test.effect.toFixed(1)} sd`}</td>
+              <td>{shift(test.effect)}</td>
               <td>{short(test.p_value)}</td>
               <td>{threshold(test)}</td>
               <td>{test.drifted ? <Badge tone="bad">drifted</Badge> : <Badge tone="good">same</Badge>}</td>
@@ -32,6 +32,12 @@ export function DriftTests({ tests, label }: { tests: DriftTest[]; label: string
       </table>
     </div>
   );
+}
+
+/** In deviations of the reference; 99 is where the server cuts off. */
+function shift(effect: number | null): string {
+  if (effect === null) return "none";
+  return effect >= 99 ? "≥ 99 sd" : `${effect.toFixed(1)} sd`;
 }
 
 /** Holm gives no level, stored as 0, to the tests after the first that is not small enough. */

@@ -25,6 +25,13 @@ test("a window links to its report", async () => {
   expect(link.getAttribute("href")).toBe("./reports/demo/drift/2026-03-04.html");
 });
 
+test("a shift that the server cut off is not shown as its size", async () => {
+  const tests = driftWindow.tests.map((one) => ({ ...one, effect: 99 }));
+  fakeApi({ "/v1/lines/demo/windows": { items: [{ ...driftWindow, tests }] } });
+  render(<Drift line="demo" />);
+  expect((await screen.findAllByText("≥ 99 sd")).length).toBe(tests.length);
+});
+
 test("tiny p-values are not rounded to nothing", () => {
   expect(short(3.2e-12)).toBe("3.2e-12");
   expect(short(0)).toBe("0");
