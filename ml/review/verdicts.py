@@ -1,12 +1,14 @@
 """The `review` step: verdicts of the results store into the labels table."""
 
 import logging
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from ml.data import catalog
+from ml.data.layout import some_of
 from ml.results import Document, ResultStore
 from ml.settings import Home
 
@@ -26,7 +28,8 @@ class Reviewed:
 def review(home: Home, line: str, store: ResultStore) -> Reviewed:
     """Write one label per reviewed image; the same reviews leave the same labels.
 
-    A later verdict on an image wins over an earlier one. A malformed one is named and left out.
+    A later verdict on an image wins over an earlier one, and people who differ are named. So is a
+    verdict that is malformed or on an image that is not accepted; it is left out.
     A `fail` keeps the mask of the layout's label, and its defect type unless the person names one.
     """
     found = store.find("reviews", {"line": line})
@@ -34,14 +37,17 @@ def review(home: Home, line: str, store: ResultStore) -> Reviewed:
     named = pa.array(
         {one["sha256"] for one in found if isinstance(one.get("sha256"), str)}, pa.string()
     )
-    images = catalog.read_images_of(home, line, ["sha256"], sha256=named, status=catalog.USABLE)
-    known = set(images["sha256"].to_pylist())
+    images = catalog.read_images_of(home, line, ["sha256", "status"], sha256=named)
+    statuses = _statuses(images)
     layout = catalog.read_labels(home, line, source="layout", of=named)
-    labels = {
-        one["sha256"]: _label(one, layout.get(one["sha256"], {}))
-        for one in found
-        if _is_whole(one, known)
-    }
+    whole = [one for one in found if _is_whole(one, statuses)]
+    if disputed := _disputed(whole):
+        log.warning(
+            "%d images have verdicts that differ, of which the latest counts: %s",
+            len(disputed),
+            some_of(disputed),
+        )
+    labels = {one["sha256"]: _label(one, layout.get(one["sha256"], {})) for one in whole}
     rows = pa.Table.from_pylist(list(labels.values()), schema=catalog.LABELS)
     # An ingest writes labels, too, and so does another review.
     with catalog.locked(home, line):
@@ -49,11 +55,41 @@ def review(home: Home, line: str, store: ResultStore) -> Reviewed:
     return Reviewed(len(found), len(labels))
 
 
-def _is_whole(one: Document, known: set[str]) -> bool:
-    whole = one.get("verdict") in _LABELS and bool(one.get("by")) and one.get("sha256") in known
-    if not whole:
-        log.warning("review %s left out: unknown image, no name or no verdict", one["id"])
-    return whole
+def _statuses(images: pa.Table) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in images.to_pylist():
+        found[row["sha256"]].add(row["status"])
+    return found
+
+
+def _is_whole(one: Document, statuses: dict[str, set[str]]) -> bool:
+    why = _left_out(one, statuses.get(one.get("sha256", ""), set()))
+    if why:
+        log.warning("review %s left out: %s", one["id"], why)
+    return not why
+
+
+def _left_out(one: Document, statuses: set[str]) -> str:
+    if one.get("verdict") not in _LABELS or not one.get("by"):
+        return "no name or no verdict"
+    if not statuses:
+        return "unknown image"
+    if statuses.isdisjoint(catalog.USABLE):
+        said = ", ".join(sorted(statuses))
+        return f"its image is {said}; it becomes a label if the image is accepted later"
+    return ""
+
+
+def _disputed(whole: list[Document]) -> list[str]:
+    """The images that some called good and others defective, with the names and their verdicts."""
+    said: dict[str, dict[str, str]] = defaultdict(dict)
+    for one in whole:
+        said[one["sha256"]][one["by"]] = one["verdict"]
+    return [
+        f"{sha256[:16]} ({', '.join(f'{by}: {verdict}' for by, verdict in each.items())})"
+        for sha256, each in said.items()
+        if len(set(each.values())) > 1
+    ]
 
 
 def _label(one: Document, layout: dict[str, Any]) -> dict[str, Any]:

@@ -68,12 +68,31 @@ def test_a_defect_that_the_layout_calls_good_has_no_mask(tiny: Tiny, store) -> N
     assert (found["defect_type"], found["mask"]) == ("defect", "")
 
 
-def test_the_later_of_two_verdicts_wins(tiny: Tiny, store) -> None:
+def test_the_later_of_two_verdicts_wins_and_both_are_named(tiny: Tiny, store, caplog) -> None:
     sha256 = catalog.read_images(tiny.home, "tiny")["sha256"][0].as_py()
     later = _verdict(sha256, verdict="pass", by="Bo", at="2026-01-07T08:00:00+00:00")
     store.put("reviews", {"b": _verdict(sha256), "a": later})
     review(tiny.home, "tiny", store)
     assert catalog.read_labels(tiny.home, "tiny")[sha256]["label"] == "ok"
+    assert f"{sha256[:16]} (Ada: fail, Bo: pass)" in caplog.text
+
+
+def test_verdicts_that_agree_are_no_dispute(tiny: Tiny, store, caplog) -> None:
+    sha256 = catalog.read_images(tiny.home, "tiny")["sha256"][0].as_py()
+    store.put("reviews", {"b": _verdict(sha256), "a": _verdict(sha256, by="Bo")})
+    review(tiny.home, "tiny", store)
+    assert "differ" not in caplog.text
+
+
+def test_a_verdict_on_a_quarantined_image_waits_and_says_so(tiny: Tiny, store, caplog) -> None:
+    row = catalog.read_images(tiny.home, "tiny").slice(0, 1).to_pylist()[0]
+    held = row | {"status": "quarantined", "reason": "contrast"}
+    catalog.upsert_images(tiny.home, "tiny", pa.Table.from_pylist([held], schema=catalog.IMAGES))
+    store.put("reviews", {"r": _verdict(row["sha256"])})
+    assert review(tiny.home, "tiny", store).labels == 0
+    assert "review r left out: its image is quarantined" in caplog.text
+    catalog.upsert_images(tiny.home, "tiny", pa.Table.from_pylist([row], schema=catalog.IMAGES))
+    assert review(tiny.home, "tiny", store).labels == 1
 
 
 def test_firestore_needs_no_index_for_it(tiny: Tiny, monkeypatch) -> None:

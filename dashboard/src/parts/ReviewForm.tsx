@@ -85,19 +85,21 @@ export function ReviewForm({ part, title, sending, send }: Props) {
       <button type="submit" disabled={sending.state === "sending"}>
         Send verdict
       </button>
-      <p role="status">{words(sending)}</p>
+      <p role="status">{words(sending, part)}</p>
     </form>
   );
 }
 
-function words(sending: Sending): string {
+function words(sending: Sending, part: Part): string {
   switch (sending.state) {
     case "open":
       return "";
     case "sending":
       return "Sending…";
     case "sent":
-      return "● Stored. It becomes a label at the next review run.";
+      return (part.reason ?? "").startsWith("quarantined: ")
+        ? "● Stored. The image is quarantined: it becomes a label only if the image is accepted later."
+        : "● Stored. It becomes a label at the next review run.";
     case "failed":
       return `■ Not stored: ${sending.message}`;
   }

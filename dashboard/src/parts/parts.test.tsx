@@ -73,6 +73,13 @@ test("a person's verdict is sent with name and comment", async () => {
   expect(api.sent).toEqual([{ path: "/v1/lines/demo/reviews", body, authorisation: null }]);
 });
 
+test("a verdict on a quarantined image is not said to become a label", async () => {
+  const held = { ...part, p_defect: null, reason: "quarantined: contrast" };
+  fakeApi({ [parts]: { items: [held] }, "/v1/lines/demo/reviews": { stored: true } });
+  fireEvent.submit(await openReview("pass"));
+  expect(await screen.findByText(/only if the image is accepted later/)).toBeTruthy();
+});
+
 test("a failed part keeps its kind of defect", async () => {
   const api = fakeApi({ [parts]: { items: [part] }, "/v1/lines/demo/reviews": {} });
   fireEvent.submit(await openReview("fail"));
