@@ -192,13 +192,13 @@ def _few_groups(validation: ValidationScores) -> list[str]:
 
 
 def _few_pass(p_good: Numbers, thresholds: Thresholds, defective: float) -> list[str]:
-    passed = (p_good <= thresholds.pass_below).mean()
-    if passed >= _FEW_PASS:
+    passed = p_good <= thresholds.pass_below
+    if passed.mean() >= _FEW_PASS:
         return []
     asked = "what an escape costs" if thresholds.ceiling is None else "the ceiling on escapes"
     said = (
-        f"Only {passed:.0%} of the good validation images pass: too few images, or too "
-        f"weak models, for {asked}. The rest is reviewed."
+        f"Only {passed.sum()} of {len(passed)} good validation images pass: too few images, or too "
+        f"weak models, for {asked}. The rest is reviewed or fails."
     )
     if thresholds.ceiling is None and thresholds.prevalence is None and defective > 0:
         said += (
