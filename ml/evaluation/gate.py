@@ -64,6 +64,7 @@ def _on_paper(home: Home, line: LineConfig, challenger: Bundle) -> Iterator[Find
     yield _groups(line, "validation", card.thresholds.rates)
     yield _groups(line, "test", tested)
     yield _minimum(line, challenger)
+    yield _rates(challenger)
     yield _escapes(challenger)
     yield _parity(line, challenger)
     out = {
@@ -106,10 +107,31 @@ def _minimum(line: LineConfig, challenger: Bundle) -> Finding:
     metric = challenger.card.metrics.get(_FUSED)
     if metric is None or metric.value is None:
         return False, "AUROC is unknown without defects in the test split; a person must promote it"
-    found, least = metric.value, line.gate.min_auroc
-    if found < least:
-        return False, f"AUROC {found:.4f} is below the minimum {least:.4f}"
-    return True, f"AUROC {found:.4f} reaches the minimum {least:.4f}"
+    least = line.gate.min_auroc
+    if metric.value < least:
+        return False, f"AUROC {_measured_as(metric)} is below the minimum {least:.4f}"
+    return True, f"AUROC {_measured_as(metric)} reaches the minimum {least:.4f}"
+
+
+def _rates(challenger: Bundle) -> Finding:
+    """What the plant pays for. The costs and the ceiling judge it; who approves must see it."""
+    words = {
+        "escape": "defects passed",
+        "overkill": "good failed",
+        "review_rate": "held for review",
+    }
+    tested = {said: challenger.card.metrics.get(f"fused.{name}") for name, said in words.items()}
+    rates = [f"{said} {_measured_as(one)}" for said, one in tested.items() if one is not None]
+    return True, f"shares of the test images: {'; '.join(rates)}" if rates else ""
+
+
+def _measured_as(metric: Metric) -> str:
+    if metric.value is None:
+        return "unknown"
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:.4f} ({metric.n} test groups, too few for an interval)"
+    interval = f"95 % interval {metric.low:.4f} to {metric.high:.4f}"
+    return f"{metric.value:.4f} ({interval}, {metric.n} test groups)"
 
 
 def _parity(line: LineConfig, challenger: Bundle) -> Finding:

@@ -71,7 +71,20 @@ def test_a_good_first_bundle_passes_and_every_check_is_said(tiny: Tiny, first: s
     assert judgement.promote
     assert _said(judgement, r"^validation had 20 groups with defects and 40 good ones$")
     assert _said(judgement, r"^test had 20 groups with defects and 40 good ones$")
-    assert _said(judgement, r"reaches the minimum")
+    card = load_bundle(tiny.home, first).card
+    assert _said(
+        judgement, r"^AUROC [\d.]+ \(95 % interval .* 60 test groups\) reaches the minimum"
+    )
+    (rates,) = (one for one in judgement.reasons if one.startswith("shares of the test images"))
+    words = {
+        "escape": "defects passed",
+        "overkill": "good failed",
+        "review_rate": "held for review",
+    }
+    for name, said in words.items():
+        found = card.metrics[f"fused.{name}"]
+        interval = f"95 % interval {found.low:.4f} to {found.high:.4f}, {found.n} test groups"
+        assert f"{said} {found.value:.4f} ({interval})" in rates
     assert _said(judgement, r"sealed models give the measured scores \(60 images")
     assert _said(judgement, r"^\d+\.\d ms an image$")
     assert _said(judgement, "no champion yet")
