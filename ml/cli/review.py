@@ -26,16 +26,21 @@ def audit() -> None:
 @click.option("--line", required=True)
 @click.option("--day", help="YYYY-MM-DD, or `promotions`; default: every ledger of the line")
 def verify(line: str, day: str | None) -> None:
-    """Check that no ledger line was altered, removed or re-ordered."""
+    """Check that no ledger line was altered, removed or re-ordered, nor the verdicts it records."""
     from ml.audit.ledger import verify as run
     from ml.errors import LedgerError
+    from ml.inference.recorded import check_recorded
     from ml.settings import Env, Home
 
     with clear_errors():
-        folder = Home.of(Env.read()).ledger(line, "x").parent
+        env = Env.read()
+        home = Home.of(env)
+        folder = home.ledger(line, "x").parent
         paths = sorted(folder.glob(f"{day or '*'}.jsonl"))
         if not paths:
             msg = f"{folder}: no ledger of {day or 'any day'}"
             raise LedgerError(msg)
         entries = sum(run(path) for path in paths)
-    print(json.dumps({"days": len(paths), "entries": entries, "intact": True}))
+        check_recorded(home, open_results(env, home), line, day)
+    days = [path for path in paths if path.stem[0].isdigit()]
+    print(json.dumps({"days": len(days), "entries": entries, "intact": True}))

@@ -54,7 +54,7 @@ def publish(home: Home, store: ResultStore, line: str, day: str) -> Published:
     shards: dict[str, Document] = {}
     parts: dict[str, Document] = {}
     entries: list[Document] = []
-    for number, rows in _by_shard(home, line, check_day(day)):
+    for number, rows in by_shard(home, line, check_day(day)):
         shards[f"{line}__{day}__{number:04d}"] = _shard(line, day, number, rows)
         parts |= {part_id(line, row): _part(line, row) for row in rows if row["verdict"] != "pass"}
         entries.append(_entry(line, day, number, rows))
@@ -83,8 +83,8 @@ def part_id(line: str, row: Row) -> str:
     return f"{name}-{files.content_key(row['object'])}" if catalog.is_held_unread(row) else name
 
 
-def _by_shard(home: Home, line: str, day: str) -> Iterator[tuple[int, list[Row]]]:
-    """The rows of one shard after the other: as Python objects they are large."""
+def by_shard(home: Home, line: str, day: str) -> Iterator[tuple[int, list[Row]]]:
+    """Number and predictions of one shard after the other: as Python objects they are large."""
     table = catalog.read_predictions(home, line, day=day, embeddings=False)
     numbers = table["shard"].to_pylist()
     start = 0
@@ -143,10 +143,16 @@ def _by_model(row: Row, kind: str) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def digest_of(rows: list[Row]) -> str:
+    """What the ledger keeps of the predictions of a shard: images, verdicts, bundle."""
+    return files.content_key(
+        [[row["sha256"], row["verdict"], row["p_defect"], row["bundle"]] for row in rows], 64
+    )
+
+
 def _entry(line: str, day: str, number: int, rows: list[Row]) -> Document:
     """The ledger's line on one shard: its key holds the verdicts, so a change is a new line."""
-    seen = [[row["sha256"], row["verdict"], row["p_defect"], row["bundle"]] for row in rows]
-    digest = files.content_key(seen, 64)
+    digest = digest_of(rows)
     key = f"shard-{number:04d}-{digest[:16]}"
     return {"key": key, "step": "publish", "digest": digest, **_shard(line, day, number, rows)}
 

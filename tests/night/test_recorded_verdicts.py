@@ -1,0 +1,70 @@
+"""The ledger of a night is evidence: predictions or lines that changed since are named."""
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import tiny_line
+from click.testing import CliRunner, Result
+from tiny_line import Tiny
+
+from ml.audit import ledger
+from ml.cli.main import main
+from ml.data import catalog
+from ml.errors import LedgerError
+from ml.inference.batch import predict_shards
+from ml.inference.night import plan_night
+from ml.inference.publish import publish
+from ml.inference.recorded import check_recorded
+from ml.results import ResultStore
+
+DAY = tiny_line.DAY
+
+
+@pytest.fixture
+def published(live: Tiny, store: ResultStore) -> Tiny:
+    plan = plan_night(live.home, live.line, DAY)
+    predict_shards(live.home, plan, range(len(plan.sizes)), live.line.night.batch, 1)
+    publish(live.home, store, "tiny", DAY)
+    return live
+
+
+def _pass_all(tiny: Tiny, shard: int) -> None:
+    rows: list[dict[str, Any]] = catalog.read_predictions(tiny.home, "tiny", day=DAY).to_pylist()
+    passed = [row | {"verdict": "pass"} for row in rows if row["shard"] == shard]
+    table = pa.Table.from_pylist(passed, schema=catalog.PREDICTIONS)
+    catalog.write_predictions(tiny.home, "tiny", DAY, shard, table)
+
+
+def _verify(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Result:
+    monkeypatch.setenv("LOUPE_HOME", str(tiny.home.root))
+    return CliRunner().invoke(main, ["audit", "verify", "--line", "tiny"])
+
+
+def test_verdicts_that_were_changed_behind_the_ledger_are_found(
+    published: Tiny, store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.append(published.home.promotions("tiny"), {"key": "a"})
+    found = _verify(published, monkeypatch)
+    assert json.loads(found.stdout) == {"days": 1, "entries": 10, "intact": True}
+    _pass_all(published, 2)
+    found = _verify(published, monkeypatch)
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert f"{DAY}.jsonl: not what the predictions say, of shards 2\n" in found.stderr
+    # A change that is published is a new line of the ledger.
+    publish(published.home, store, "tiny", DAY)
+    check_recorded(published.home, store, "tiny", DAY)
+
+
+@pytest.mark.parametrize(("kept", "named"), [(None, "not there"), (8, "of shards 8$")])
+def test_a_ledger_that_lost_its_end_or_is_gone_is_found(
+    published: Tiny, store: ResultStore, kept: int | None, named: str
+) -> None:
+    path = published.home.ledger("tiny", DAY)
+    lines = path.read_text().splitlines(keepends=True)
+    path.unlink()
+    if kept is not None:
+        path.write_text("".join(lines[:kept]))
+    with pytest.raises(LedgerError, match=f"(?m){DAY}.jsonl: .*{named}"):
+        check_recorded(published.home, store, "tiny")
