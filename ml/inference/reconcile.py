@@ -13,6 +13,7 @@ from ml.errors import CountError
 from ml.inference.held import report_empty, report_held
 from ml.inference.late import put_alert
 from ml.inference.night import Plan, find_plan, planned_images
+from ml.inference.overruled import report_overruled
 from ml.inference.publish import VERDICTS, part_id
 from ml.inference.stray import first_day, report_stray
 from ml.results import Document, ResultStore
@@ -75,6 +76,7 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
         put_alert(store, line, missed, "missed", f"The night of {missed} never ran", detail)
     report_held(store, line, day, table)
     report_empty(store, line, day, len(images), nights)
+    report_overruled(store, line, day, table)
     without_night = {one: n for one, n in due.items() if one not in nights}
     stray = report_stray(home, store, line, day, began, plans, without_night)
     if problems:

@@ -1,0 +1,32 @@
+"""Alerts about parts that a night passes although a person failed them."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ml.inference.late import settle_alert
+from ml.results import ResultStore
+
+# Parts that a message names.
+_NAMED = 10
+
+
+def report_overruled(store: ResultStore, line: str, day: str, predictions: pa.Table) -> None:
+    """Write the `overruled` alert of a night, or take it back.
+
+    A person sees what a night did not pass. Inspected again, by another bundle, the same image may
+    pass; then its document is gone, and with it what would tell of the person's verdict.
+    """
+    passed = predictions.filter(pc.equal(predictions["verdict"], "pass"))
+    parts = dict(zip(passed["sha256"].to_pylist(), passed["part"].to_pylist(), strict=True))
+    # As for labels, the latest verdict on an image counts. Sorted here: Firestore would need an
+    # index for it, and a night must not fail for want of one.
+    reviews = sorted(store.find("reviews", {"line": line}), key=lambda one: str(one.get("at")))
+    latest = {str(one.get("sha256")): one.get("verdict") for one in reviews}
+    images = [sha256 for sha256, verdict in latest.items() if verdict == "fail" and sha256 in parts]
+    detail = ""
+    if images:
+        named = sorted({parts[sha256] for sha256 in images})
+        more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+        detail = f"Hold these parts back: {', '.join(named[:_NAMED])}{more}."
+    title = f"{len(images)} images of {day} pass that a person failed"
+    settle_alert(store, line, day, "overruled", title, detail)

@@ -1,0 +1,40 @@
+"""A part that a person failed does not pass unnoticed when its day is inspected again."""
+
+import tiny_line
+from tiny_line import Tiny
+
+from ml.data import catalog
+from ml.inference.batch import predict_shards
+from ml.inference.night import plan_night
+from ml.inference.publish import publish
+from ml.inference.reconcile import reconcile
+from ml.results import Document, ResultStore
+
+DAY = tiny_line.DAY
+
+
+def test_the_latest_verdict_of_a_person_is_held_against_a_pass(
+    live: Tiny, store: ResultStore
+) -> None:
+    plan = plan_night(live.home, live.line, DAY)
+    predict_shards(live.home, plan, range(len(plan.sizes)), live.line.night.batch, 1)
+    publish(live.home, store, "tiny", DAY)
+    rows = catalog.read_predictions(live.home, "tiny", day=DAY).to_pylist()
+    passed = next(row for row in rows if row["verdict"] == "pass")
+    failed = next(row for row in rows if row["verdict"] == "fail")
+
+    def alert(by: str, verdict: str, hour: int) -> Document | None:
+        said = {"line": "tiny", "verdict": verdict, "by": by, "at": f"2026-01-06T{hour:02d}"}
+        for row in (passed, failed):
+            name = f"tiny__{row['sha256'][:16]}__{by}"
+            store.put("reviews", {name: said | {"sha256": row["sha256"]}})
+        reconcile(live.home, store, "tiny", DAY)
+        return store.get("alerts", f"tiny__{DAY}__overruled")
+
+    assert alert("Ada", "pass", 7) is None
+    found = alert("Bo", "fail", 8)
+    assert found is not None
+    assert (found["severity"], found["action"]) == ("alarm", "flag")
+    assert found["title"] == f"1 images of {DAY} pass that a person failed"
+    assert found["detail"] == f"Hold these parts back: {passed['part']}."
+    assert alert("Cy", "pass", 9) is None
