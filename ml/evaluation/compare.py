@@ -48,7 +48,7 @@ def against_champion(
     champion: Bundle,
     scores: TestScores,
 ) -> Iterator[tuple[bool, str]]:
-    """Whether AUROC and cost a part let the challenger through, with a sentence each.
+    """Whether AUROC and cost an image let the challenger through, with a sentence each.
 
     `scores` are the challenger's. Compared are the images of its test split, without the groups
     that the champion was trained or tuned on, where that is known. AUROC may drop by the line's
@@ -114,7 +114,7 @@ def _cost(
     kinds = (everything,) if prevalence is None else (defect, ~defect)
     enough = min(count_groups(ours.groups, kind) for kind in kinds) >= MIN_GROUPS
     difference = paired(values[0], values[1], enough=enough)
-    said = f"cost a part {values[0][0]:.3f} against {values[1][0]:.3f} ({difference})"
+    said = f"cost an image {values[0][0]:.3f} against {values[1][0]:.3f} ({difference})"
     if difference.interval is not None and difference.interval[0] > 0:
         return False, f"{said}: higher beyond doubt"
     return True, said

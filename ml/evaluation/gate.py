@@ -116,8 +116,8 @@ def _minimum(line: LineConfig, challenger: Bundle) -> Finding:
 def _rates(challenger: Bundle) -> Finding:
     """What the plant pays for. The costs and the ceiling judge it; who approves must see it."""
     words = {
-        "escape": "defects passed",
-        "overkill": "good failed",
+        "escape": "defective images passed",
+        "overkill": "good images failed",
         "review_rate": "held for review",
     }
     tested = {said: challenger.card.metrics.get(f"fused.{name}") for name, said in words.items()}

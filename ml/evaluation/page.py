@@ -1,8 +1,8 @@
 """The template of the evaluation report, and the words for its metrics."""
 
 WORDS = {
-    "escape": "escapes: defects passed",
-    "overkill": "overkill: good parts failed",
+    "escape": "escapes: defective images passed",
+    "overkill": "overkill: good images failed",
     "review_rate": "held for review",
     "auroc": "AUROC",
     "ap": "average precision",
@@ -12,7 +12,7 @@ WORDS = {
     "type_accuracy": "defect type right, of defects failed",
     "ece": "calibration error (ECE)",
     "missed": "defects not marked at all",
-    "false_region": "good parts marked",
+    "false_region": "good images marked",
     "dice": "Dice, mean of defects",
     "dice_macro": "Dice, mean of defect types",
     "dice_pooled": "Dice, all pixels together",

@@ -77,8 +77,8 @@ def test_a_good_first_bundle_passes_and_every_check_is_said(tiny: Tiny, first: s
     )
     (rates,) = (one for one in judgement.reasons if one.startswith("shares of the test images"))
     words = {
-        "escape": "defects passed",
-        "overkill": "good failed",
+        "escape": "defective images passed",
+        "overkill": "good images failed",
         "review_rate": "held for review",
     }
     for name, said in words.items():
@@ -268,7 +268,7 @@ def test_both_differences_are_said_with_their_intervals(tiny: Tiny, first: str) 
     assert not judgement.promote
     interval = r"difference -\d\.\d{4}, 95 % interval -\d\.\d{4} to -\d\.\d{4}\)"
     assert _said(judgement, r"AUROC .* on 60 images \(" + interval + ": a drop of more than 0.01")
-    assert _said(judgement, r"cost a part .* interval \+\d.*: higher beyond doubt")
+    assert _said(judgement, r"cost an image .* interval \+\d.*: higher beyond doubt")
     _make_live(tiny, worse)
     better = _judge(tiny, first)
     assert better.promote

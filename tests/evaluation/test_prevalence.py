@@ -148,8 +148,8 @@ def test_the_gate_pays_what_the_plant_pays() -> None:
         costs = COSTS.model_copy(update={"prevalence": prevalence})
         line = tiny_line.make_line().model_copy(update={"costs": costs})
         found[prevalence] = _cost_a_part(line, new, old, test, weights)
-    assert found[None][1].startswith("cost a part 2.500 against 0.500")
-    assert found[PLANT][1].startswith("cost a part 0.100 against 0.980")
+    assert found[None][1].startswith("cost an image 2.500 against 0.500")
+    assert found[PLANT][1].startswith("cost an image 0.100 against 0.980")
     assert (found[None][0], found[PLANT][0]) == (False, True)
 
 

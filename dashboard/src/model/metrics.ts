@@ -10,8 +10,8 @@ export interface NamedMetric extends Metric {
 const WORDS: Record<string, string> = {
   auroc: "AUROC",
   ap: "average precision",
-  escape: "escape: bad parts passed",
-  overkill: "overkill: good parts failed",
+  escape: "escape: defective images passed",
+  overkill: "overkill: good images failed",
   review_rate: "held for review",
   escaped_groups: "defective groups of which an image passed",
   type_accuracy: "defect type right, of defects failed",
@@ -27,7 +27,7 @@ const WORDS: Record<string, string> = {
   aupro: "AUPRO",
   pointing: "hottest pixel in the defect",
   missed: "defects not marked at all",
-  false_region: "good parts marked",
+  false_region: "good images marked",
 };
 
 // Percentages, where lower is better; everything else is a score, where higher is better.

@@ -34,7 +34,7 @@ test("the table and the plot give the number of test groups", () => {
   const [first] = known([run]);
   render(<Model line="demo" run={first ?? null} />);
   const row = within(screen.getByRole("table", { hidden: true })).getAllByRole("row", { hidden: true })[1];
-  expect(row?.textContent).toBe("fusedescape: bad parts passed2.0 %too few samples12");
+  expect(row?.textContent).toBe("fusedescape: defective images passed2.0 %too few samples12");
   expect(screen.getByText("n 12")).toBeTruthy();
 });
 
