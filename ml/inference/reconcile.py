@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from ml.data import catalog
 from ml.errors import CountError
 from ml.inference.held import report_empty, report_held
-from ml.inference.late import put_alert
+from ml.inference.late import put_alert, settle_alert
 from ml.inference.night import Plan, find_plan, planned_images
 from ml.inference.overruled import report_overruled
 from ml.inference.publish import VERDICTS, part_id
@@ -74,6 +74,8 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
     for missed in late.keys() - nights.keys():
         detail = f"{late[missed].images} images have no verdict; run the nightly DAG for that day."
         put_alert(store, line, missed, "missed", f"The night of {missed} never ran", detail)
+    if day in nights:
+        settle_alert(store, line, day, "missed", f"The night of {day} never ran", "")
     report_held(store, line, day, table)
     report_empty(store, line, day, len(images), nights)
     report_overruled(store, line, day, table)

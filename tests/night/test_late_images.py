@@ -121,6 +121,7 @@ def test_a_day_whose_night_never_ran_is_late_and_gives_an_alarm(
     assert (alert["day"], alert["severity"]) == (NEXT_DAY, "alarm")
     assert "1 images have no verdict" in alert["detail"]
     assert _run(live, store, NEXT_DAY).late == {}
+    assert not store.find("alerts", {"line": "tiny", "kind": "missed"})
 
 
 def test_a_day_of_images_to_learn_from_is_not_missed(live: Tiny, store: ResultStore) -> None:
