@@ -22,6 +22,8 @@ export function PartCard({ line, part }: { line: string; part: Part }) {
         </p>
         {part.reason !== null && part.reason !== "" && <p>{part.reason}</p>}
         <p className="quiet">{facts(part)}</p>
+        {/* A part may have several images with one name and camera, such as two exposures. */}
+        {part.object !== name && <p className="quiet small">{part.object}</p>}
         {isCopy(part) ? (
           <p className="quiet">The picture is that of another part: look at the part itself.</p>
         ) : (

@@ -26,6 +26,14 @@ test("a held part shows its picture, reason and chance of a defect", async () =>
   expect(screen.getByText(`2026-03-04 · lot L-3 · ${chance} · scratch · 2.1 % of the image`)).toBeTruthy();
 });
 
+test("two images of one part and camera are told apart", async () => {
+  const other = { ...part, sha256: "cd".repeat(32), object: "day4/p17_dark.png" };
+  fakeApi({ [parts]: { items: [part, other] } });
+  render(<Parts line="demo" />);
+  expect(await screen.findByText("day4/p17.png")).toBeTruthy();
+  expect(screen.getByText("day4/p17_dark.png")).toBeTruthy();
+});
+
 test("a part of an older night, without the models' own probabilities, is still shown", async () => {
   fakeApi({ [parts]: { items: [{ ...part, calibrated: undefined }] } });
   render(<Parts line="demo" />);
