@@ -95,11 +95,12 @@ def test_a_verdict_on_a_quarantined_image_waits_and_says_so(tiny: Tiny, store, c
     assert review(tiny.home, "tiny", store).labels == 1
 
 
-def test_firestore_needs_no_index_for_it(tiny: Tiny, monkeypatch) -> None:
+def test_firestore_needs_no_index_for_it(tiny: Tiny, monkeypatch, caplog) -> None:
     server = FirestoreServer()
     monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.address)
     try:
-        test_the_later_of_two_verdicts_wins(tiny, FirestoreStore("demo"))
+        store = FirestoreStore("demo")
+        test_the_later_of_two_verdicts_wins_and_both_are_named(tiny, store, caplog)
     finally:
         server.stop()
 
