@@ -14,6 +14,8 @@ from ml.services.processes import HOST, MARK, Processes, end_processes, free_por
 PACKAGE = "google-cloud-cli-firestore-emulator"
 PROJECT = "loupe-local"
 PLACE = Path("/usr/lib/google-cloud-sdk/platform/cloud-firestore-emulator")
+# What a project of Google gets, too: whoever is no service account is refused.
+RULES = Path(__file__).parents[2] / "deploy" / "firestore" / "firestore.rules"
 _MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 
 
@@ -50,7 +52,7 @@ class Firestore:
         """Start with the documents that were saved last."""
         jars = ":".join(map(str, sorted(PLACE.glob("*.jar"))))
         command = ["java", f"-Xmx{self.memory_mb}m", "-cp", jars, _MAIN, "start"]
-        command += ["--host", HOST, "--port", str(self.port)]
+        command += ["--host", HOST, "--port", str(self.port), "--rules", str(RULES)]
         saved = self._saved()
         if saved is not None:
             command += ["--seed_from_export", str(saved)]

@@ -6,6 +6,8 @@ import os
 import re
 import sqlite3
 from contextlib import closing
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -66,6 +68,20 @@ def test_documents_are_found_by_fields_in_order(store):
 def test_more_documents_than_one_commit_holds_all_arrive(store):
     assert store.put("parts", {f"p{n:04d}": {"n": n} for n in range(1201)}) == 1201
     assert store.count("parts") == 1201
+
+
+@pytest.mark.emulator
+def test_only_a_service_account_reads_what_is_stored(emulator, monkeypatch):
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", emulator)
+    FirestoreStore("rules").put("nights", {"n1": {"pass": 1}})
+    place = "projects/rules/databases/(default)/documents/loupe/v1/nights/n1"
+    request = Request(f"http://{emulator}/v1/{place}")
+    with pytest.raises(HTTPError) as refused:
+        urlopen(request, timeout=30)
+    assert refused.value.code == 403
+    request.add_header("Authorization", "Bearer owner")  # the emulator's service account
+    with urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
 
 
 def test_deleting_takes_only_what_is_named(store):
