@@ -39,7 +39,7 @@ def rollback(
         history = read_history(home, line.name)
         switch = _repeated(env, home, line, history, bundle)
         if switch is None:
-            target = _earlier(line, history, bundle)
+            target = _earlier(home, line, history, bundle)
             switch = next_switch(line, history[-1], target, "rollback", by, reason)
         earlier = _usable(home, line, switch.bundle)
         version = finish(env, home, line, earlier, switch)
@@ -72,7 +72,7 @@ def _repeated(
     return last if last.previous == bundle else None
 
 
-def _earlier(line: LineConfig, history: list[Switch], bundle: str | None) -> str:
+def _earlier(home: Home, line: LineConfig, history: list[Switch], bundle: str | None) -> str:
     stack = standing(history)
     if not stack:
         msg = f"line {line.name}: nothing was promoted yet; there is nothing to roll back"
@@ -83,7 +83,8 @@ def _earlier(line: LineConfig, history: list[Switch], bundle: str | None) -> str
     if len(stack) == 1:
         msg = (
             f"line {line.name}: bundle {stack[-1].bundle} is the first champion, there is none "
-            "before it; promote another bundle (`loupe promote`)"
+            "before it; promote another bundle (`loupe promote`), or move "
+            f"{home.live(line.name)} aside: every part is then held for review"
         )
         raise BundleError(msg)
     return stack[-2].bundle

@@ -27,6 +27,7 @@ from ml.evaluation.promote import gate, promote
 from ml.evaluation.registry import register
 from ml.evaluation.reject import reject
 from ml.evaluation.rollback import Rollback, rollback
+from ml.inference.night import plan_night
 from ml.results import open_results
 from ml.training.tracking import open_client
 
@@ -127,6 +128,19 @@ def test_rolling_back_again_walks_on_to_the_first_champion_and_no_further(
     _assert_live(tiny, first)
     _promote(tiny, second)
     assert _rollback(tiny).bundle == first
+
+
+def test_a_first_champion_is_taken_out_by_its_file_and_comes_back_by_a_promotion(
+    two: tuple[Tiny, str, str],
+) -> None:
+    tiny, first, _ = two
+    _promote(tiny, first)
+    with pytest.raises(BundleError, match=r"live/tiny\.json aside"):
+        _rollback(tiny)
+    tiny.home.live("tiny").rename(tiny.home.root / "aside.json")
+    assert plan_night(tiny.home, tiny.line, tiny_line.DAY).bundle == ""
+    _promote(tiny, first)
+    _assert_live(tiny, first)
 
 
 def test_without_a_promotion_there_is_nothing_to_roll_back(two: tuple[Tiny, str, str]) -> None:
