@@ -107,23 +107,6 @@ def mask_tensor(masks: npt.NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(masks)).float()[:, None]
 
 
-def balanced_batches(
-    is_defect: npt.NDArray[np.bool_], batch: int, random: np.random.Generator
-) -> Iterator[npt.NDArray[np.int64]]:
-    """Index batches of one epoch, half of them good and half defective images.
-
-    Each side is drawn without replacement before anything repeats; the epoch is as long as the
-    data. The loss then needs no class weights.
-    """
-    sides = [np.flatnonzero(is_defect), np.flatnonzero(~is_defect)]
-    count = steps_per_epoch(len(is_defect), batch)
-    half = batch // 2
-    streams = [_repeat_shuffled(side, half * count, random) for side in sides]
-    for number in range(count):
-        part = slice(number * half, (number + 1) * half)
-        yield np.concatenate([stream[part] for stream in streams])
-
-
 def steps_per_epoch(images: int, batch: int) -> int:
     """Batches of one epoch, at least one."""
     return max(1, images // batch)
@@ -209,10 +192,3 @@ def room(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     if np.prod(shape) <= _IN_MEMORY_BYTES:
         return np.zeros(shape, np.uint8)
     return np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=shape)
-
-
-def _repeat_shuffled(
-    indices: npt.NDArray[np.int64], count: int, random: np.random.Generator
-) -> npt.NDArray[np.int64]:
-    rounds = [random.permutation(indices) for _ in range(-(-count // len(indices)))]
-    return np.concatenate(rounds)[:count]

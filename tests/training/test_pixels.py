@@ -14,21 +14,6 @@ from tests.training.conftest import SIDE, MakeDataset
 
 
 @settings(max_examples=60, deadline=None)
-@given(good=st.integers(1, 50), defects=st.integers(1, 50), batch=st.integers(2, 16))
-def test_every_batch_is_half_defects_and_nothing_repeats_early(
-    good: int, defects: int, batch: int
-) -> None:
-    is_defect = np.arange(good + defects) >= good
-    batches = list(pixels.balanced_batches(is_defect, batch, np.random.default_rng(1)))
-    assert len(batches) == pixels.steps_per_epoch(good + defects, batch)
-    for index in batches:
-        assert is_defect[index].sum() == (~is_defect[index]).sum() == batch // 2
-    drawn = np.bincount(np.concatenate(batches), minlength=len(is_defect))
-    for side in (is_defect, ~is_defect):
-        assert drawn[side].max() - drawn[side].min() <= 1
-
-
-@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), height=st.integers(24, 60), width=st.integers(24, 60))
 def test_masks_move_with_their_images(seed: int, height: int, width: int) -> None:
     random = np.random.default_rng(seed)
