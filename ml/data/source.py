@@ -93,12 +93,12 @@ class FolderSource:
             yield from (Path(top, name) for name in names if not name.startswith("."))
 
     def _is_listed_anyway(self, folder: Path) -> bool:
-        """Whether a folder is a link to one that is listed by its own name, or around this one."""
+        """Whether a folder is a link to one that is listed by its own name, or to one around it."""
         if not folder.is_symlink():
             return False
         target = folder.resolve()
-        around = [one for one in folder.parents if one.is_relative_to(self.root)]
-        return any(target.is_relative_to(one.resolve()) for one in around)
+        around = [one.resolve() for one in folder.parents if one.is_relative_to(self.root)]
+        return any(one.is_relative_to(target) or _is_shown_below(target, one) for one in around)
 
     def _is_text(self, key: str) -> bool:
         """Whether a name is one that tables can hold; one that is not stops no other."""
@@ -141,6 +141,12 @@ class FolderSource:
             msg = f"{path}: changed since it was listed"
             raise SourceChangedError(msg)
         return content
+
+
+def _is_shown_below(path: Path, folder: Path) -> bool:
+    if not path.is_relative_to(folder):
+        return False
+    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 class BucketSource:

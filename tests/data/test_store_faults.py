@@ -350,6 +350,23 @@ def test_a_linked_folder_is_listed_once(plant, tmp_path):
     ]
 
 
+def test_a_link_out_of_the_source_to_a_folder_around_it_is_not_followed(plant):
+    before = [one.key for one in source.FolderSource(plant.source).list()]
+    (plant.source.parent / "private").mkdir()
+    (plant.source.parent / "private/note.png").write_bytes(b"")
+    (plant.source / "ok/up").symlink_to(plant.source.parent)
+    assert [one.key for one in source.FolderSource(plant.source).list()] == before
+
+
+def test_images_behind_a_link_to_a_hidden_folder_come_in(plant):
+    (plant.source / "scratch").rename(plant.source / ".disk")
+    (plant.source / "scratch").symlink_to(plant.source / ".disk")
+    (plant.source / ".disk/back").symlink_to(plant.source / ".disk")
+    keys = [one.key for one in source.FolderSource(plant.source).list()]
+    assert keys[-2:] == [f"scratch/part{number}.jpg" for number in (4, 5)]
+    assert len(keys) == 6
+
+
 @contextmanager
 def unlistable(name: str) -> Iterator[None]:
     """A folder of this name gives an I/O error when it is listed."""
