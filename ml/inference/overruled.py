@@ -16,16 +16,17 @@ def report_overruled(store: ResultStore, line: str, day: str, predictions: pa.Ta
     A person sees what a night did not pass. Inspected again, by another bundle, the same image may
     pass; then its document is gone, and with it what would tell of the person's verdict.
     """
+    # As for labels, the latest whole verdict on an image counts. Sorted here: Firestore would need
+    # an index for it, and a night must not fail for want of one.
+    reviews = sorted(store.find("reviews", {"line": line}), key=lambda one: str(one.get("at", "")))
+    whole = [one for one in reviews if one.get("verdict") in ("pass", "fail") and one.get("by")]
+    latest = {str(one.get("sha256")): one["verdict"] for one in whole}
+    failed = [sha256 for sha256, verdict in latest.items() if verdict == "fail"]
     passed = predictions.filter(pc.equal(predictions["verdict"], "pass"))
-    parts = dict(zip(passed["sha256"].to_pylist(), passed["part"].to_pylist(), strict=True))
-    # As for labels, the latest verdict on an image counts. Sorted here: Firestore would need an
-    # index for it, and a night must not fail for want of one.
-    reviews = sorted(store.find("reviews", {"line": line}), key=lambda one: str(one.get("at")))
-    latest = {str(one.get("sha256")): one.get("verdict") for one in reviews}
-    images = [sha256 for sha256, verdict in latest.items() if verdict == "fail" and sha256 in parts]
+    images = passed.filter(pc.is_in(passed["sha256"], pa.array(failed, pa.string())))
     detail = ""
-    if images:
-        named = sorted({parts[sha256] for sha256 in images})
+    if len(images):
+        named = sorted(set(images["part"].to_pylist()))
         more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
         detail = f"Hold these parts back: {', '.join(named[:_NAMED])}{more}."
     title = f"{len(images)} images of {day} pass that a person failed"

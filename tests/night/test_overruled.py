@@ -37,4 +37,10 @@ def test_the_latest_verdict_of_a_person_is_held_against_a_pass(
     assert (found["severity"], found["action"]) == ("alarm", "flag")
     assert found["title"] == f"1 images of {DAY} pass that a person failed"
     assert found["detail"] == f"Hold these parts back: {passed['part']}."
+    # What is no label is no word against it either: without a verdict, a name or a time.
+    of_image = {"line": "tiny", "sha256": passed["sha256"]}
+    store.put("reviews", {"a": of_image | {"by": "Di", "verdict": "?", "at": "2026-01-06T10"}})
+    store.put("reviews", {"b": of_image | {"verdict": "pass", "at": "2026-01-06T10"}})
+    store.put("reviews", {"c": of_image | {"by": "Ed", "verdict": "pass"}})
+    assert alert("Bo", "fail", 8) == found
     assert alert("Cy", "pass", 9) is None
