@@ -1,10 +1,8 @@
 """Steps from finished runs to a live bundle: evaluate, gate, promote, reject, rollback."""
 
-import getpass
-
 import click
 
-from ml.cli.step import Context, Result, step
+from ml.cli.step import Context, Result, current_user, step
 
 
 @step
@@ -42,7 +40,7 @@ def gate(context: Context, bundle: str) -> Result:
 
 @step
 @click.option("--bundle", required=True, help="a bundle of `loupe evaluate`")
-@click.option("--by", default=getpass.getuser, show_default="you", help="who promotes it")
+@click.option("--by", default=current_user, show_default="you", help="who promotes it")
 def promote(context: Context, bundle: str, by: str) -> Result:
     """Make a bundle the champion; promoting it twice changes nothing."""
     from ml.evaluation.promote import promote as run
@@ -53,7 +51,7 @@ def promote(context: Context, bundle: str, by: str) -> Result:
 
 @step
 @click.option("--bundle", required=True, help="one that the gate let through")
-@click.option("--by", default=getpass.getuser, show_default="you", help="who rejects it")
+@click.option("--by", default=current_user, show_default="you", help="who rejects it")
 @click.option("--reason", default="", help="why; it goes into the ledger")
 def reject(context: Context, bundle: str, by: str, reason: str) -> Result:
     """Refuse a bundle that waits for its promotion; the gate lets it through no more."""
@@ -65,7 +63,7 @@ def reject(context: Context, bundle: str, by: str, reason: str) -> Result:
 
 @step
 @click.option("--bundle", help="take out this one only; nothing changes when it is out already")
-@click.option("--by", default=getpass.getuser, show_default="you", help="who rolls back")
+@click.option("--by", default=current_user, show_default="you", help="who rolls back")
 @click.option("--reason", default="", help="why; it goes into the ledger")
 def rollback(context: Context, bundle: str | None, by: str, reason: str) -> Result:
     """Make the champion before this one live again; repeated, the one before that."""

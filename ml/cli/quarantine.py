@@ -1,12 +1,11 @@
 """`loupe quarantine`: the images that were not accepted."""
 
-import getpass
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from ml.cli.step import Context, Result, step
+from ml.cli.step import Context, Result, current_user, step
 
 
 def _choice(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,7 +74,7 @@ def replay(
 
 @step
 @_choice
-@click.option("--by", default=getpass.getuser, help="who drops them; default: the user")
+@click.option("--by", default=current_user, help="who drops them; default: the user")
 @click.option("--because", required=True, help="why; it goes into the ledger")
 def drop(
     context: Context,

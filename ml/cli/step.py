@@ -1,6 +1,7 @@
 """What every step has in common: its line, its home, one JSON result, clear errors."""
 
 import functools
+import getpass
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,6 +86,15 @@ class clear_errors:  # noqa: N801 - used as `with clear_errors():`
         if isinstance(error, Exception) and is_forbidden(error):
             click.echo(f"loupe: not permitted: {error}{_MORE_RIGHTS}", err=True)
             sys.exit(BAD_INPUT)
+
+
+def current_user() -> str:
+    """The user of the terminal; click.UsageError where it has no name, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        msg = "the system does not know who you are; give your name with --by"
+        raise click.UsageError(msg) from error
 
 
 def line_file(env: Env, name: str) -> Path:

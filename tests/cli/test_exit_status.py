@@ -150,3 +150,13 @@ def test_an_interrupted_step_ends_with_130_and_a_word(tmp_path):
         said = step.communicate(timeout=60)[1]
     assert step.returncode == 130
     assert said == "loupe: interrupted; run the same command again\n"
+
+
+@pytest.mark.parametrize("step", ["promote", "reject"])
+def test_a_user_without_a_name_is_asked_for_one(step, monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 54321)  # as a container may run under
+    done = CliRunner().invoke(main, [step, "--line", "demo", "--bundle", "b"])
+    assert done.exit_code == 2
+    assert "give your name with --by" in done.stderr
