@@ -84,7 +84,8 @@ def _earlier(home: Home, line: LineConfig, history: list[Switch], bundle: str | 
         msg = (
             f"line {line.name}: bundle {stack[-1].bundle} is the first champion, there is none "
             "before it; promote another bundle (`loupe promote`), or move "
-            f"{home.live(line.name)} aside: every part is then held for review"
+            f"{home.live(line.name)} aside and refuse it (`loupe reject`), lest the next training "
+            "bring it back: every part is then held for review"
         )
         raise BundleError(msg)
     return stack[-2].bundle

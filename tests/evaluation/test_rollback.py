@@ -139,6 +139,9 @@ def test_a_first_champion_is_taken_out_by_its_file_and_comes_back_by_a_promotion
         _rollback(tiny)
     tiny.home.live("tiny").rename(tiny.home.root / "aside.json")
     assert plan_night(tiny.home, tiny.line, tiny_line.DAY).bundle == ""
+    assert gate(tiny.env, tiny.home, tiny.line, first).promote
+    reject(tiny.env, tiny.home, tiny.line, first, "Ada", "lets scratches pass")
+    assert not gate(tiny.env, tiny.home, tiny.line, first).promote
     _promote(tiny, first)
     _assert_live(tiny, first)
 
