@@ -3,12 +3,12 @@
 from ml.audit import ledger
 from ml.errors import LedgerError
 from ml.inference.publish import by_shard, digest_of
-from ml.results import ResultStore
+from ml.results import Document, ResultStore
 from ml.settings import Home
 
 _ADVICE = (
     "publish a day that was inspected again since then; of any other, the predictions were altered "
-    "or the ledger lost lines"
+    "or lost, or the ledger lost lines"
 )
 
 
@@ -19,21 +19,25 @@ def check_recorded(home: Home, store: ResultStore, line: str, day: str | None = 
     Raises LedgerError that names the days and shards that differ, or the ledger that is altered.
     """
     where = {"line": line} if day is None else {"line": line, "day": day}
-    days = [night["day"] for night in store.find("nights", where)]
-    problems = [problem for one in days if (problem := _difference(home, line, one))]
+    nights = store.find("nights", where)
+    problems = [problem for night in nights if (problem := _difference(home, line, night))]
     if problems:
         raise LedgerError("\n".join([*problems, _ADVICE]))
 
 
-def _difference(home: Home, line: str, day: str) -> str:
-    path = home.ledger(line, day)
+def _difference(home: Home, line: str, night: Document) -> str:
+    path = home.ledger(line, night["day"])
     if not path.exists():
         return f"{path}: not there, though the night was published"
     # The last entry of a shard counts; one that a shorter plan dropped has no predictions.
     recorded = {entry.get("shard"): entry.get("digest") for entry in ledger.entries(path)}
-    other = [
-        str(number)
-        for number, rows in by_shard(home, line, day)
-        if recorded.get(number) != digest_of(rows)
-    ]
-    return f"{path}: not what the predictions say, of shards {', '.join(other)}" if other else ""
+    images, other = 0, []
+    for number, rows in by_shard(home, line, night["day"]):
+        images += len(rows)
+        if recorded.get(number) != digest_of(rows):
+            other.append(str(number))
+    if other:
+        return f"{path}: not what the predictions say, of shards {', '.join(other)}"
+    if images != night["images"]:
+        return f"{path}: the night was published with {night['images']} images, and has {images}"
+    return ""

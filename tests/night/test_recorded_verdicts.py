@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 import tiny_line
 from click.testing import CliRunner, Result
+from deltalake import DeltaTable
 from tiny_line import Tiny
 
 from ml.audit import ledger
@@ -68,3 +69,10 @@ def test_a_ledger_that_lost_its_end_or_is_gone_is_found(
         path.write_text("".join(lines[:kept]))
     with pytest.raises(LedgerError, match=f"(?m){DAY}.jsonl: .*{named}"):
         check_recorded(published.home, store, "tiny")
+
+
+def test_a_shard_that_the_predictions_lost_is_found(published: Tiny, store: ResultStore) -> None:
+    table = DeltaTable(str(published.home.table("tiny", "predictions")))
+    table.delete("shard = 2")
+    with pytest.raises(LedgerError, match="published with 60 images, and has 53"):
+        check_recorded(published.home, store, "tiny", DAY)
