@@ -182,6 +182,9 @@ def clear_backbone_errors(config: BackboneConfig) -> Iterator[None]:
     except (RuntimeError, KeyError) as error:
         msg = f"backbone {config.name!r}: {error}; `backbone.name` is any timm network"
         raise TrainingError(msg) from error
+    except AssertionError as error:
+        msg = f"backbone {config.name!r} does not suit this model: {error}; take another network"
+        raise TrainingError(msg) from error
     except ValueError as error:
         msg = f"backbone {config.name!r}: {error} A segmenter takes a convolutional network"
         raise TrainingError(msg) from error

@@ -47,6 +47,7 @@ def test_a_backbone_that_does_not_exist_is_named_with_close_ones(check, name, cl
         ("[classifier]", "[classifier]\nstrides = [3]", r"classifier: test_resnet has no features"),
         ("strides = [8]", "strides = [64]", r"anomaly: test_resnet has no features at stride [64]"),
         ('"test_resnet"', '"test_vit"', "classifier: backbone 'test_vit' is a transformer"),
+        ('"test_resnet"', '"efficientvit_b0"', "classifier: backbone 'efficientvit_b0' does not"),
         ('"none"', '"other.safetensors"', "classifier: "),
     ],
 )
