@@ -20,7 +20,7 @@ from ml.evaluation.intervals import bootstrap_weights
 from ml.evaluation.scores import TestScores, score
 from ml.inference.engine import ModelSet
 from ml.settings import Env, Home, LineConfig, load_line
-from ml.settings.line import ExportConfig
+from ml.settings.models import ExportConfig
 from ml.training.run import Run
 from ml.training.train import train
 

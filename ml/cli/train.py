@@ -5,7 +5,7 @@ from typing import cast
 import click
 
 from ml.cli.step import Context, Result, step
-from ml.settings.line import ModelName
+from ml.settings.models import ModelName
 
 
 @step

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import PurePosixPath
 
 from ml.errors import SourceError
-from ml.settings.line import LayoutConfig
+from ml.settings.source import LayoutConfig
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from ml.data.layout import Facts
 from ml.files import content_key
-from ml.settings.line import SpreadConfig
+from ml.settings.source import SpreadConfig
 
 
 def deal_days(spread: SpreadConfig, facts: Iterable[Facts]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ml.errors import TrainingError
 from ml.models import torch_ops  # noqa: F401 - must come before timm
 from ml.models.transformers import reductions, resizable, token_pyramid
-from ml.settings.line import BackboneConfig
+from ml.settings.models import BackboneConfig
 
 # isort: split
 import timm

@@ -21,7 +21,7 @@ from ml.models.backbones import (
     hold_stem,
 )
 from ml.models.light import same_light
-from ml.settings.line import BackboneConfig, Light
+from ml.settings.models import BackboneConfig, Light
 
 OUTPUTS = ("logits", "features", "embedding")
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
-from ml.settings.line import Light
+from ml.settings.models import Light
 
 # "gain": the mean grey level, and the darkest mean that is still brightened as much as it needs.
 _GREY = 110.0

@@ -8,7 +8,7 @@ from ml.errors import TrainingError
 from ml.models.backbones import Normalise, create_pyramid
 from ml.models.light import same_light
 from ml.models.transformers import resizable
-from ml.settings.line import AnomalyConfig, BackboneConfig, SegmenterConfig
+from ml.settings.models import AnomalyConfig, BackboneConfig, SegmenterConfig
 
 OUTPUTS = ("score", "map", "embedding")
 

@@ -12,7 +12,7 @@ from ml.models.backbones import (
     padding,
 )
 from ml.models.light import same_light
-from ml.settings.line import BackboneConfig, Light
+from ml.settings.models import BackboneConfig, Light
 
 # isort: split
 import segmentation_models_pytorch as smp

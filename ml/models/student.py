@@ -12,7 +12,7 @@ from torch.nn import functional
 from ml.models.backbones import Normalise, create_pyramid
 from ml.models.light import same_light
 from ml.models.patches import mean_of_top
-from ml.settings.line import AnomalyConfig, BackboneConfig
+from ml.settings.models import AnomalyConfig, BackboneConfig
 
 # Half a squared distance of unit vectors below this is rounding.
 _LEAST = 1e-5

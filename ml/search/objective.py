@@ -16,7 +16,8 @@ from ml.evaluation.scores import ValidationScores, score
 from ml.evaluation.thresholds import verdicts
 from ml.inference.engine import ModelSet
 from ml.settings import Home
-from ml.settings.line import CostsConfig, ModelName
+from ml.settings.line import CostsConfig
+from ml.settings.models import ModelName
 from ml.training.export import OUTPUTS, export_onnx
 
 Objective = Literal["f2", "cost"]

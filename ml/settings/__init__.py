@@ -1,7 +1,8 @@
 """Everything that can be configured: one TOML per line, a few environment variables, one root.
 
 Imports pydantic and the standard library only.
-Start reading at `line.py` (a line file), then `home.py` (where things lie).
+Start reading at `line.py` (a line file; `source.py` and `models.py` are its larger sections), then
+`home.py` (where things lie).
 """
 
 from ml.settings.env import Env

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from ml.errors import SettingsError
-from ml.settings.line import BackboneConfig, LineConfig
+from ml.settings.line import LineConfig
+from ml.settings.models import BackboneConfig
 
 
 def load_line(path: Path) -> LineConfig:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ml.settings.line import ClassifierConfig
+from ml.settings.models import ClassifierConfig
 from ml.training.pixels import augment
 
 # Lamps drift: contrast about the mean grey level, and a slope of light across the image.

@@ -13,7 +13,7 @@ from ml.ahead import run_ahead
 from ml.data.dataset import Dataset, Sample
 from ml.models.classifier import Classifier
 from ml.settings import Home, LineConfig
-from ml.settings.line import ClassifierConfig
+from ml.settings.models import ClassifierConfig
 from ml.training.augment import varied
 from ml.training.device import placed, require_compiler
 from ml.training.distributed import share

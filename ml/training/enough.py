@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from ml.data.dataset import Dataset, Sample
 from ml.errors import TrainingError
 from ml.settings import LineConfig
-from ml.settings.line import ModelName
+from ml.settings.models import ModelName
 from ml.training.pixels import Pixels
 
 # Fewer images of a kind teach nothing.

@@ -13,7 +13,7 @@ from ml import files
 from ml.errors import TrainingError
 from ml.inference.engine import Floats, open_session, raw_score
 from ml.models import classifier, patches, segmenter
-from ml.settings.line import ModelName
+from ml.settings.models import ModelName
 from ml.training.graph import drop_unused, fold_padding
 
 # Largest difference of a raw score that is accepted between torch and ONNX Runtime.

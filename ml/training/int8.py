@@ -20,7 +20,7 @@ from ml import files
 from ml.data.dataset import Dataset, Sample
 from ml.inference.engine import Floats, open_session
 from ml.settings import Env, Home, LineConfig
-from ml.settings.line import ModelName
+from ml.settings.models import ModelName
 from ml.training.export import MAX_PARITY, named_outputs, raw_scores
 from ml.training.mixed import Candidate, LayerSearch
 from ml.training.packing import packed

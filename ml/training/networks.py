@@ -10,7 +10,7 @@ from ml.models.patches import PatchFeatures, anomaly_features
 from ml.models.segmenter import Segmenter
 from ml.models.student import StudentTeacher
 from ml.settings import LineConfig
-from ml.settings.line import BackboneConfig, ModelName
+from ml.settings.models import BackboneConfig, ModelName
 
 
 def require_networks(line: LineConfig) -> None:

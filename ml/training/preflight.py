@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ml.errors import TrainingError
 from ml.models.patches import PatchFeatures
-from ml.settings.line import AnomalyConfig, ClassifierConfig, SegmenterConfig
+from ml.settings.models import AnomalyConfig, ClassifierConfig, SegmenterConfig
 from ml.training.device import device
 from ml.training.distributed import lowest
 from ml.training.peak_memory import PeakMemory

@@ -25,7 +25,7 @@ from typing import Any
 from ml import files
 from ml.errors import TrainingError
 from ml.settings import Home, LineConfig
-from ml.settings.line import BackboneConfig, ModelName
+from ml.settings.models import BackboneConfig, ModelName
 
 # Changes when the code would give other weights for the same run.
 _RECIPE: dict[ModelName, int] = {"classifier": 7, "segmenter": 6, "anomaly": 7}

@@ -12,7 +12,7 @@ from ml.imaging import Pixels as Image
 from ml.inference.tiles import cut_tile, tile_corners
 from ml.progress import track
 from ml.settings import Home
-from ml.settings.line import SegmenterConfig
+from ml.settings.models import SegmenterConfig
 from ml.training.pixels import Pixels, load_pixels, room
 
 _AHEAD = 8

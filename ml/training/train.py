@@ -16,7 +16,7 @@ from ml import files
 from ml.data.dataset import Dataset, load_dataset
 from ml.models.backbones import create_backbone
 from ml.settings import Env, Home, LineConfig
-from ml.settings.line import BackboneConfig, ModelName
+from ml.settings.models import BackboneConfig, ModelName
 from ml.training.anomaly import fit_anomaly
 from ml.training.classifier import fit_classifier
 from ml.training.enough import class_names, require_good, require_model

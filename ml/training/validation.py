@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from ml.settings.line import ModelName
+from ml.settings.models import ModelName
 from ml.training.device import device
 from ml.training.export import named_outputs, raw_scores
 from ml.training.pixels import Pixels, chunks

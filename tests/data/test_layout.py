@@ -10,7 +10,7 @@ from ml.data.source import open_source
 from ml.data.spread import deal_days
 from ml.errors import SourceError
 from ml.settings import load_line
-from ml.settings.line import SpreadConfig
+from ml.settings.source import SpreadConfig
 from tests.data.conftest import make_line
 
 

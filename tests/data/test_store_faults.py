@@ -23,7 +23,7 @@ from ml.data.layout import hides_truth
 from ml.data.reading import ReadLimit, read_all
 from ml.data.validate import validate
 from ml.errors import SourceError, SourceSilentError
-from ml.settings.line import LayoutConfig
+from ml.settings.source import LayoutConfig
 from tests.data.conftest import make_line
 
 # What to do with the answer to a GET of an object, by its key and how often it was asked for.

@@ -14,7 +14,7 @@ from ml.errors import BundleError
 from ml.evaluation.evaluate import evaluate
 from ml.evaluation.gate import judge
 from ml.inference.engine import Inspector
-from ml.settings.line import ExportConfig
+from ml.settings.models import ExportConfig
 from ml.training.quantise import activation_ranges, layers, prepared, quantised
 from ml.training.run import run_name
 

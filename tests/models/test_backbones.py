@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from ml.errors import TrainingError
 from ml.models.backbones import create_backbone, create_pyramid
 from ml.models.segmenter import Segmenter
-from ml.settings.line import BackboneConfig
+from ml.settings.models import BackboneConfig
 
 # isort: split
 import timm

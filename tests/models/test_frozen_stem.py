@@ -5,7 +5,7 @@ import torch
 
 from ml.errors import TrainingError
 from ml.models.classifier import Classifier
-from ml.settings.line import BackboneConfig
+from ml.settings.models import BackboneConfig
 
 RANDOM = BackboneConfig(name="test_resnet", weights="none")
 

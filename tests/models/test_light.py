@@ -9,7 +9,7 @@ from torch import Tensor
 from ml.inference.engine import open_session
 from ml.models.light import same_light
 from ml.models.patches import anomaly_features
-from ml.settings.line import AnomalyConfig, BackboneConfig
+from ml.settings.models import AnomalyConfig, BackboneConfig
 from ml.training.export import export_onnx
 
 SIDE = 48

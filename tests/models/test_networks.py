@@ -8,7 +8,7 @@ import torch
 from ml.models.classifier import OUTPUTS, Classifier
 from ml.models.light import same_light
 from ml.models.segmenter import Segmenter
-from ml.settings.line import BackboneConfig
+from ml.settings.models import BackboneConfig
 from ml.training.export import check_parity, export_onnx
 
 TINY = BackboneConfig(name="test_resnet", weights="none")

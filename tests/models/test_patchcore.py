@@ -11,7 +11,7 @@ from ml.errors import TrainingError
 from ml.models.light import same_light
 from ml.models.patchcore import PatchCore, greedy_coreset
 from ml.models.patches import anomaly_features, mean_of_neighbours, mean_of_top
-from ml.settings.line import AnomalyConfig, BackboneConfig
+from ml.settings.models import AnomalyConfig, BackboneConfig
 
 TINY = BackboneConfig(name="test_resnet", weights="none")
 CONFIG = AnomalyConfig(size=(48, 48), strides=(4, 8), bank=16, projection=16)

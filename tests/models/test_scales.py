@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ml.models.discriminator import PatchDiscriminator, PatchHead, PatchMaps
 from ml.models.patches import OUTPUTS, Shrink, anomaly_features, shrinks
-from ml.settings.line import AnomalyConfig, BackboneConfig, SegmenterConfig
+from ml.settings.models import AnomalyConfig, BackboneConfig, SegmenterConfig
 from ml.training.export import check_parity, export_onnx
 
 SIZE = (96, 64)

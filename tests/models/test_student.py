@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ml.models.student import StudentTeacher
-from ml.settings.line import AnomalyConfig, BackboneConfig
+from ml.settings.models import AnomalyConfig, BackboneConfig
 
 SIDE = 64
 BACKBONE = BackboneConfig(name="test_resnet", weights="none")

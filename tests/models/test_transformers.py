@@ -14,7 +14,7 @@ from ml.models.backbones import create_backbone, create_pyramid
 from ml.models.patchcore import PatchCore
 from ml.models.patches import OUTPUTS, anomaly_features
 from ml.models.segmenter import Segmenter
-from ml.settings.line import AnomalyConfig, BackboneConfig
+from ml.settings.models import AnomalyConfig, BackboneConfig
 from ml.training.export import export_onnx, named_outputs
 
 # isort: split

@@ -7,7 +7,8 @@ import pytest
 from ml.errors import SettingsError
 from ml.settings import Env, load_line, load_lines
 from ml.settings.env import cores
-from ml.settings.line import LayoutConfig, LineConfig
+from ml.settings.line import LineConfig
+from ml.settings.source import LayoutConfig
 
 GOOD = """
 name = "housing"

@@ -6,7 +6,7 @@ import pytest
 
 from ml.errors import TrainingError
 from ml.settings import Env, Home, LineConfig, load_line
-from ml.settings.line import AnomalyConfig, BackboneConfig
+from ml.settings.models import AnomalyConfig, BackboneConfig
 from ml.training.export import MAX_PARITY
 from ml.training.run import run_name
 from ml.training.train import train

@@ -14,7 +14,7 @@ from ml.models.classifier import OUTPUTS, Classifier
 from ml.models.patchcore import PatchCore, in_eight_bits
 from ml.models.patches import anomaly_features
 from ml.settings import Env, Home, LineConfig
-from ml.settings.line import AnomalyConfig, BackboneConfig, ExportConfig
+from ml.settings.models import AnomalyConfig, BackboneConfig, ExportConfig
 from ml.training import int8
 from ml.training.export import MAX_PARITY, check_parity, export_onnx
 from ml.training.int8 import MAX_LOSS, calibration_samples, loss_in_points, why_not

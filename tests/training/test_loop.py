@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ml.errors import TrainingError
 from ml.models.classifier import Classifier
-from ml.settings.line import BackboneConfig
+from ml.settings.models import BackboneConfig
 from ml.training.device import require_compiler
 from ml.training.loop import Fitted, Task, fit
 from ml.training.probe import fit_head

@@ -16,7 +16,7 @@ from ml.errors import TrainingError
 from ml.models.classifier import Classifier
 from ml.models.patches import anomaly_features
 from ml.settings import Env, Home, LineConfig
-from ml.settings.line import AnomalyConfig, BackboneConfig, ClassifierConfig, SegmenterConfig
+from ml.settings.models import AnomalyConfig, BackboneConfig, ClassifierConfig, SegmenterConfig
 from ml.training import anomaly, preflight
 from ml.training.anomaly import fit_anomaly
 from ml.training.embed import embed
@@ -99,7 +99,7 @@ def test_a_halved_batch_is_said_on_the_card(
 _STEP = """
 import sys, torch
 from ml.models.classifier import Classifier
-from ml.settings.line import BackboneConfig
+from ml.settings.models import BackboneConfig
 from ml.training import preflight
 
 def kilobytes(field):
@@ -183,7 +183,7 @@ def test_a_batch_of_embedding_is_halved_until_it_fits(monkeypatch: pytest.Monkey
 _EMBEDDING = """
 import torch
 from ml.models.patches import anomaly_features
-from ml.settings.line import AnomalyConfig, BackboneConfig
+from ml.settings.models import AnomalyConfig, BackboneConfig
 from ml.training import preflight
 
 def kilobytes(field):

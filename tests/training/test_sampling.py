@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.settings.line import ClassifierConfig
+from ml.settings.models import ClassifierConfig
 from ml.training.augment import varied
 from ml.training.pixels import steps_per_epoch
 from ml.training.sampling import equal_say, group_balanced_batches

@@ -15,7 +15,7 @@ from ml.search import search as room
 from ml.search.objective import score_validation
 from ml.search.search import search
 from ml.settings import Env, Home, LineConfig
-from ml.settings.line import ExportConfig
+from ml.settings.models import ExportConfig
 from ml.training.export import OUTPUTS, export_onnx
 from ml.training.tiles import count_inputs, load_inputs, load_one_each
 from ml.training.train import train

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from ml.errors import DataError, TrainingError
 from ml.models.backbones import create_backbone
 from ml.settings import Env, Home, LineConfig
-from ml.settings.line import ModelName
+from ml.settings.models import ModelName
 from ml.training import loop
 from ml.training.export import MAX_PARITY
 from ml.training.run import CHECKPOINT, finished_runs

@@ -6,7 +6,7 @@ import pytest
 from ml.data.dataset import load_dataset
 from ml.errors import TrainingError
 from ml.settings import Env, Home, LineConfig
-from ml.settings.line import SegmenterConfig
+from ml.settings.models import SegmenterConfig
 from ml.training.pixels import Pixels, load_pixels
 from ml.training.train import train
 from ml.training.weak import fit_labeller, with_weak_masks
