@@ -233,7 +233,7 @@ def _masks(config: LayoutConfig, key: str, keys: set[str], manifest: _Manifest) 
         return None
     inside = PurePosixPath(key).relative_to(config.images)
     stem = PurePosixPath(config.masks) / inside.parent / f"{inside.stem}{config.mask_suffix}"
-    return Facts(key, mask_key=_with_any_suffix(stem, keys))
+    return Facts(key, mask_key=_with_any_suffix(stem, key, keys))
 
 
 def _mvtec(config: LayoutConfig, key: str, keys: set[str], manifest: _Manifest) -> Facts | None:
@@ -242,7 +242,7 @@ def _mvtec(config: LayoutConfig, key: str, keys: set[str], manifest: _Manifest) 
         return None
     facts = _labelled(config, Facts(key), parts[1])
     stem = PurePosixPath("ground_truth") / parts[1] / f"{PurePosixPath(key).stem}_mask"
-    return replace(facts, mask_key=_with_any_suffix(stem, keys))
+    return replace(facts, mask_key=_with_any_suffix(stem, key, keys))
 
 
 def _manifest_only(
@@ -254,10 +254,11 @@ def _manifest_only(
     return Facts(key, mask_key=mask)
 
 
-def _with_any_suffix(stem: PurePosixPath, keys: set[str]) -> str:
-    for suffix in (".png", ".bmp", ".jpg", ".tif", ".tiff"):
-        if f"{stem}{suffix}" in keys:
-            return f"{stem}{suffix}"
+def _with_any_suffix(stem: PurePosixPath, key: str, keys: set[str]) -> str:
+    """The mask of an image: a labelme document, which may lie beside it, or another image."""
+    for suffix in (".json", ".png", ".bmp", ".jpg", ".tif", ".tiff"):
+        if (found := f"{stem}{suffix}") in keys and found != key:
+            return found
     return ""
 
 

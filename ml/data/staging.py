@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from ml import files
 from ml.ahead import run_ahead
@@ -21,7 +22,7 @@ from ml.data.measure import measure
 from ml.data.reading import Reading, ReadLimit, read_all
 from ml.data.source import Listed, Source
 from ml.errors import ImageError
-from ml.imaging import decode, decode_grey, varies_in_alpha
+from ml.imaging import decode, decode_grey, is_drawn, read_drawn, varies_in_alpha
 from ml.progress import track
 from ml.settings import Home, LineConfig
 
@@ -132,26 +133,17 @@ def _row(home: Home, line: LineConfig, work: Work, contents: list[bytes]) -> dic
 def _mask(
     home: Home, line: LineConfig, content: bytes, facts: Facts, size: tuple[int, int]
 ) -> dict[str, Any]:
+    layout = line.source.layout
     try:
-        mask = decode_grey(content, max_pixels=size[0] * size[1])
+        if is_drawn(content):
+            defect, types = read_drawn(content, size)
+        else:
+            defect, types = _painted(content, layout.mask_threshold, size), ("defect",)
     except ImageError as error:
-        reason = "mask_size" if error.reason == "too_large" else "mask_unreadable"
-        raise ImageError(reason, f"{facts.mask_key}: {error}") from error
-    if mask.shape != size:
-        msg = f"{facts.mask_key}: {mask.shape} pixels, its image has {size}"
-        raise ImageError("mask_size", msg)
-    threshold = line.source.layout.mask_threshold
-    defect = mask > threshold
-    if mask.any() and not defect.any():
-        # Class numbers, or 0 and 1: taken for an empty mask, the defect would count as good.
-        msg = (
-            f"{facts.mask_key}: its highest value is {mask.max()}, and "
-            f"`source.layout.mask_threshold` is {threshold}: no pixel is defect. Lower the key"
-        )
-        raise ImageError("mask_faint", msg)
-    if mask.min() == mask.max() and varies_in_alpha(content):
-        msg = f"{facts.mask_key}: its shape is in the alpha channel alone; save it as grey"
-        raise ImageError("mask_faint", msg)
+        raise ImageError(error.reason, f"{facts.mask_key}: {error}") from error
+    if good := set(types) & {"ok", *(ok.lower() for ok in layout.ok)}:
+        msg = f"{facts.mask_key}: a shape is called {min(good)!r}; shapes mark defects"
+        raise ImageError(LABEL_CONFLICT, msg)
     if facts.label == "ok" and defect.any():
         # One of the two is wrong, and only a person can say which.
         msg = f"{facts.mask_key}: marks a defect in an image that is called good"
@@ -161,7 +153,29 @@ def _mask(
     if facts.label:
         return {"mask": stored}
     label = "defect" if defect.any() else "ok"
-    return {"mask": stored, "label": label, "defect_type": "defect" if defect.any() else ""}
+    return {"mask": stored, "label": label, "defect_type": types[0] if defect.any() else ""}
+
+
+def _painted(content: bytes, threshold: int, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Where a mask that is an image marks a defect, `[H, W]`."""
+    try:
+        mask = decode_grey(content, max_pixels=size[0] * size[1])
+    except ImageError as error:
+        reason = "mask_size" if error.reason == "too_large" else "mask_unreadable"
+        raise ImageError(reason, str(error)) from error
+    if mask.shape != size:
+        raise ImageError("mask_size", f"{mask.shape} pixels, its image has {size}")
+    defect = mask > threshold
+    if mask.any() and not defect.any():
+        # Class numbers, or 0 and 1: taken for an empty mask, the defect would count as good.
+        msg = (
+            f"its highest value is {mask.max()}, and `source.layout.mask_threshold` is "
+            f"{threshold}: no pixel is defect. Lower the key"
+        )
+        raise ImageError("mask_faint", msg)
+    if mask.min() == mask.max() and varies_in_alpha(content):
+        raise ImageError("mask_faint", "its shape is in the alpha channel alone; save it as grey")
+    return np.asarray(defect)
 
 
 def _log_empty_masks(work: list[Work], rows: list[dict[str, Any] | None]) -> None:

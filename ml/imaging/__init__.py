@@ -15,13 +15,16 @@ from ml.imaging.decode import (
     varies_in_alpha,
 )
 from ml.imaging.light import light, shrunk, to_grey
+from ml.imaging.outlines import is_drawn, read_drawn
 
 __all__ = [
     "Pixels",
     "decode",
     "decode_grey",
     "decode_rgb",
+    "is_drawn",
     "light",
+    "read_drawn",
     "resize_rgb",
     "shrunk",
     "to_batch",
