@@ -30,7 +30,6 @@ def ensure_current(home: Home) -> None:
         return
     with files.locked(home.schema.parent):
         for version in range(_version(home.schema), SCHEMA):
-            log.info("%s: upgrading schema %d to %d", home.schema.parent, version, version + 1)
             _UPGRADES[version](home.schema.parent)
             files.write_json(home.schema, {"schema": version + 1})
 
@@ -71,6 +70,7 @@ def _add_columns(folder: Path) -> None:
         known = {field.name for field in table.schema().fields}
         missing = [one for one in Schema.from_arrow(wanted).fields if one.name not in known]
         if missing:
+            log.info("%s: adding columns %s", path.parent, [one.name for one in missing])
             table.alter.add_columns(missing)
 
 
