@@ -25,12 +25,14 @@ from ml.data.keypoints import working_copy
 from ml.data.measure import perceptual_hash
 from ml.data.split import split_groups
 from ml.imaging import Pixels, decode_rgb
+from ml.settings.env import cores
 from ml.settings.line import SplitConfig
 
 PROJECT = Path(__file__).parents[1]
 SETS = PROJECT.parent / "shared" / "data"
 NAMES = ("casting", "kolektor_sdd", "magnetic_tiles")
 SEEDS = range(10)
+THREADS = cores()
 HASH_BITS = 10  # the usual threshold of a 64-bit perceptual hash
 Rows = list[dict[str, str]]
 
@@ -135,14 +137,14 @@ def run(name: str, pictures: Path | None) -> None:
         if turns:
             pairs = hashed_pairs(name, rows, keys, turns)
         else:
-            found = find_copies(len(rows), lambda i: read(name, rows[i]), keys)
+            found = find_copies(len(rows), lambda i: read(name, rows[i]), keys, threads=THREADS)
             pairs = [(copy.first, copy.second) for copy in found]
         cells = [name, what, method, *figures(rows, keys, pairs)]
         cells.append(f"{time.monotonic() - started:.0f}")
         put("leaking splits", f"| {' | '.join(cells)} |", key=3)
     groups = [row["group"] for row in rows]
     started = time.monotonic()
-    found = find_copies(len(rows), lambda i: read(name, rows[i]), groups)
+    found = find_copies(len(rows), lambda i: read(name, rows[i]), groups, threads=THREADS)
     seconds = f"{time.monotonic() - started:.0f}"
     hashes = hashed_pairs(name, rows, groups, 8)
     peer = len({tuple(sorted((groups[a], groups[b]))) for a, b in hashes})

@@ -89,7 +89,7 @@ def snapshot(context: Context, until: str | None) -> Result:
     """Make a dataset version, split by group; groups that show the same part are joined."""
     from ml.data.snapshot import snapshot as run
 
-    made = run(context.home, context.line, _until(until))
+    made = run(context.home, context.line, _until(until), threads=context.env.threads)
     by_split = {
         name: sum(n for key, n in made.counts.items() if key.startswith(f"{name}."))
         for name in ("train", "validation", "test")
@@ -124,7 +124,8 @@ def leaks(context: Context, table: Path, column: str, source: str | None) -> Res
     from ml.data.given_split import confirmed, leaks_of_split
     from ml.data.leak import describe
 
-    rows, found = leaks_of_split(context.line, source or context.line.source.uri, table, column)
+    address = source or context.line.source.uri
+    rows, found = leaks_of_split(context.line, address, table, column, threads=context.env.threads)
     for leak in found:
         click.echo(describe(leak), err=True)
     kinds = Counter(leak.kind for leak in found)

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
+from ml.ahead import run_ahead
 from ml.data.appearance import codebook, neighbours, vectors
 from ml.data.design import own_keypoints, references
 from ml.data.keypoints import MAX_KEYPOINTS, Keypoints, detect, working_copy
 from ml.data.register import Alignment, agreement, align
 from ml.imaging import Pixels
+from ml.progress import track
 
 # Score above which two images show the same part. Among the pairs of castings and tiles that were
 # looked into, no different parts reached 0.14, and 98 in 100 copies lay above 0.18.
@@ -40,15 +43,21 @@ class Copy:
 
 
 def find_copies(
-    count: int, read: Callable[[int], Pixels], keys: Sequence[str], threshold: float = SAME_PART
+    count: int,
+    read: Callable[[int], Pixels],
+    keys: Sequence[str],
+    threshold: float = SAME_PART,
+    *,
+    threads: int = 1,
 ) -> list[Copy]:
     """Pairs of images with different `keys` that show the same part.
 
-    `read` gives image 0 to `count` - 1 as RGB. Two images are copies when one affine map carries
-    many of their keypoints over (`share`) and the surfaces then agree in their fine detail
-    (`agreement`); the score is the product. Nearest neighbours of a whitened VLAD vector say
-    which pairs are tried. Time is linear in the images but for one blocked N x N product of 192-d
-    vectors; memory is that of the vectors and one block, descriptors lie in a temporary file.
+    `read` gives image 0 to `count` - 1 as RGB, to several threads at once. Two images are copies
+    when one affine map carries many of their keypoints over (`share`) and the surfaces then agree
+    in their fine detail (`agreement`); the score is the product. Nearest neighbours of a whitened
+    VLAD vector say which pairs are tried. Time is linear in the images but for one blocked N x N
+    product of 192-d vectors; memory is that of the vectors and one block, descriptors lie in a
+    temporary file. The result does not depend on the number of threads.
     """
     if count < 2:
         return []
@@ -57,22 +66,28 @@ def find_copies(
     def grey(index: int) -> Pixels:
         return working_copy(read(index))
 
-    with tempfile.TemporaryFile() as file:
+    def compared(pair: tuple[int, int]) -> Copy | None:
+        a, b = pair
+        alignment = align(keypoints[a], keypoints[b])
+        if alignment is None or alignment.share <= threshold:
+            return None
+        score = alignment.share * agreement(grey(a), grey(b), alignment)
+        return Copy(a, b, score, alignment) if score > threshold else None
+
+    # The products are small: threads of their own cost more than they save.
+    with tempfile.TemporaryFile() as file, threadpool_limits(limits=1, user_api="blas"):
         keypoints = _OnDisk(file, count)
-        for index in range(count):
-            keypoints.put(index, detect(grey(index)))
-        _leave_out_the_design(keypoints)
+        found = run_ahead(
+            lambda index: detect(grey(index)), range(count), threads=threads, ahead=2 * threads
+        )
+        for index, each in enumerate(track(found, "keypoints", count)):
+            keypoints.put(index, each)
+        _leave_out_the_design(keypoints, threads)
         plain, turned = vectors(keypoints, codebook(keypoints))
         numbers = np.unique(np.asarray(keys), return_inverse=True)[1]
-        copies = []
-        for a, b in neighbours(plain, turned, numbers, _NEAREST):
-            alignment = align(keypoints[a], keypoints[b])
-            if alignment is None or alignment.share <= threshold:
-                continue
-            score = alignment.share * agreement(grey(a), grey(b), alignment)
-            if score > threshold:
-                copies.append(Copy(a, b, score, alignment))
-        return copies
+        pairs = neighbours(plain, turned, numbers, _NEAREST)
+        copies = run_ahead(compared, pairs, threads=threads, ahead=2 * threads)
+        return [one for one in track(copies, "compare", len(pairs)) if one is not None]
 
 
 class _OnDisk:
@@ -94,9 +109,15 @@ class _OnDisk:
         return Keypoints(points, np.array(self._descriptors[index, : len(points)]), size)
 
 
-def _leave_out_the_design(keypoints: _OnDisk) -> None:
+def _leave_out_the_design(keypoints: _OnDisk, threads: int) -> None:
     plain, _ = vectors(keypoints, codebook(keypoints))
     chosen = {index: keypoints[index] for index in references(plain)}
-    for index in range(len(keypoints)):
+
+    def own(index: int) -> Keypoints:
         others = [each for other, each in chosen.items() if other != index]
-        keypoints.put(index, own_keypoints(keypoints[index], others))
+        return own_keypoints(keypoints[index], others)
+
+    count = len(keypoints)
+    found = run_ahead(own, range(count), threads=threads, ahead=2 * threads)
+    for index, each in enumerate(track(found, "own keypoints", count)):
+        keypoints.put(index, each)

@@ -16,7 +16,7 @@ from ml.settings import LineConfig
 
 
 def leaks_of_split(
-    line: LineConfig, source_uri: str, table: Path, column: str
+    line: LineConfig, source_uri: str, table: Path, column: str, *, threads: int = 1
 ) -> tuple[list[dict[str, Any]], list[Leak]]:
     """The images that `table` puts into a split (path, split, group), and the leaks among them.
 
@@ -44,7 +44,7 @@ def leaks_of_split(
     def read(row: dict[str, Any]) -> Pixels:
         return _decode(row["object"], source.read(row["object"]), line.source.bits)
 
-    return rows, leaks_among(rows, read)
+    return rows, leaks_among(rows, read, threads)
 
 
 def confirmed(rows: list[dict[str, Any]], leaks: list[Leak]) -> Iterator[Leak]:

@@ -38,10 +38,13 @@ def find_leaks(home: Home, rows: Rows) -> list[Leak]:
     return leaks_among(rows, lambda row: read_rgb(home, row["sha256"]))
 
 
-def leaks_among(rows: Rows, read: Callable[[dict[str, Any]], Pixels]) -> list[Leak]:
+def leaks_among(
+    rows: Rows, read: Callable[[dict[str, Any]], Pixels], threads: int = 1
+) -> list[Leak]:
     """As `find_leaks`, for images that lie anywhere: `read` gives the RGB pixels of a row."""
     rows = sorted(rows, key=lambda row: (row["sha256"], row["object"]))
-    found = find_copies(len(rows), lambda i: read(rows[i]), [row["split"] for row in rows])
+    splits = [row["split"] for row in rows]
+    found = find_copies(len(rows), lambda i: read(rows[i]), splits, threads=threads)
     copies = [
         Leak("copy", rows[c.first]["object"], rows[c.second]["object"], c.how, c.score)
         for c in found
@@ -50,7 +53,9 @@ def leaks_among(rows: Rows, read: Callable[[dict[str, Any]], Pixels]) -> list[Le
     return [*crossing(rows, "group"), *crossing(rows, "sha256"), *copies]
 
 
-def joined_groups(home: Home, rows: Rows, bits: int | None = None) -> dict[str, str]:
+def joined_groups(
+    home: Home, rows: Rows, bits: int | None = None, *, threads: int = 1
+) -> dict[str, str]:
     """Each group → the first name among the groups that show the same part, itself included.
 
     A manifest that misses a copy would else put one part into training and test. `bits` is the
@@ -64,8 +69,11 @@ def joined_groups(home: Home, rows: Rows, bits: int | None = None) -> dict[str, 
             group = leader[group]
         return group
 
+    def read(index: int) -> Pixels:
+        return read_rgb(home, rows[index]["sha256"], bits)
+
     groups = [row["group"] for row in rows]
-    for copy in find_copies(len(rows), lambda i: read_rgb(home, rows[i]["sha256"], bits), groups):
+    for copy in find_copies(len(rows), read, groups, threads=threads):
         first, second = sorted((find(groups[copy.first]), find(groups[copy.second])))
         leader[second] = first
     return {group: find(group) for group in leader}

@@ -51,7 +51,7 @@ class Snapshot:
     counts: dict[str, int]
 
 
-def snapshot(home: Home, line: LineConfig, until: str | None) -> Snapshot:
+def snapshot(home: Home, line: LineConfig, until: str | None, *, threads: int = 1) -> Snapshot:
     """Write a dataset version and return it; equal content has the same name and is kept.
 
     Groups that show the same part are joined before the split, so that no copy can cross it.
@@ -61,7 +61,7 @@ def snapshot(home: Home, line: LineConfig, until: str | None) -> Snapshot:
     rows = _labelled(home, line.name, until)
     _require_enough(line.name, rows)
     bits = line.source.bits
-    groups = joined_groups(home, rows, bits)
+    groups = joined_groups(home, rows, bits, threads=threads)
     rows = [row | {"group": groups[row["group"]]} for row in rows]
     joined = {group: name for group, name in sorted(groups.items()) if group != name}
     _require_enough(line.name, rows, joined)

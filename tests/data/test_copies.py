@@ -59,9 +59,10 @@ def re_lit(image):
     return np.clip(255 * (image / 255) ** 0.7 * slope, 0, 255).astype(np.uint8)
 
 
-def found_among(images):
+def found_among(images, threads=1):
     rgb = [cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) for image in images]
-    return find_copies(len(rgb), rgb.__getitem__, [str(n) for n in range(len(rgb))])
+    keys = [str(n) for n in range(len(rgb))]
+    return find_copies(len(rgb), rgb.__getitem__, keys, threads=threads)
 
 
 PARTS_APART = [part(seed) for seed in range(PARTS)]
@@ -87,6 +88,13 @@ def test_a_re_encoded_re_lit_or_cropped_copy_is_found(change):
     copy = np.ascontiguousarray(change(turned(PARTS_APART[2], 5)))
     found = found_among([*PARTS_APART, copy])
     assert [(c.first, c.second) for c in found] == [(2, PARTS)]
+
+
+def test_threads_change_nothing():
+    images = [*PARTS_APART, np.rot90(PARTS_APART[4]), re_lit(PARTS_APART[1])]
+    pairs = [[(c.first, c.second, c.score) for c in found_among(images, n)] for n in (1, 3)]
+    assert len(pairs[0]) == 2
+    assert pairs[0] == pairs[1]
 
 
 def test_different_parts_of_one_design_are_no_copies():
