@@ -17,6 +17,8 @@ _EXTENTS = np.arange(-3.0, 2.1, 0.5)
 _SEEDS = np.arange(-3.0, 12.1, 0.5)
 _AREAS = np.array([1.0, 0.4, 0.2, 0.1, 0.05, 0.02, 0.01])
 _DIGITS = 6
+# With less than this share of validation's defects marked, people will ask where the regions are.
+_FEW_DRAWN = 0.5
 
 
 class MaskRuleChoice:
@@ -73,6 +75,13 @@ class MaskRuleChoice:
         dice = self._mean_dice()
         best = np.unravel_index(np.argmax(np.where(lowest, dice, -1)), dice.shape)
         extent, area, seed = (int(place) for place in best)
+        drawn = np.array([image[best] > 0 for images in self._dice.values() for image in images])
+        if len(drawn) and drawn.mean() < _FEW_DRAWN:
+            warnings.append(
+                f"The segmenter marks {drawn.sum()} of {len(drawn)} validation defects where at "
+                f"most {self._most_false:.1%} of the good images may be marked; a higher "
+                "`segmenter.max_false_regions` marks more of both."
+            )
         return MaskRule(
             extent=round(float(_odds(_EXTENTS)[extent]), _DIGITS),
             seed=round(float(_odds(_SEEDS)[seed]), _DIGITS),

@@ -146,3 +146,23 @@ def test_test_images_cannot_choose_the_rule(tmp_path: Path) -> None:
         choice.see(
             replace(GOOD, split="test"), Scored({}, NOTHING, defect_map=np.ones((8, 8), np.float32))
         )
+
+
+@pytest.mark.parametrize(("peak", "said"), [(0.6, 1), (0.99, 0)])
+def test_a_rule_that_marks_hardly_a_defect_is_warned_of(
+    tmp_path: Path, peak: float, said: int
+) -> None:
+    home = Home(tmp_path)
+    choice = MaskRuleChoice(home, most_false=0.01)
+    good = np.full((32, 32), 0.02, np.float32)
+    good[3:5, 3:5] = 0.95
+    choice.see(GOOD, Scored({}, NOTHING, defect_map=good))
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:10, 8:10] = 255
+    name = tiny_line.store(home, cv2.imencode(".png", mask)[1].tobytes())
+    defect = replace(GOOD, label="defect", defect_type="pit", mask=name)
+    heat = np.where(mask > 0, peak, 0.02).astype(np.float32)
+    choice.see(defect, Scored({}, NOTHING, defect_map=heat))
+    warnings = choice.choose()[1]
+    assert len(warnings) == said
+    assert all("marks 0 of 1 validation defects" in warning for warning in warnings)
