@@ -70,14 +70,13 @@ def create_pyramid(
     `size` they are refused.
     Raises TrainingError when the network has no such strides or `size` does not suit it.
     """
-    untrained = config.model_copy(update={"weights": "none"})
-    whole = _create(untrained, seed, num_classes=0)
+    whole = _shape_of(config, num_classes=0)
     if resizable(whole):
         if size is None:
             _refuse_transformer(config)
         levels = _levels(config, reductions(whole), strides)
         return token_pyramid(_create(config, seed, num_classes=0), config.name, size, levels)
-    found = _create(untrained, seed, features_only=True).feature_info.reduction()
+    found = _shape_of(config, features_only=True).feature_info.reduction()
     levels = _levels(config, found, strides)
     return cast(nn.Module, _create(config, seed, features_only=True, out_indices=levels))
 
@@ -128,7 +127,7 @@ def load_weights(model: nn.Module, config: BackboneConfig) -> None:
     if wrong:
         msg = f"{config.weights}: lacks {len(wrong)} tensors of {config.name}: {wrong[:5]}"
         raise TrainingError(msg)
-    whole = timm.create_model(config.name, **padding(config)).state_dict()
+    whole = _shape_of(config).state_dict()
     if foreign := sorted(set(found) - {_flat(name) for name in whole}):
         msg = f"{config.weights}: not made from {config.name}, which has no {foreign[:5]}"
         raise TrainingError(msg)
@@ -204,6 +203,12 @@ def _create(config: BackboneConfig, seed: int, **options: Any) -> Any:
     if config.weights not in ("hub", "none"):
         load_weights(model, config)
     return model
+
+
+def _shape_of(config: BackboneConfig, **options: Any) -> Any:
+    """The network without numbers: it takes no memory, and no time for a random start."""
+    with clear_backbone_errors(config), torch.device("meta"):
+        return timm.create_model(config.name, **padding(config), **options)
 
 
 def _flat(name: str) -> str:
