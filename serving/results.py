@@ -154,5 +154,10 @@ def _alerts(here: Installation, line: str, days: set[str]) -> int:
     newest = here.store.find("alerts", of_line, descending=True, limit=1)
     later = {one["day"] for one in newest if one["day"] > max(days, default="")}
     missed = {one["day"] for one in here.store.find("alerts", of_line | {"kind": "missed"})}
-    never = {day for day in missed - days if here.store.get("nights", f"{line}__{day}") is None}
-    return sum(here.store.count("alerts", of_line | {"day": day}) for day in days | later | never)
+    if not days | later | missed:
+        return 0
+    # After a long outage many nights never ran: one question for all of them, not two for each.
+    since = f"{line}__{min(days | later | missed)}"
+    nights = here.store.find("nights", of_line, since=since) if missed - days else []
+    shown = days | later | (missed - {one["day"] for one in nights})
+    return sum(one["day"] in shown for one in here.store.find("alerts", of_line, since=since))

@@ -2,8 +2,8 @@
 
 Its messages are the client's own types, so that the client under test is Google's, unchanged. It
 stands in for what no emulator does: answers that are lost, refused or incomplete. Of queries it
-knows what the results store asks: equal fields, the order of ids, a limit, a count. Another order
-it refuses, as Firestore does where it lacks an index for that, and no emulator does.
+knows what the results store asks: equal fields, ids from one on, their order, a limit, a count.
+Another order it refuses, as Firestore does where it lacks an index for that, and no emulator does.
 """
 
 from collections import deque
@@ -115,11 +115,14 @@ class FirestoreServer:
     def _found(self, parent: str, query: Any) -> list[Any]:
         place = f"{parent}/{query.from_[0].collection_id}/"
         where = query.where.composite_filter.filters or [query.where]
-        wanted = [one.field_filter for one in where if one.field_filter.field.field_path]
+        asked = [one.field_filter for one in where if one.field_filter.field.field_path]
+        wanted = [one for one in asked if one.field.field_path != "__name__"]
+        first = max((one.value.reference_value for one in asked if one not in wanted), default="")
         found = [
             one
             for name, one in sorted(self.documents.items())
             if name.startswith(place)
+            and name >= first
             and all(one.fields.get(f.field.field_path) == f.value for f in wanted)
         ]
         for order in query.order_by:

@@ -55,10 +55,11 @@ class FirestoreStore:
         collection: str,
         where: Where | None = None,
         *,
+        since: str = "",
         descending: bool = False,
         limit: int | None = None,
     ) -> list[Document]:
-        query = self._query(collection, where)
+        query = self._query(collection, where, since)
         direction = "DESCENDING" if descending else "ASCENDING"
         query = query.order_by("__name__", direction=direction)
         if limit is not None:
@@ -78,10 +79,13 @@ class FirestoreStore:
                 batch.delete(place.document(name))
             self._commit(batch)
 
-    def _query(self, collection: str, where: Where | None) -> Any:
+    def _query(self, collection: str, where: Where | None, since: str = "") -> Any:
         from google.cloud.firestore_v1.base_query import FieldFilter
 
         query: Any = self._root.collection(collection)
+        if since:
+            first = query.document(since)
+            query = query.where(filter=FieldFilter("__name__", ">=", first))
         for field, value in (where or {}).items():
             query = query.where(filter=FieldFilter(field, "==", value))
         return query

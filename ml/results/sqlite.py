@@ -61,14 +61,15 @@ class SQLiteStore:
         collection: str,
         where: Where | None = None,
         *,
+        since: str = "",
         descending: bool = False,
         limit: int | None = None,
     ) -> list[Document]:
         direction = " DESC" if descending else ""
-        tail = f" ORDER BY id{direction}"
+        tail = f" AND id >= ? ORDER BY id{direction}"
         if limit is not None:
             tail += f" LIMIT {int(limit)}"
-        return _documents(self._select("id, body", collection, where or {}, tail))
+        return _documents(self._select("id, body", collection, where or {}, tail, [since]))
 
     def count(self, collection: str, where: Where | None = None) -> int:
         rows = self._select("count(*)", collection, where or {})

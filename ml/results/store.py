@@ -29,10 +29,14 @@ class ResultStore(Protocol):
         collection: str,
         where: Where | None = None,
         *,
+        since: str = "",
         descending: bool = False,
         limit: int | None = None,
     ) -> list[Document]:
         """Documents whose fields equal `where`, by their id, which each has under `id`.
+
+        With `since`, an id, those before it are left out: where ids begin with line and day, one
+        question is enough for all days from one on.
 
         There is no other order: Firestore would ask for an index of its own for each.
         """

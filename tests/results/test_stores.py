@@ -65,6 +65,17 @@ def test_documents_are_found_by_fields_in_order(store):
     assert store.count("nights", {"line": "b"}) == 2
 
 
+@pytest.mark.parametrize("descending", [False, True])
+def test_documents_are_found_from_an_id_on(store, descending):
+    days = {f"a__{n}__k": {"line": "a" if n < 4 else "b", "kind": "k", "n": n} for n in range(1, 6)}
+    store.put("nights", days)
+    where = {"line": "a", "kind": "k"}
+    found = store.find("nights", where, since="a__2", descending=descending)
+    assert [one["n"] for one in found] == ([3, 2] if descending else [2, 3])
+    assert len(store.find("nights", since="a__4__k", limit=1)) == 1
+    assert store.find("nights", where, since="b") == []
+
+
 def test_more_documents_than_one_commit_holds_all_arrive(store):
     assert store.put("parts", {f"p{n:04d}": {"n": n} for n in range(1201)}) == 1201
     assert store.count("parts") == 1201

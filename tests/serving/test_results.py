@@ -7,6 +7,7 @@ from live_line import DAYS, LINE
 from ml import files
 from ml.audit import ledger
 from ml.results import open_results
+from ml.results.sqlite import SQLiteStore
 
 pytestmark = pytest.mark.usefixtures("documents")
 
@@ -39,6 +40,33 @@ def test_the_glance_counts_the_alerts_of_a_night_that_never_came(client, home, d
     alert = {"line": LINE, "day": day, "kind": kind}
     store.put("alerts", {f"{LINE}__{day}__{kind}": alert})
     assert client.get("/v1/lines").get_json()["lines"][0]["alerts"] == 2
+
+
+def test_the_glance_asks_no_more_often_after_a_long_outage(app, client, home, monkeypatch):
+    store = open_results(tiny_line.make_env(home.root), home)
+
+    def miss(number):
+        day = f"2026-02-{number:02d}"
+        alert = {"line": LINE, "day": day, "kind": "missed"}
+        store.put("alerts", {f"{LINE}__{day}__missed": alert})
+
+    def glance():
+        asked = []
+        real = SQLiteStore._select
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                SQLiteStore,
+                "_select",
+                lambda *args: (asked.append(args), real(*args))[1],
+            )
+            (line,) = client.get("/v1/lines").get_json()["lines"]
+        return line["alerts"], len(asked)
+
+    miss(1)
+    alerts, calls = glance()
+    for number in range(2, 29):
+        miss(number)
+    assert glance() == (alerts + 27, calls)
 
 
 def test_the_glance_leaves_out_the_alerts_of_nights_that_are_over(client, home):
