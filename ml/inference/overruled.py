@@ -16,13 +16,11 @@ def report_overruled(store: ResultStore, line: str, day: str, predictions: pa.Ta
     A person sees what a night did not pass. Inspected again, by another bundle, the same image may
     pass; then its document is gone, and with it what would tell of the person's verdict.
     """
-    # As for labels, the latest whole verdict on an image counts. Sorted here: Firestore would need
-    # an index for it, and a night must not fail for want of one.
-    reviews = sorted(store.find("reviews", {"line": line}), key=lambda one: str(one.get("at", "")))
-    whole = [one for one in reviews if one.get("verdict") in ("pass", "fail") and one.get("by")]
-    latest = {str(one.get("sha256")): one["verdict"] for one in whole}
-    failed = [sha256 for sha256, verdict in latest.items() if verdict == "fail"]
     passed = predictions.filter(pc.equal(predictions["verdict"], "pass"))
+    # Nobody fails as many images as pass in a night: to ask of each of these would take longer.
+    fails = store.find("reviews", {"line": line, "verdict": "fail"})
+    disputed = {str(one.get("sha256")) for one in fails} & set(passed["sha256"].to_pylist())
+    failed = [sha256 for sha256 in disputed if _last_word(store, line, sha256) == "fail"]
     images = passed.filter(pc.is_in(passed["sha256"], pa.array(failed, pa.string())))
     detail = ""
     if len(images):
@@ -31,3 +29,12 @@ def report_overruled(store: ResultStore, line: str, day: str, predictions: pa.Ta
         detail = f"Hold these parts back: {', '.join(named[:_NAMED])}{more}."
     title = f"{len(images)} images of {day} pass that a person failed"
     settle_alert(store, line, day, "overruled", title, detail)
+
+
+def _last_word(store: ResultStore, line: str, sha256: str) -> str:
+    """The latest whole verdict on an image, as for labels; "" where there is none."""
+    # Sorted here: Firestore would need an index for it, and a night must not fail for want of one.
+    reviews = store.find("reviews", {"line": line, "sha256": sha256})
+    reviews.sort(key=lambda one: str(one.get("at", "")))
+    whole = [one for one in reviews if one.get("verdict") in ("pass", "fail") and one.get("by")]
+    return str(whole[-1]["verdict"]) if whole else ""

@@ -1,11 +1,16 @@
 """A part that a person failed does not pass unnoticed when its day is inspected again."""
 
+from typing import Any
+
+import pyarrow as pa
+import pytest
 import tiny_line
 from tiny_line import Tiny
 
 from ml.data import catalog
 from ml.inference.batch import predict_shards
 from ml.inference.night import plan_night
+from ml.inference.overruled import report_overruled
 from ml.inference.publish import publish
 from ml.inference.reconcile import reconcile
 from ml.results import Document, ResultStore
@@ -44,3 +49,26 @@ def test_the_latest_verdict_of_a_person_is_held_against_a_pass(
     store.put("reviews", {"c": of_image | {"by": "Ed", "verdict": "pass"}})
     assert alert("Bo", "fail", 8) == found
     assert alert("Cy", "pass", 9) is None
+
+
+def test_reviews_of_other_images_that_a_person_passed_are_not_read(
+    live: Tiny, store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"sha256": n * 64, "verdict": "pass", "part": f"p{n}"} for n in "abc"]
+    said = {"line": "tiny", "by": "Ada", "at": "2026-01-06T08"}
+    for sha256, verdict in (("a", "pass"), ("b", "fail"), ("d", "pass"), ("e", "fail")):
+        body = said | {"sha256": sha256 * 64, "verdict": verdict}
+        store.put("reviews", {f"tiny__{sha256}__Ada": body})
+    read = []
+    real = type(store).find
+
+    def find(self: ResultStore, *args: Any, **more: Any) -> list[Document]:
+        read.extend(found := real(self, *args, **more))
+        return found
+
+    monkeypatch.setattr(type(store), "find", find)
+    report_overruled(store, "tiny", DAY, pa.Table.from_pylist(rows))
+    alert = store.get("alerts", f"tiny__{DAY}__overruled")
+    assert alert is not None
+    assert alert["detail"] == "Hold these parts back: pb."
+    assert {one["sha256"][0] for one in read} == {"b", "e"}
