@@ -25,22 +25,33 @@ def audit() -> None:
 @audit.command()
 @click.option("--line", required=True)
 @click.option("--day", help="YYYY-MM-DD, or `promotions`; default: every ledger of the line")
-def verify(line: str, day: str | None) -> None:
+@click.option(
+    "--since",
+    metavar="DAY",
+    help="YYYY-MM-DD: leave out the nights before it, but no ledger that is not of a night",
+)
+def verify(line: str, day: str | None, since: str | None) -> None:
     """Check that no ledger line was altered, removed or re-ordered, nor the verdicts it records."""
     from ml.audit.ledger import verify as run
+    from ml.data.day import check_day
     from ml.errors import LedgerError
     from ml.inference.recorded import check_recorded
     from ml.settings import Env, Home
 
+    if day and since:
+        msg = "--day and --since: give one of them"
+        raise click.UsageError(msg)
     with clear_errors():
         env = Env.read()
         home = Home.of(env)
+        first = check_day(since) if since else ""
         folder = home.ledger(line, "x").parent
-        paths = sorted(folder.glob(f"{day or '*'}.jsonl"))
+        # A name is no day, and comes after all of them.
+        paths = [p for p in sorted(folder.glob(f"{day or '*'}.jsonl")) if p.stem >= first]
         if not paths:
-            msg = f"{folder}: no ledger of {day or 'any day'}"
+            msg = f"{folder}: no ledger of {day or 'any day'}{f' since {first}' if first else ''}"
             raise LedgerError(msg)
         entries = sum(run(path) for path in paths)
-        check_recorded(home, open_results(env, home), line, day)
+        check_recorded(home, open_results(env, home), line, day, first)
     days = [path for path in paths if path.stem[0].isdigit()]
     print(json.dumps({"days": len(days), "entries": entries, "intact": True}))

@@ -12,14 +12,17 @@ _ADVICE = (
 )
 
 
-def check_recorded(home: Home, store: ResultStore, line: str, day: str | None = None) -> None:
+def check_recorded(
+    home: Home, store: ResultStore, line: str, day: str | None = None, since: str = ""
+) -> None:
     """Hold the predictions of all published nights, or of one `day`, against their ledgers.
 
+    With `since`, a day, those of earlier nights are not read.
     A chain alone cannot tell that its end or the whole file is gone, or that the table changed.
     Raises LedgerError that names the days and shards that differ, or the ledger that is altered.
     """
     where = {"line": line} if day is None else {"line": line, "day": day}
-    nights = store.find("nights", where)
+    nights = store.find("nights", where, since=f"{line}__{since}")
     problems = [problem for night in nights if (problem := _difference(home, line, night))]
     if problems:
         raise LedgerError("\n".join([*problems, _ADVICE]))

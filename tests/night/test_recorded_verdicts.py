@@ -38,9 +38,9 @@ def _pass_all(tiny: Tiny, shard: int) -> None:
     catalog.write_predictions(tiny.home, "tiny", DAY, shard, table)
 
 
-def _verify(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Result:
+def _verify(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, *options: str) -> Result:
     monkeypatch.setenv("LOUPE_HOME", str(tiny.home.root))
-    return CliRunner().invoke(main, ["audit", "verify", "--line", "tiny"])
+    return CliRunner().invoke(main, ["audit", "verify", "--line", "tiny", *options])
 
 
 def test_verdicts_that_were_changed_behind_the_ledger_are_found(
@@ -56,6 +56,22 @@ def test_verdicts_that_were_changed_behind_the_ledger_are_found(
     # A change that is published is a new line of the ledger.
     publish(published.home, store, "tiny", DAY)
     check_recorded(published.home, store, "tiny", DAY)
+
+
+def test_nights_before_a_day_are_left_out_but_no_ledger_without_one(
+    published: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promotions = published.home.promotions("tiny")
+    ledger.append(promotions, {"key": "a"})
+    _pass_all(published, 2)
+    assert "of shards 2" in _verify(published, monkeypatch, "--since", DAY).stderr
+    found = _verify(published, monkeypatch, "--since", "2030-01-01")
+    assert json.loads(found.stdout) == {"days": 0, "entries": 1, "intact": True}
+    promotions.write_text(promotions.read_text().replace('"a"', '"b"'))
+    found = _verify(published, monkeypatch, "--since", "2030-01-01")
+    assert "promotions.jsonl, line 1: altered" in found.stderr
+    for options in (("--since", "1 May"), ("--since", DAY, "--day", DAY)):
+        assert _verify(published, monkeypatch, *options).exit_code == 2
 
 
 @pytest.mark.parametrize(("kept", "named"), [(None, "not there"), (8, "of shards 8$")])
