@@ -109,6 +109,11 @@ _REVIEW = _operation(
                 "schema": _object(
                     ["sha256", "verdict", "by"],
                     sha256={"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                    object={
+                        "type": "string",
+                        "maxLength": 1024,
+                        "description": "that of the part; needed where the image is held unread",
+                    },
                     verdict={"enum": ["pass", "fail"]},
                     defect_type={"type": "string", "maxLength": 64},
                     by={"type": "string", "maxLength": 64},

@@ -20,6 +20,8 @@ class Review(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    # Which image of these bytes; that of another part is no picture of this one.
+    object: str = Field("", max_length=1024)
     verdict: Literal["pass", "fail"]
     defect_type: str = Field("", max_length=64)
     # Part of the document's id, where a slash would be a path.
@@ -47,8 +49,7 @@ def review(line: str) -> tuple[dict[str, Any], int]:
     _authorise(here.settings.token)
     here.line(line)
     given = _parse()
-    _require_part(here, line, given.sha256)
-    name = f"{line}__{given.sha256[:16]}__{given.by}"
+    name = f"{line}__{_image(here, line, given)}__{given.by}"
     document = {"line": line, **given.model_dump()}
     known = here.store.get("reviews", name)
     if known is not None and known.items() >= document.items() and not _is_overruled(here, known):
@@ -61,7 +62,9 @@ def review(line: str) -> tuple[dict[str, Any], int]:
 def _is_overruled(here: Installation, known: Document) -> bool:
     of_image = {key: known[key] for key in ("line", "sha256")}
     others = here.store.find("reviews", of_image)
-    return any(other.get("at", "") > known.get("at", "") for other in others)
+    # One that names another image is on another part.
+    same = [one for one in others if one.get("object") in ("", None, known["object"])]
+    return any(other.get("at", "") > known.get("at", "") for other in same)
 
 
 def _authorise(token: str) -> None:
@@ -84,8 +87,19 @@ def _parse() -> Review:
         raise ApiError(422, "bad_review", problems) from error
 
 
-def _require_part(here: Installation, line: str, sha256: str) -> None:
-    if here.home.object(sha256).is_file():
-        return
-    if not here.store.find("parts", {"line": line, "sha256": sha256}, limit=1):
-        raise ApiError(404, "unknown_image", f"line {line!r} has no image {sha256}")
+def _image(here: Installation, line: str, given: Review) -> str:
+    """What stands for the image in the review's id: the same as in the id of its part.
+
+    Raises ApiError where the line has no such image, or where one that is held unread may be meant
+    and no `object` says so: it may be another part's.
+    """
+    parts = here.store.find("parts", {"line": line, "sha256": given.sha256})
+    if not parts and not here.home.object(given.sha256).is_file():
+        raise ApiError(404, "unknown_image", f"line {line!r} has no image {given.sha256}")
+    plain = given.sha256[:16]
+    names: dict[str, str] = {one.get("object", ""): one["id"].rpartition("__")[2] for one in parts}
+    if not given.object and set(names.values()) - {plain}:
+        held = ", ".join(name for name in names if names[name] != plain)
+        msg = f"`object`: say which image you mean; {held} may be that of another part"
+        raise ApiError(422, "no_object", msg)
+    return names.get(given.object, plain)

@@ -254,6 +254,12 @@ def is_held_unread(row: dict[str, Any]) -> bool:
     return (row["reason"] or "").startswith((QUARANTINED, SAME_BYTES))
 
 
+def is_copy(row: dict[str, Any]) -> bool:
+    """Whether an image is byte for byte that of another part; `row` has its `reason`."""
+    reason = row["reason"] or ""
+    return reason.startswith(SAME_BYTES) and reason != SAME_PART
+
+
 def read_images_of(
     home: Home,
     line: str,

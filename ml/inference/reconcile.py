@@ -78,7 +78,7 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
         settle_alert(store, line, day, "missed", f"The night of {day} never ran", "")
     report_held(store, line, day, table)
     report_empty(store, line, day, len(images), nights)
-    report_overruled(store, line, day, table)
+    report_overruled(home, store, line, day, table)
     without_night = {one: n for one, n in due.items() if one not in nights}
     stray = report_stray(home, store, line, day, began, plans, without_night)
     if problems:

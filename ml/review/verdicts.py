@@ -29,7 +29,8 @@ def review(home: Home, line: str, store: ResultStore) -> Reviewed:
     """Write one label per reviewed image; the same reviews leave the same labels.
 
     A later verdict on an image wins over an earlier one, and people who differ are named. So is a
-    verdict that is malformed or on an image that is not accepted; it is left out.
+    verdict that is malformed, on an image that is not accepted, or on a part of which there is but
+    another part's image; it is left out.
     A `fail` keeps the mask of the layout's label, and its defect type unless the person names one.
     """
     found = store.find("reviews", {"line": line})
@@ -37,10 +38,10 @@ def review(home: Home, line: str, store: ResultStore) -> Reviewed:
     named = pa.array(
         {one["sha256"] for one in found if isinstance(one.get("sha256"), str)}, pa.string()
     )
-    images = catalog.read_images_of(home, line, ["sha256", "status"], sha256=named)
-    statuses = _statuses(images)
+    columns = ["sha256", "object", "status", "reason"]
+    images = _by_sha256(catalog.read_images_of(home, line, columns, sha256=named))
     layout = catalog.read_labels(home, line, source="layout", of=named)
-    whole = [one for one in found if _is_whole(one, statuses)]
+    whole = [one for one in found if _is_whole(one, images)]
     if disputed := _disputed(whole):
         log.warning(
             "%d images have verdicts that differ, of which the latest counts: %s",
@@ -55,25 +56,33 @@ def review(home: Home, line: str, store: ResultStore) -> Reviewed:
     return Reviewed(len(found), len(labels))
 
 
-def _statuses(images: pa.Table) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = defaultdict(set)
+def _by_sha256(images: pa.Table) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in images.to_pylist():
-        found[row["sha256"]].add(row["status"])
+        found[row["sha256"]].append(row)
     return found
 
 
-def _is_whole(one: Document, statuses: dict[str, set[str]]) -> bool:
-    why = _left_out(one, statuses.get(one.get("sha256", ""), set()))
+def _is_whole(one: Document, images: dict[str, list[dict[str, Any]]]) -> bool:
+    why = _left_out(one, images.get(one.get("sha256", ""), []))
     if why:
         log.warning("review %s left out: %s", one["id"], why)
     return not why
 
 
-def _left_out(one: Document, statuses: set[str]) -> str:
+def _left_out(one: Document, of_bytes: list[dict[str, Any]]) -> str:
+    """Why a verdict becomes no label; `of_bytes` are all images with the bytes that it is on."""
     if one.get("verdict") not in _LABELS or not one.get("by"):
         return "no name or no verdict"
-    if not statuses:
+    named = one.get("object") or ""
+    meant = [row for row in of_bytes if row["object"] == named] if named else of_bytes
+    if not meant:
         return "unknown image"
+    # A label is one of bytes: it would be that of the part which the picture shows.
+    if copy := next(filter(catalog.is_copy, meant), None):
+        unsaid = "" if named else ", and it names no `object`; send it again with one"
+        return f"{copy['object']} has the {copy['reason']}{unsaid}"
+    statuses = {row["status"] for row in meant}
     if statuses.isdisjoint(catalog.USABLE):
         said = ", ".join(sorted(statuses))
         return f"its image is {said}; it becomes a label if the image is accepted later"

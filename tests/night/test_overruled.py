@@ -67,8 +67,29 @@ def test_reviews_of_other_images_that_a_person_passed_are_not_read(
         return found
 
     monkeypatch.setattr(type(store), "find", find)
-    report_overruled(store, "tiny", DAY, pa.Table.from_pylist(rows))
+    report_overruled(live.home, store, "tiny", DAY, pa.Table.from_pylist(rows))
     alert = store.get("alerts", f"tiny__{DAY}__overruled")
     assert alert is not None
     assert alert["detail"] == "Hold these parts back: pb."
     assert {one["sha256"][0] for one in read} == {"b", "e"}
+
+
+def test_a_fail_of_a_part_with_a_copy_of_the_image_is_no_word_on_it(
+    live: Tiny, store: ResultStore
+) -> None:
+    row = catalog.read_images(live.home, "tiny").slice(0, 1).to_pylist()[0]
+    copied = {"object": "copy.png", "part": "other", "status": "duplicate"}
+    copied["reason"] = f"{catalog.SAME_BYTES}{row['object']}"
+    rows = pa.Table.from_pylist([row | copied], schema=catalog.IMAGES)
+    catalog.upsert_images(live.home, "tiny", rows)
+    passed = pa.Table.from_pylist([row | {"verdict": "pass"}])
+    said = {"line": "tiny", "sha256": row["sha256"], "verdict": "fail", "by": "Ada", "at": "2026"}
+
+    def alerts() -> int:
+        report_overruled(live.home, store, "tiny", DAY, passed)
+        return store.count("alerts", {"kind": "overruled"})
+
+    store.put("reviews", {"a": said | {"object": "copy.png"}})
+    assert alerts() == 0
+    store.put("reviews", {"b": said | {"object": row["object"]}})
+    assert alerts() == 1

@@ -95,6 +95,26 @@ def test_a_verdict_on_a_quarantined_image_waits_and_says_so(tiny: Tiny, store, c
     assert review(tiny.home, "tiny", store).labels == 1
 
 
+def test_a_verdict_on_a_part_with_another_parts_image_is_no_label_of_that(
+    tiny: Tiny, store, caplog
+) -> None:
+    row = catalog.read_images(tiny.home, "tiny").slice(0, 1).to_pylist()[0]
+    copied = {"object": "copy.png", "part": "other", "status": "duplicate"}
+    copied["reason"] = f"{catalog.SAME_BYTES}{row['object']}"
+    rows = pa.Table.from_pylist([row | copied], schema=catalog.IMAGES)
+    catalog.upsert_images(tiny.home, "tiny", rows)
+    store.put("reviews", {"copied": _verdict(row["sha256"], object="copy.png")})
+    store.put("reviews", {"unsaid": _verdict(row["sha256"], at="2026-01-05")})
+    assert review(tiny.home, "tiny", store).labels == 0
+    assert f"copied left out: copy.png has the same bytes as {row['object']}\n" in caplog.text
+    assert "unsaid left out: copy.png has the same bytes as" in caplog.text
+    assert "it names no `object`" in caplog.text
+    own = _verdict(row["sha256"], object=row["object"], verdict="pass", at="2026-01-04")
+    store.put("reviews", {"own": own})
+    assert review(tiny.home, "tiny", store).labels == 1
+    assert catalog.read_labels(tiny.home, "tiny")[row["sha256"]]["label"] == "ok"
+
+
 def test_firestore_needs_no_index_for_it(tiny: Tiny, monkeypatch, caplog) -> None:
     server = FirestoreServer()
     monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", server.address)

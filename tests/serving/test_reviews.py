@@ -73,6 +73,30 @@ def test_a_wrong_review_is_refused_and_names_the_field(client, changes, named):
     assert named in answer.get_json()["error"]["message"]
 
 
+@pytest.fixture
+def copy(home):
+    """A part that is held because its image is that of the part under review."""
+    store = open_results(make_env(home.root), home)
+    for object_, tail in (("own.png", ""), ("copy.png", "-0123456789abcdef")):
+        part = {"line": LINE, "day": "2030-01-01", "sha256": SHA256, "object": object_}
+        store.put("parts", {f"{LINE}__2030-01-01__{SHA256[:16]}{tail}": part})
+
+
+@pytest.mark.usefixtures("copy")
+def test_a_review_of_an_image_that_two_parts_have_says_which_it_means(client, home):
+    answer = post(client)
+    assert answer.status_code == 422
+    assert "copy.png may be that of another part" in answer.get_json()["error"]["message"]
+    own = post(client, object="own.png").get_json()
+    assert own["id"] == f"{LINE}__{SHA256[:16]}__ana"
+    copied = post(client, object="copy.png", verdict="pass", defect_type="").get_json()
+    assert copied["id"] == f"{LINE}__{SHA256[:16]}-0123456789abcdef__ana"
+    # Neither replaces the other, nor is it a later word on it.
+    store = open_results(make_env(home.root), home)
+    store.put("reviews", {copied.pop("id"): copied | {"at": "2999-01-01"}})
+    assert post(client, object="own.png").status_code == 200
+
+
 def test_a_part_nobody_knows_cannot_be_reviewed(client):
     answer = post(client, sha256="f" * 64)
     assert answer.status_code == 404

@@ -215,6 +215,7 @@ export const partsAnswer = items(part);
 /** A person's verdict on one part. */
 export interface Review {
   sha256: string;
+  object: string;
   verdict: "pass" | "fail";
   defect_type: string;
   by: string;

@@ -28,6 +28,7 @@ export function ReviewForm({ part, title, sending, send }: Props) {
     const value = (name: string): string => String(fields.get(name) ?? "").trim();
     const review = {
       sha256: part.sha256,
+      object: part.object,
       verdict,
       defect_type: verdict === "fail" ? value("defect_type") : "",
       by: value("by"),

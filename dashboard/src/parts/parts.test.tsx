@@ -77,7 +77,14 @@ test("a person's verdict is sent with name and comment", async () => {
   const form = await openReview("pass");
   fireEvent.submit(form);
   expect(await screen.findByText(/Stored\./)).toBeTruthy();
-  const body = { sha256: part.sha256, verdict: "pass", defect_type: "", by: "Ada", comment: "dust only" };
+  const body = {
+    sha256: part.sha256,
+    object: part.object,
+    verdict: "pass",
+    defect_type: "",
+    by: "Ada",
+    comment: "dust only",
+  };
   expect(api.sent).toEqual([{ path: "/v1/lines/demo/reviews", body, authorisation: null }]);
 });
 
