@@ -31,11 +31,12 @@ def audit() -> None:
     help="YYYY-MM-DD: leave out the nights before it, but no ledger that is not of a night",
 )
 def verify(line: str, day: str | None, since: str | None) -> None:
-    """Check that no ledger line was altered, removed or re-ordered, nor the verdicts it records."""
+    """Check that no ledger line was altered, removed or re-ordered, nor what it records."""
     from ml.audit.ledger import verify as run
     from ml.data.day import check_day
     from ml.errors import LedgerError
     from ml.inference.recorded import check_recorded
+    from ml.review.recorded import check_reviews
     from ml.settings import Env, Home
 
     if day and since:
@@ -45,13 +46,16 @@ def verify(line: str, day: str | None, since: str | None) -> None:
         env = Env.read()
         home = Home.of(env)
         first = check_day(since) if since else ""
-        folder = home.ledger(line, "x").parent
+        folder = home.ledgers(line)
         # A name is no day, and comes after all of them.
         paths = [p for p in sorted(folder.glob(f"{day or '*'}.jsonl")) if p.stem >= first]
         if not paths:
             msg = f"{folder}: no ledger of {day or 'any day'}{f' since {first}' if first else ''}"
             raise LedgerError(msg)
         entries = sum(run(path) for path in paths)
-        check_recorded(home, open_results(env, home), line, day, first)
+        store = open_results(env, home)
+        check_recorded(home, store, line, day, first)
+        found = 0 if day else check_reviews(home, store, line)
     days = [path for path in paths if path.stem[0].isdigit()]
-    print(json.dumps({"days": len(days), "entries": entries, "intact": True}))
+    result = {"days": len(days), "entries": entries, "found_reviews": found, "intact": True}
+    print(json.dumps(result))

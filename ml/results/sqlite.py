@@ -28,8 +28,8 @@ _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 _MEND = (
     "the results store is damaged. Restore it from a backup, or keep it and what lies beside it "
     "({name}-wal, {name}-shm) aside: `loupe publish` of each day, then `loupe reconcile`, write "
-    "nights and parts anew from the predictions. People's verdicts that `loupe review` has not "
-    "taken are in that file alone"
+    "nights and parts anew from the predictions, and `loupe review` people's verdicts from their "
+    "ledgers"
 )
 # A full disk meets SQLite in several places, and of some it says no more than `disk I/O error`.
 _DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ml.audit import reviews
 from ml.data import catalog
 from ml.data.layout import some_of
 from ml.results import Document, ResultStore
@@ -30,10 +31,10 @@ def review(home: Home, line: str, store: ResultStore) -> Reviewed:
 
     A later verdict on an image wins over an earlier one, and people who differ are named. So is a
     verdict that is malformed, on an image that is not accepted, or on a part of which there is but
-    another part's image; it is left out.
+    another part's image; it is left out. So is one that is not as the ledger has it.
     A `fail` keeps the mask of the layout's label, and its defect type unless the person names one.
     """
-    found = store.find("reviews", {"line": line})
+    found = _recorded(home, line, store)
     found.sort(key=lambda one: str(one.get("at", "")))
     named = pa.array(
         {one["sha256"] for one in found if isinstance(one.get("sha256"), str)}, pa.string()
@@ -54,6 +55,21 @@ def review(home: Home, line: str, store: ResultStore) -> Reviewed:
     with catalog.locked(home, line):
         catalog.upsert_labels(home, line, rows)
     return Reviewed(len(found), len(labels))
+
+
+def _recorded(home: Home, line: str, store: ResultStore) -> list[Document]:
+    """The reviews of ledger and store: what stands in one alone gets into the other.
+
+    Raises LedgerError when the ledger was altered.
+    """
+    stored = {one.pop("id"): one for one in store.find("reviews", {"line": line})}
+    differ = reviews.compare(reviews.read(home.ledgers(line)), stored)
+    store.put("reviews", differ.unfinished)
+    reviews.record(home.ledgers(line), differ.unrecorded, "found")
+    for name in differ.altered:
+        log.warning("review %s left out: it was altered since it was recorded", name)
+    whole = {name: body for name, body in stored.items() if name not in differ.altered}
+    return [body | {"id": name} for name, body in sorted((whole | differ.unfinished).items())]
 
 
 def _by_sha256(images: pa.Table) -> dict[str, list[dict[str, Any]]]:

@@ -89,9 +89,13 @@ class Home:
         """How fast each process of a night was, stage by stage; measured, so never compared."""
         return self.root / "speed" / line / day
 
+    def ledgers(self, line: str) -> Path:
+        """The folder of a line's ledgers: of its nights, promotions, reviews and more."""
+        return self.root / "ledger" / line
+
     def ledger(self, line: str, day: str) -> Path:
         """The hash-chained ledger of one day."""
-        return self.root / "ledger" / line / f"{day}.jsonl"
+        return self.ledgers(line) / f"{day}.jsonl"
 
     def promotions(self, line: str) -> Path:
         """The hash-chained ledger of promotions and rollbacks."""

@@ -127,7 +127,7 @@ def test_an_untouched_ledger_is_reported_intact_and_an_altered_one_is_named(loup
     path = Home(tmp_path / "home").ledger("demo", "2026-01-09")
     append(path, {"key": "a"})
     done = loupe("audit", "verify", "--line", "demo")
-    assert json.loads(done.stdout) == {"days": 1, "entries": 1, "intact": True}
+    assert json.loads(done.stdout) == {"days": 1, "entries": 1, "found_reviews": 0, "intact": True}
     path.write_text(path.read_text().replace('"a"', '"b"'))
     done = loupe("audit", "verify", "--line", "demo")
     assert done.returncode == 2

@@ -48,7 +48,12 @@ def test_verdicts_that_were_changed_behind_the_ledger_are_found(
 ) -> None:
     ledger.append(published.home.promotions("tiny"), {"key": "a"})
     found = _verify(published, monkeypatch)
-    assert json.loads(found.stdout) == {"days": 1, "entries": 10, "intact": True}
+    assert json.loads(found.stdout) == {
+        "days": 1,
+        "entries": 10,
+        "found_reviews": 0,
+        "intact": True,
+    }
     _pass_all(published, 2)
     found = _verify(published, monkeypatch)
     assert (found.exit_code, found.stdout) == (2, "")
@@ -66,7 +71,7 @@ def test_nights_before_a_day_are_left_out_but_no_ledger_without_one(
     _pass_all(published, 2)
     assert "of shards 2" in _verify(published, monkeypatch, "--since", DAY).stderr
     found = _verify(published, monkeypatch, "--since", "2030-01-01")
-    assert json.loads(found.stdout) == {"days": 0, "entries": 1, "intact": True}
+    assert json.loads(found.stdout) == {"days": 0, "entries": 1, "found_reviews": 0, "intact": True}
     promotions.write_text(promotions.read_text().replace('"a"', '"b"'))
     found = _verify(published, monkeypatch, "--since", "2030-01-01")
     assert "promotions.jsonl, line 1: altered" in found.stderr

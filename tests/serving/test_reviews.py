@@ -1,10 +1,15 @@
 """A person's verdict is recorded once, checked, and only for a part that is known."""
 
+import errno
+
 import pytest
 from live_line import LINE
 from tiny_line import make_env
 
+from ml.audit import reviews as ledger_of_reviews
+from ml.errors import ResultsError
 from ml.results import open_results
+from ml.results.sqlite import SQLiteStore
 from serving import create_app
 
 pytestmark = pytest.mark.usefixtures("documents")
@@ -33,6 +38,45 @@ def test_sending_it_again_changes_nothing(client):
     second = post(client)
     assert second.status_code == 200
     assert second.get_json() == first.get_json()
+
+
+def test_every_review_stands_in_the_ledger(client, home):
+    for verdict in ("fail", "fail", "pass"):
+        post(client, verdict=verdict, defect_type="")
+    said = ledger_of_reviews.read(home.ledgers(LINE))
+    assert [(one["step"], one["review"]["verdict"]) for one in said] == [
+        ("review", "fail"),
+        ("review", "pass"),
+    ]
+    (stored,) = open_results(make_env(home.root), home).find("reviews")
+    assert said[1]["review"] | {"id": said[1]["id"]} == stored
+
+
+def test_a_review_that_the_store_does_not_take_stands_in_the_ledger(client, home, monkeypatch):
+    def refuse(*_):
+        raise ResultsError("the store did not answer")
+
+    monkeypatch.setattr(SQLiteStore, "put", refuse)
+    assert post(client).status_code == 503
+    (said,) = ledger_of_reviews.read(home.ledgers(LINE))
+    assert said["review"]["by"] == "ana"
+
+
+def test_a_host_that_only_reads_its_home_takes_reviews_still(client, home, monkeypatch, caplog):
+    def refuse(*_):
+        raise PermissionError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr(ledger_of_reviews, "record", refuse)
+    assert post(client).status_code == 201
+    assert "stored without an entry in the ledger" in caplog.text
+
+
+def test_a_review_that_the_ledger_lost_is_recorded_when_it_is_sent_again(client, home):
+    post(client)
+    (path,) = home.ledgers(LINE).glob("reviews-*")
+    path.unlink()
+    assert post(client).status_code == 200
+    assert len(ledger_of_reviews.read(home.ledgers(LINE))) == 1
 
 
 def test_a_change_of_mind_replaces_it(client, home):

@@ -1,0 +1,92 @@
+"""The ledgers of reviews: what people said of parts, as it was recorded.
+
+An entry comes before its document, and has all of it: a review that was recorded is never lost.
+There is a file for each month, since who appends to one reads it.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from ml.audit import ledger
+
+# `review` is recorded by the API as it is given, `found` by the review step: somebody wrote the
+# document past this home's ledger, as an API on another host does, or an older Loupe.
+Step = Literal["review", "found"]
+
+Document = dict[str, Any]
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How the reviews of a store differ from those of the ledgers.
+
+    `unfinished` are, by id, the documents that were recorded and are not stored, or not yet instead
+    of an earlier one; `unrecorded`, by id, stand in the store alone; the ids `altered` have another
+    content than was ever recorded.
+    """
+
+    unfinished: dict[str, Document]
+    unrecorded: dict[str, Document]
+    altered: list[str]
+
+
+def record(folder: Path, documents: Mapping[str, Document], step: Step = "review") -> None:
+    """Append reviews by id to the ledger of this month in the folder of a line's ledgers.
+
+    One that stands there as the last of its id is not repeated. Raises LedgerError when the ledger
+    was altered.
+    """
+    path = folder / f"reviews-{datetime.now(UTC):%Y-%m}.jsonl"
+    entries = [_entry(name, body, step) for name, body in documents.items()]
+    if entries:
+        ledger.extend(path, entries, within="id")
+
+
+def read(folder: Path) -> list[Entry]:
+    """All entries of a line, oldest first; LedgerError when a ledger was altered."""
+    return [
+        entry for path in sorted(folder.glob("reviews-*.jsonl")) for entry in ledger.entries(path)
+    ]
+
+
+def compare(entries: list[Entry], stored: Mapping[str, Document]) -> Differences:
+    """Hold the documents of a store, by id, against the ledgers."""
+    of_id: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        of_id[entry["id"]].append(entry)
+    unfinished, altered = {}, []
+    unrecorded = {name: body for name, body in stored.items() if name not in of_id}
+    for name, said in of_id.items():
+        body, last = stored.get(name), said[-1]
+        keys = [entry["key"] for entry in said]
+        key = None if body is None else _key(name, body)
+        if key == keys[-1]:
+            continue
+        if body is None or key in keys:
+            unfinished[name] = last["review"]
+        elif last["step"] == "found":
+            # Who writes past the ledger may also change their mind.
+            unrecorded[name] = body
+        else:
+            altered.append(name)
+    return Differences(unfinished, unrecorded, altered)
+
+
+def _entry(name: str, body: Document, step: Step) -> Entry:
+    return {"key": _key(name, body), "step": step, "id": name, "review": _plain(body)}
+
+
+def _key(name: str, body: Document) -> str:
+    return ledger.digest(name, _plain(body))
+
+
+def _plain(body: Document) -> Document:
+    """A document as JSON: one that a person wrote in Firestore's console may have a time in it."""
+    plain: Document = json.loads(json.dumps(body, default=str))
+    return plain

@@ -1,0 +1,45 @@
+"""Are the reviews of the results store those that the ledgers recorded?"""
+
+from ml.audit import reviews
+from ml.data.layout import some_of
+from ml.errors import LedgerError
+from ml.results import ResultStore
+from ml.settings import Home
+
+_ALTERED = (
+    "not as it was recorded: {}. The document was altered, or the ledger lost lines; "
+    "who gave it should give it again"
+)
+_UNFINISHED = (
+    "recorded, but the results store has no such document, or an earlier one: {}. An API that is "
+    "killed leaves it so, and `loupe review` writes it; if none was, somebody removed it"
+)
+_UNRECORDED = (
+    "in the results store, but never recorded here: {}. An API on another host or an older Loupe "
+    "wrote it, and `loupe review` records it as found; else somebody made it up"
+)
+
+
+def check_reviews(home: Home, store: ResultStore, line: str) -> int:
+    """Hold the reviews of a line against their ledgers; how many were found, not recorded as given.
+
+    Raises LedgerError that names those that differ, or the ledger that is altered.
+    """
+    folder = home.ledgers(line)
+    entries = reviews.read(folder)
+    stored = {one.pop("id"): one for one in store.find("reviews", {"line": line})}
+    differ = reviews.compare(entries, stored)
+    named = {
+        _ALTERED: differ.altered,
+        _UNFINISHED: [*differ.unfinished],
+        _UNRECORDED: [*differ.unrecorded],
+    }
+    problems = [
+        f"{folder}: reviews, {text.format(some_of(names))}"
+        for text, names in named.items()
+        if names
+    ]
+    if problems:
+        raise LedgerError("\n".join(problems))
+    steps = {entry["id"]: entry["step"] for entry in entries}
+    return list(steps.values()).count("found")
