@@ -152,7 +152,12 @@ _PATHS: Schema = {
         _parameter("sha256", "path", "SHA-256 of the image as it came"),
         media="image/png",
     ),
-    "/v1/lines/{line}/reviews": {"post": _REVIEW},
+    "/v1/lines/{line}/reviews": {"post": _REVIEW}
+    | _get(
+        "What people said of an image, latest first",
+        _LINE,
+        _parameter("sha256", "query", "SHA-256 of the image"),
+    ),
     "/v1/openapi.json": _get("This document"),
     "/reports/{path}": _get(
         "An HTML report", _parameter("path", "path", "as a document names it"), media="text/html"

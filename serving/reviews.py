@@ -12,6 +12,7 @@ from ml import files
 from ml.audit import reviews
 from ml.results import Document
 from serving.errors import ApiError
+from serving.images import SHA256
 from serving.installation import Installation, installation
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,24 @@ def review(line: str) -> tuple[dict[str, Any], int]:
     return {**document, "id": name}, 201
 
 
+@blueprint.get("/<line>/reviews")
+def history(line: str) -> dict[str, Any]:
+    """What people said of an image, latest first: who, when, verdict and comment.
+
+    Verdicts that somebody revised since are known as far as the ledger is on this host.
+    """
+    here = installation()
+    _authorise(here.settings.token)
+    here.line(line)
+    sha256 = request.args.get("sha256", "")
+    if not SHA256.fullmatch(sha256):
+        raise ApiError(400, "bad_sha256", f"`sha256` is {sha256!r}; expected that of an image")
+    said = reviews.said_of(here.home.ledgers(line), sha256)
+    stored = here.store.find("reviews", {"line": line, "sha256": sha256})
+    said += [one for one in stored if one not in said]
+    return {"items": sorted(said, key=lambda one: str(one.get("at", "")))[::-1]}
+
+
 def _record(here: Installation, line: str, name: str, document: Document) -> None:
     try:
         reviews.record(here.home.ledgers(line), {name: document})
@@ -88,7 +107,7 @@ def _is_overruled(here: Installation, known: Document) -> bool:
 def _authorise(token: str) -> None:
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     if token and not hmac.compare_digest(given.encode(), token.encode()):
-        msg = "a review needs the header `Authorization: Bearer <LOUPE_TOKEN>`"
+        msg = "reviews need the header `Authorization: Bearer <LOUPE_TOKEN>`"
         raise ApiError(401, "unauthorised", msg)
 
 

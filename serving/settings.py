@@ -23,7 +23,7 @@ class ServingSettings:
     | LOUPE_DASHBOARD | dashboard/dist | folder of the built dashboard |
     | LOUPE_FRAME_ANCESTORS | this host and loopback | who may show pages in a frame (CSP) |
     | LOUPE_UPLOAD_MB | 20 | largest accepted upload |
-    | LOUPE_TOKEN | none | when set, a review needs `Authorization: Bearer <token>` |
+    | LOUPE_TOKEN | none | when set, reviews need `Authorization: Bearer <token>` |
     """
 
     env: Env

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ml.audit import ledger
+from ml.errors import LedgerError
 
 # `review` is recorded by the API as it is given, `found` by the review step: somebody wrote the
 # document past this home's ledger, as an API on another host does, or an older Loupe.
@@ -53,6 +54,25 @@ def read(folder: Path) -> list[Entry]:
     return [
         entry for path in sorted(folder.glob("reviews-*.jsonl")) for entry in ledger.entries(path)
     ]
+
+
+def said_of(folder: Path, sha256: str) -> list[Document]:
+    """The reviews of one image with their ids, oldest first, also those that a later one replaced.
+
+    For people to look at: other lines are not parsed, and no chain is verified, as `read` does.
+    Raises LedgerError where a line is not one of a ledger.
+    """
+    said = []
+    for path in sorted(folder.glob("reviews-*.jsonl")):
+        # A half-written last line, left by a crash, is no entry.
+        lines = [line for line in path.read_bytes().splitlines(True) if line.endswith(b"\n")]
+        try:
+            entries = [json.loads(line)["entry"] for line in lines if sha256.encode() in line]
+            said += [entry["review"] | {"id": entry["id"]} for entry in entries]
+        except (ValueError, KeyError, TypeError) as error:
+            msg = f"{path}: altered since it was written; `loupe audit verify` names the line"
+            raise LedgerError(msg) from error
+    return [review for review in said if review.get("sha256") == sha256]
 
 
 def compare(entries: list[Entry], stored: Mapping[str, Document]) -> Differences:

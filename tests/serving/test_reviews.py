@@ -52,6 +52,36 @@ def test_every_review_stands_in_the_ledger(client, home):
     assert said[1]["review"] | {"id": said[1]["id"]} == stored
 
 
+def _history(client, sha256=SHA256, **more):
+    return client.get(f"/v1/lines/{LINE}/reviews?sha256={sha256}", **more)
+
+
+def test_the_history_of_an_image_has_all_that_was_said_of_it_latest_first(client, home):
+    assert _history(client).get_json() == {"items": []}
+    post(client, comment="scratch")
+    post(client, verdict="pass", defect_type="", comment="only dust")
+    post(client, sha256="2" * 64)
+    store = open_results(make_env(home.root), home)
+    other = {"line": LINE, "sha256": SHA256, "verdict": "fail", "by": "bo", "at": "2999-01-01"}
+    store.put("reviews", {"elsewhere": other})
+    (path,) = home.ledgers(LINE).glob("reviews-*")
+    path.write_text(path.read_text() + f'{{"half": "{SHA256}')
+    items = _history(client).get_json()["items"]
+    assert items[0] == other | {"id": "elsewhere"}
+    said = [(one["by"], one["verdict"], one["comment"]) for one in items[1:]]
+    assert said == [("ana", "pass", "only dust"), ("ana", "fail", "scratch")]
+    assert all(one["at"] for one in items)
+    path.write_text(f'{{"altered": "{SHA256}"}}\n')
+    assert "reviews-" in _history(client).get_json()["error"]["message"]
+
+
+def test_a_history_needs_an_image_and_the_token(client, config):
+    assert _history(client, sha256="abc").get_json()["error"]["code"] == "bad_sha256"
+    guarded = create_app(config | {"LOUPE_TOKEN": "secret"}).test_client()
+    assert _history(guarded).status_code == 401
+    assert _history(guarded, headers={"Authorization": "Bearer secret"}).status_code == 200
+
+
 def test_a_review_that_the_store_does_not_take_stands_in_the_ledger(client, home, monkeypatch):
     def refuse(*_):
         raise ResultsError("the store did not answer")
