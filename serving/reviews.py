@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ml import files
 from ml.audit import reviews
+from ml.errors import StorageError
 from ml.results import Document
 from serving.errors import ApiError
 from serving.images import SHA256
@@ -91,7 +92,8 @@ def _record(here: Installation, line: str, name: str, document: Document) -> Non
         reviews.record(here.home.ledgers(line), {name: document})
     except OSError as error:
         if not files.is_forbidden(error):
-            raise
+            msg = f"the review was not recorded: {error}; send it again"
+            raise StorageError(msg) from error
         # A host that only reads its home. The review step finds the document, and says that.
         log.warning("review %s is stored without an entry in the ledger: %s", name, error)
 

@@ -101,6 +101,17 @@ def test_a_host_that_only_reads_its_home_takes_reviews_still(client, home, monke
     assert "stored without an entry in the ledger" in caplog.text
 
 
+def test_a_review_that_the_disk_does_not_take_is_refused_and_not_stored(client, home, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ledger_of_reviews, "record", refuse)
+    answer = post(client)
+    assert answer.status_code == 503
+    assert "not recorded: " in answer.get_json()["error"]["message"]
+    assert open_results(make_env(home.root), home).find("reviews") == []
+
+
 def test_a_review_that_the_ledger_lost_is_recorded_when_it_is_sent_again(client, home):
     post(client)
     (path,) = home.ledgers(LINE).glob("reviews-*")
