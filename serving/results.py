@@ -2,6 +2,7 @@
 
 import logging
 import re
+from datetime import date, timedelta
 from typing import Any
 
 from flask import Blueprint, request
@@ -23,6 +24,7 @@ _VERDICTS = ("fail", "review")
 _SEVERITIES = ("none", "warning", "alarm")
 _DEFAULT_LIMIT = 100
 _MAX_LIMIT = 1000
+_LONG_PAST = timedelta(days=100)
 
 
 @blueprint.get("")
@@ -149,15 +151,23 @@ def _glance(here: Installation, document: Document) -> Document:
 
 
 def _alerts(here: Installation, line: str, days: set[str]) -> int:
-    """Alerts on some days, on one after them all, and on those whose night never ran."""
+    """Alerts on some days, on one after them all, and on those whose night never ran.
+
+    Of the last, those that are long past count one each.
+    """
     of_line = {"line": line}
     newest = here.store.find("alerts", of_line, descending=True, limit=1)
     later = {one["day"] for one in newest if one["day"] > max(days, default="")}
     missed = {one["day"] for one in here.store.find("alerts", of_line | {"kind": "missed"})}
     if not days | later | missed:
         return 0
+    # A glance must not read all days since one that nobody ever makes up for.
+    first = date.fromisoformat(max(days | later | missed)) - _LONG_PAST
+    past = {day for day in missed - days - later if day < first.isoformat()}
+    missed -= past
     # After a long outage many nights never ran: one question for all of them, not two for each.
     since = f"{line}__{min(days | later | missed)}"
     nights = here.store.find("nights", of_line, since=since) if missed - days else []
     shown = days | later | (missed - {one["day"] for one in nights})
-    return sum(one["day"] in shown for one in here.store.find("alerts", of_line, since=since))
+    found = here.store.find("alerts", of_line, since=since)
+    return len(past) + sum(one["day"] in shown for one in found)

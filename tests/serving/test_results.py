@@ -69,6 +69,25 @@ def test_the_glance_asks_no_more_often_after_a_long_outage(app, client, home, mo
     assert glance() == (alerts + 27, calls)
 
 
+def test_a_night_that_never_ran_long_ago_makes_the_glance_read_no_older_days(
+    client, home, monkeypatch
+):
+    store = open_results(tiny_line.make_env(home.root), home)
+    for day, kind in (("2024-01-01", "missed"), ("2024-01-01", "deadline"), ("2024-01-02", "held")):
+        store.put("alerts", {f"{LINE}__{day}__{kind}": {"line": LINE, "day": day, "kind": kind}})
+    store.put("nights", {f"{LINE}__2024-01-02": {"line": LINE, "day": "2024-01-02"}})
+    read = []
+    real = SQLiteStore.find
+
+    def find(self, *args, **more):
+        read.extend(found := real(self, *args, **more))
+        return found
+
+    monkeypatch.setattr(SQLiteStore, "find", find)
+    assert client.get("/v1/lines").get_json()["lines"][0]["alerts"] == 2
+    assert {one["day"] for one in read if "day" in one} == {"2024-01-01", DAYS[1]}
+
+
 def test_the_glance_leaves_out_the_alerts_of_nights_that_are_over(client, home):
     store = open_results(tiny_line.make_env(home.root), home)
     for kind in ("missed", "image"):
