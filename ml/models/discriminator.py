@@ -127,18 +127,23 @@ def fit_patch_head(patches: TrainingPatches, steps: int, seed: int) -> PatchHead
         )
         head.train()
         for _ in track(range(steps), "train discriminator", steps):
-            inputs, target = _draw(patches, head)
-            found = head.each(inputs)
-            each = functional.binary_cross_entropy_with_logits(
-                found, target[:, None].expand_as(found), reduction="none"
-            )
-            # The sum: each network gets the gradient that it would have alone.
-            loss = each.mean(dim=0).sum()
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            train_step(patches, head, optimiser)
             schedule.step()
     return head.eval()
+
+
+def train_step(patches: TrainingPatches, head: PatchHead, optimiser: torch.optim.Optimizer) -> None:
+    """One step on a fresh draw of the patches."""
+    inputs, target = _draw(patches, head)
+    found = head.each(inputs)
+    each = functional.binary_cross_entropy_with_logits(
+        found, target[:, None].expand_as(found), reduction="none"
+    )
+    # The sum: each network gets the gradient that it would have alone.
+    loss = each.mean(dim=0).sum()
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
 
 
 def _draw(patches: TrainingPatches, head: PatchHead) -> tuple[Tensor, Tensor]:

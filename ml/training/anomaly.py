@@ -25,7 +25,7 @@ from ml.training.device import device, placed
 from ml.training.embed import batch_of, embed, images_at_once
 from ml.training.enough import require_good
 from ml.training.pixels import mask_tensor, stream_pixels
-from ml.training.preflight import embedding_batch
+from ml.training.preflight import embedding_batch, log_head_time
 
 # Patches kept, whatever the number of images: they bound memory and the coreset's time.
 _CANDIDATES = 40_000
@@ -56,6 +56,7 @@ def fit_anomaly(
     if not learns:
         return _fit_patchcore(line, features, _Reader(home, line, features, at_once, threads), good)
     scales = [placed(one) for one in shrinks(line.anomaly)]
+    log_head_time(features.width, len(scales), line.anomaly.steps)
     views = [nn.Sequential(shrink, features) for shrink in scales]
     readers = [_Reader(home, line, view, at_once, threads) for view in views]
     fitted = [_fit_head(line, reader, good, defects) for reader in readers]

@@ -25,7 +25,7 @@ from ml.settings import Home, LineConfig
 from ml.training.device import device, placed
 from ml.training.embed import batch_of, embed, images_at_once
 from ml.training.pixels import Pixels, bytes_in_memory, mask_tensor
-from ml.training.preflight import embedding_batch
+from ml.training.preflight import embedding_batch, log_head_time
 from ml.training.sampling import is_defect
 from ml.training.segmenter import load_masked, require_masks
 from ml.training.tiles import count_inputs
@@ -61,8 +61,9 @@ def fit_patch_segmenter(
         passes=2 * sum(scale**2 for scale in line.segmenter.scales),
         key="segmenter.tile" if line.segmenter.tile else "segmenter.size",
     )
-    (pixels,) = load_masked(home, line, masked, threads)
     scales = [placed(one) for one in shrinks(line.segmenter)]
+    log_head_time(features.width, 2 * len(scales), line.segmenter.steps)
+    (pixels,) = load_masked(home, line, masked, threads)
     views = [nn.Sequential(shrink, features) for shrink in scales]
     fitted = [_fit_head(line, view, pixels, at_once) for view in views]
     maps = PatchMaps(features, scales, [head for head, _ in fitted]).cpu()

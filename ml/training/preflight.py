@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.errors import TrainingError
+from ml.models.discriminator import PatchHead, TrainingPatches, train_step
 from ml.models.patches import PatchFeatures
 from ml.settings.models import AnomalyConfig, ClassifierConfig, SegmenterConfig
 from ml.training.device import device
@@ -29,6 +30,9 @@ _OVERHEAD = 1.25
 _FIXED = 64 << 20
 # Part of the free memory that training may plan with.
 _SHARE = 0.8
+# To try a step of a head on.
+_SOME_PATCHES = 4096
+_TRIED_STEPS = 4
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -109,6 +113,21 @@ def embedding_batch(
     return fits
 
 
+def log_head_time(width: int, fits: int, steps: int) -> None:
+    """Say how long fitting heads on features `[P, width]` takes; the random state stays."""
+    with torch.random.fork_rng():
+        some = torch.rand(_SOME_PATCHES, width, device=device())
+        patches = TrainingPatches(some, some, some, some[:, 0])
+        head = PatchHead(some.mean(dim=0), some.std(dim=0)).to(device()).train()
+        optimiser = torch.optim.AdamW(head.parameters())
+        for _ in range(_TRIED_STEPS):  # the last one counts
+            started = time.perf_counter()
+            train_step(patches, head, optimiser)
+            _finish()
+    minutes = fits * steps * (time.perf_counter() - started) / 60
+    log.info("then training needs about %.1f minutes: %d times %d steps", minutes, fits, steps)
+
+
 def seconds_per_step(model: nn.Module, size: tuple[int, int], batch: int) -> float:
     """How long a step takes here, measured on a copy; the model and the random state stay."""
     with torch.random.fork_rng():
@@ -185,9 +204,14 @@ def _step(model: nn.Module, images: Tensor) -> float:
     found = model(images)
     logits = found[0] if isinstance(found, tuple) else found
     logits.sum().backward()
-    if images.is_cuda:
-        torch.cuda.synchronize()
+    _finish()
     return time.perf_counter() - started
+
+
+def _finish() -> None:
+    """Wait for what a GPU has still to do."""
+    if device().type == "cuda":
+        torch.cuda.synchronize()
 
 
 def _storage(tensor: Tensor) -> int:

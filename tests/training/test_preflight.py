@@ -165,6 +165,17 @@ def test_an_anomaly_model_embeds_as_many_images_at_once_as_fit(
     assert asked == [2, 1]
 
 
+def test_the_time_of_a_head_is_that_of_its_steps(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    before = torch.get_rng_state()
+    for steps in (1_000, 100_000):
+        preflight.log_head_time(64, 2, steps)
+    assert torch.equal(torch.get_rng_state(), before)
+    found = re.findall(r"about ([\d.]+) minutes: 2 times (\d+) steps", caplog.text)
+    assert [int(steps) for _, steps in found] == [1_000, 100_000]
+    assert float(found[1][0]) > 10 * float(found[0][0])
+
+
 def test_a_batch_of_embedding_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     features = anomaly_features(BACKBONE, AnomalyConfig(size=(64, 64)), 1)
     monkeypatch.setattr(preflight, "_seconds_embedding", lambda *_: 0.0)
