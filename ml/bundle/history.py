@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from ml.audit.promotions import Switch, live_at, read_switches
+from ml.audit.promotions import Rejection, Switch, live_at, read_switches, rejected, rolled_back
 from ml.bundle.live import live_record
 from ml.errors import BundleError, LedgerError
 from ml.settings import Home
@@ -49,6 +49,18 @@ def unrecorded(home: Home, line: str) -> Switch | None:
 def is_live(home: Home, switch: Switch) -> bool:
     """Whether the live file is as this switch leaves it."""
     return _readable_record(home, switch.line) == switch.record
+
+
+def refused(home: Home, line: str, bundle: str) -> dict[str, Switch | Rejection]:
+    """The entries by which a bundle was `rolled back` or `rejected` and not promoted since.
+
+    Raises LedgerError as `read_history` does.
+    """
+    found = {
+        "rolled back": rolled_back(read_history(home, line), bundle),
+        "rejected": rejected(home.promotions(line), bundle),
+    }
+    return {what: entry for what, entry in found.items() if entry is not None}
 
 
 def champion_at(home: Home, line: str, time: datetime) -> tuple[Switch | None, Switch | None]:

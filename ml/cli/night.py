@@ -13,9 +13,10 @@ day_option = click.option("--day", required=True, help="YYYY-MM-DD")
 @click.option("--shadow", help="a challenger, or `waiting`, that scores the same images")
 def shards(context: Context, day: str, bundle: str | None, shadow: str | None) -> Result:
     """Deal the day's images into shards and fix the night's bundle."""
-    from ml.inference.night import plan_night
+    from ml.inference.night import plan_night, warnings_of
 
-    plan = plan_night(context.home, context.line, day, bundle, shadow)
+    home, line = context.home, context.line
+    plan = plan_night(home, line, day, bundle, shadow)
     return {
         "day": day,
         "bundle": plan.bundle,
@@ -23,6 +24,7 @@ def shards(context: Context, day: str, bundle: str | None, shadow: str | None) -
         "shards": [
             {"day": day, "shard": number, "images": size} for number, size in enumerate(plan.sizes)
         ],
+        "warnings": warnings_of(home, line.name, bundle) if bundle else [],
     }
 
 
@@ -36,13 +38,14 @@ def predict(context: Context, day: str, shard: int | None, bundle: str | None) -
 
     from ml.bundle import load_bundle
     from ml.inference.batch import predict_shards
-    from ml.inference.night import read_plan
+    from ml.inference.night import read_plan, warnings_of
 
     plan = read_plan(context.home, context.line, day)
     if bundle is not None and bundle != plan.bundle:
         # Refused before anything is overwritten. The night's own one, which Airflow names too,
         # was chosen when it began: where it broke since, the parts are held.
         load_bundle(context.home, bundle, context.line.name)
+        warnings_of(context.home, context.line.name, bundle)
         plan = replace(plan, bundle=bundle)
     shards = range(len(plan.sizes)) if shard is None else [shard]
     batch, env = context.line.night.batch, context.env

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ml.audit.promotions import rejected, rolled_back
 from ml.bundle import Bundle, load_bundle
 from ml.bundle.card import Metric
-from ml.bundle.history import read_history
+from ml.bundle.history import refused
 from ml.bundle.live import live_record
 from ml.data.dataset import load_dataset
 from ml.errors import BundleError, ImageError
@@ -67,14 +66,9 @@ def _on_paper(home: Home, line: LineConfig, challenger: Bundle) -> Iterator[Find
     yield _rates(challenger)
     yield _escapes(challenger)
     yield _parity(line, challenger)
-    out = {
-        "rolled back": rolled_back(read_history(home, line.name), challenger.name),
-        "rejected": rejected(home.promotions(line.name), challenger.name),
-    }
-    for what, entry in out.items():
-        if entry is not None:
-            why = f": {entry.reason}" if entry.reason else ""
-            yield False, f"it was {what} by {entry.by}{why}; only a person may promote it"
+    for what, entry in refused(home, line.name, challenger.name).items():
+        why = f": {entry.reason}" if entry.reason else ""
+        yield False, f"it was {what} by {entry.by}{why}; only a person may promote it"
 
 
 def _groups(line: LineConfig, split: str, rates: Mapping[str, Metric | None]) -> Finding:

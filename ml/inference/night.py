@@ -19,11 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml import files
+from ml.audit.promotions import Rejection, Switch
 from ml.bundle import load_bundle
+from ml.bundle.history import refused
 from ml.bundle.live import live_name, waiting_name
 from ml.data import catalog
 from ml.data.day import check_day
-from ml.errors import BundleError, DataError
+from ml.errors import BundleError, DataError, LedgerError
 from ml.settings import Home, LineConfig
 
 log = logging.getLogger(__name__)
@@ -104,6 +106,28 @@ def plan_night(
     same_shadow = known is not None and known.shadow == plan.shadow != ""
     catalog.drop_shards_from(home, line.name, day, count if same_shadow else 0, "shadow")
     return plan
+
+
+def warnings_of(home: Home, line: str, bundle: str) -> list[str]:
+    """What somebody who asks for a bundle by name must know: that it was refused, and by whom.
+
+    They may have their reasons, so it stops nothing, nor does a ledger that was altered.
+    """
+    try:
+        entries = refused(home, line, bundle)
+    except LedgerError as error:
+        found = [f"whether bundle {bundle} was rolled back or rejected is not known: {error}"]
+    else:
+        found = [f"bundle {bundle} was {what} {_by_whom(entry)}" for what, entry in entries.items()]
+    for warning in found:
+        log.warning("%s", warning)
+    return found
+
+
+def _by_whom(entry: Switch | Rejection) -> str:
+    at = "an unknown time" if entry.at is None else entry.at.isoformat(timespec="seconds")
+    why = f": {entry.reason}" if entry.reason else ""
+    return f"by {entry.by} at {at}{why}; it inspects, as it was asked for by name"
 
 
 def find_plan(home: Home, line: str, day: str) -> Plan | None:

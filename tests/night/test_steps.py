@@ -11,6 +11,8 @@ import tiny_line
 from click.testing import CliRunner
 from tiny_line import Tiny
 
+from ml.audit import ledger
+from ml.audit.promotions import Rejection, Switch
 from ml.cli.main import main
 
 LINE = """
@@ -99,6 +101,29 @@ def test_the_history_of_a_line_is_asked_and_walked_back(loupe: Loupe) -> None:
     assert (early["bundle"], early["until"]) == (None, found["since"])
     assert early["time"] == "2026-01-01T02:00:00+02:00"
     assert "none before it" in loupe.refused("rollback")
+
+
+def test_a_bundle_that_was_refused_inspects_when_it_is_named_and_it_is_said_who_refused_it(
+    loupe: Loupe, tiny: Tiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = tiny.evaluate().name
+    night = ("shards", "--day", tiny_line.DAY, "--bundle", name)
+    assert loupe(*night)["warnings"] == []
+    at, path = datetime(2026, 1, 4, 5, tzinfo=UTC), tiny.home.promotions("tiny")
+    out = {"step": "rollback", "bundle": "f" * 32, "previous": name, "by": "Ada", "reason": "blur"}
+    for number, entry in enumerate([out | {"step": "promote"}, out], start=1):
+        ledger.append(path, Switch("tiny", number, at=at, **entry).as_entry())
+    ledger.append(path, Rejection("tiny", 2, name, "Bo", "", at).as_entry())
+    plan = loupe(*night)
+    assert (plan["bundle"], plan["images"]) == (name, 60)
+    when = "2026-01-04T05:00:00+00:00; it inspects, as it was asked for by name"
+    assert plan["warnings"] == [
+        f"bundle {name} was rolled back by Ada at {when.replace(';', ': blur;')}",
+        f"bundle {name} was rejected by Bo at {when}",
+    ]
+    assert [record.message for record in caplog.records[-2:]] == plan["warnings"]
+    path.write_text(path.read_text().replace("Ada", "Eve"))
+    assert "is not known" in loupe(*night)["warnings"][0]
 
 
 @pytest.mark.parametrize("time", ["yesterday", "2026-05-03", "9999-01-01T00:00"])
