@@ -93,7 +93,8 @@ class BundleError(LoupeError):
 
 
 class StorageError(LoupeError):
-    """The storage of LOUPE_HOME did not give a file, or did not take one, as when it is full.
+    """The storage of LOUPE_HOME did not give a file, or did not take one, as when it is full,
+    or a table took no commit as other writers came first again and again.
 
     It says nothing about the file: no BundleError, else a moment's fault would hold a whole night.
     """

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from ml import files
 from ml.data.damage import told
-from ml.errors import DataError
+from ml.errors import DataError, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +202,8 @@ def _compact(path: Path) -> None:
 def commit(path: Path, write: Callable[[Any], object]) -> None:
     """Run a write of the table again when another writer committed first (optimistic concurrency).
 
-    What it wrote is on the disk afterwards, as documents and ledgers are that tell of it.
+    What it wrote is on the disk afterwards, as documents and ledgers are that tell of it. Raises
+    StorageError when others came first each time: a retry of the step cures that.
     """
     from deltalake.exceptions import CommitFailedError
 
@@ -212,9 +213,11 @@ def commit(path: Path, write: Callable[[Any], object]) -> None:
         try:
             with told(path):
                 write(table)
-        except CommitFailedError:
+        except CommitFailedError as error:
             if attempt == _COMMIT_TRIES - 1:
-                raise
+                others = f"other writers committed first, {_COMMIT_TRIES} times"
+                msg = f"{path}: {others}; run the same command again: {error}"
+                raise StorageError(msg) from error
             log.info("another writer committed first; trying again")
             time.sleep(0.1 * 2**attempt)
         else:

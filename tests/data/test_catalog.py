@@ -7,6 +7,7 @@ import pytest
 from deltalake import DeltaTable
 
 from ml.data import catalog, delta
+from ml.errors import StorageError
 from ml.settings import Home
 
 DAYS = ("2026-03-01", "2026-03-02", "2026-03-03")
@@ -126,3 +127,16 @@ def test_the_newest_batches_are_counted_and_how_many_there_are(tmp_path):
         {"status": "dropped", "reason": "x", "n": 4},
     ]
     assert catalog.batches_among(home, "plant", {"b0", "b2", "b9"}, version=1) == {"b0"}
+
+
+def test_a_write_that_loses_every_race_may_be_tried_again(home, monkeypatch):
+    monkeypatch.setattr(delta.time, "sleep", lambda _: None)
+    path = home.table("plant", "images")
+
+    def replace_after_another_did(table):
+        DeltaTable(str(path)).update({"reason": "'other'"})
+        table.update({"reason": "'own'"})
+
+    with pytest.raises(StorageError, match=r"images: other writers .* 8 times; run") as told:
+        delta.commit(path, replace_after_another_did)
+    assert told.value.temporary
