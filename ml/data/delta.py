@@ -146,13 +146,19 @@ def create(
     properties: dict[str, str] | None = None,
 ) -> None:
     from deltalake import DeltaTable
+    from deltalake.exceptions import CommitFailedError
 
     if DeltaTable.is_deltatable(str(path)):
         return
     path.mkdir(parents=True, exist_ok=True)
-    DeltaTable.create(
-        str(path), schema, mode="ignore", partition_by=partition_by, configuration=properties
-    )
+    try:
+        DeltaTable.create(
+            str(path), schema, mode="ignore", partition_by=partition_by, configuration=properties
+        )
+    except CommitFailedError:
+        # Two shards of a line's first night may make it in the same moment.
+        if not DeltaTable.is_deltatable(str(path)):
+            raise
     _sync(path, [0])
 
 

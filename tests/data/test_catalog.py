@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
 
 from ml.data import catalog, delta
 from ml.errors import StorageError
@@ -140,3 +141,17 @@ def test_a_write_that_loses_every_race_may_be_tried_again(home, monkeypatch):
     with pytest.raises(StorageError, match=r"images: other writers .* 8 times; run") as told:
         delta.commit(path, replace_after_another_did)
     assert told.value.temporary
+
+
+def test_a_table_that_another_process_makes_in_the_same_moment_is_taken_as_it_is(
+    tmp_path, monkeypatch
+):
+    make = DeltaTable.create
+
+    def after_another(*args, **options):
+        make(*args, **options)
+        raise CommitFailedError("Protocol changed since last commit: protocol changed")
+
+    monkeypatch.setattr(DeltaTable, "create", after_another)
+    delta.create(tmp_path / "new", catalog.PREDICTIONS, partition_by=["day"])
+    assert delta.open_table(tmp_path / "new").version() == 0
