@@ -7,7 +7,7 @@ trusted.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 from ml import files
@@ -28,17 +28,24 @@ class Watermark:
 
     @classmethod
     def from_json(cls, text: str) -> "Watermark | None":
-        """From the text of a state; None of an empty one. Raises DataError when it is wrong."""
+        """From the text of a state; None of an empty one. Raises DataError when it is wrong.
+
+        A time without a zone is taken as UTC.
+        """
         try:
-            content = json.loads(text or "{}")
-            if content:
-                mark = cls(**content)
-                datetime.fromisoformat(mark.full_at)
-                return mark
+            return cls._read(text)
         except (TypeError, ValueError) as error:
             msg = f"--state {text!r}: not a watermark ({error}); leave it out to list in full"
             raise DataError(msg) from error
-        return None
+
+    @classmethod
+    def _read(cls, text: str) -> "Watermark | None":
+        content = json.loads(text or "{}")
+        if not content:
+            return None
+        mark = cls(**content)
+        at = datetime.fromisoformat(mark.full_at)
+        return mark if at.tzinfo else replace(mark, full_at=at.replace(tzinfo=UTC).isoformat())
 
     def as_json(self) -> dict[str, str]:
         """As it is stored."""
@@ -68,9 +75,18 @@ def scope_of(line: LineConfig, source: str, mark: Watermark | None, now: datetim
 
 
 def read_mark(home: Home, line: str) -> Watermark | None:
-    """The watermark that the home keeps for the command line; None where there is none."""
+    """The watermark that the home keeps for the command line; None where there is none.
+
+    Raises DataError, which names the file, when it is wrong.
+    """
     path = home.watermark(line)
-    return Watermark.from_json(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return Watermark._read(path.read_text())
+    except (TypeError, ValueError) as error:
+        msg = f"{path}: not a watermark ({error}); remove the file to list in full"
+        raise DataError(msg) from error
 
 
 def write_mark(home: Home, line: str, mark: Watermark) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ml.data import catalog, ingest
 from ml.data.layout import describe
-from ml.data.listing import Watermark, scope_of
+from ml.data.listing import Watermark, read_mark, scope_of, write_mark
 from ml.data.source import BucketSource, FolderSource, open_source
 from ml.data.validate import validate
 from ml.errors import DataError, SourceChangedError, SourceError
@@ -134,6 +134,22 @@ def test_a_state_that_is_none_is_refused():
         with pytest.raises(DataError, match="not a watermark"):
             Watermark.from_json(text)
     assert Watermark.from_json("{}") is None
+
+
+def test_a_watermark_without_a_zone_is_taken_as_utc():
+    text = '{"source": "s3://plant", "days": "%Y/%m/%d/", "full_at": "2026-03-10T06:00:00"}'
+    mark = Watermark.from_json(text)
+    assert mark == Watermark("s3://plant", DAYS, START.isoformat())
+    assert scope_of(LINE, "s3://plant", mark, START + timedelta(hours=1)).prefixes is not None
+
+
+def test_a_damaged_watermark_of_the_home_is_named_with_its_file(plant):
+    path = plant.home.watermark("plant")
+    write_mark(plant.home, "plant", Watermark("s3://plant", DAYS, START.isoformat()))
+    assert read_mark(plant.home, "plant") == Watermark("s3://plant", DAYS, START.isoformat())
+    path.write_bytes(b"\xff{")
+    with pytest.raises(DataError, match=rf"{path}: not a watermark .*; remove the file"):
+        read_mark(plant.home, "plant")
 
 
 def test_labels_follow_the_folder_of_the_day():
