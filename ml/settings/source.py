@@ -76,6 +76,10 @@ class LayoutConfig(Section):
         if (self.kind == "manifest" or self.columns) and not self.manifest:
             msg = "`manifest` must name the CSV file when the layout or `columns` reads one"
             raise ValueError(msg)
+        if "mask" in self.columns and self.kind != "manifest":
+            # Ignored, defects with a mask would train and be measured as ones without.
+            msg = f'`columns.mask` needs `kind = "manifest"`; `{self.kind}` reads no mask there'
+            raise ValueError(msg)
         # Masks and manifests lie outside the day's folder: they would not be listed with it.
         if self.days and (self.kind != "class_folders" or self.manifest):
             msg = '`days` needs `kind = "class_folders"` without a manifest'

@@ -49,6 +49,10 @@ def test_an_unknown_time_zone_is_refused_by_name(tmp_path, zone):
             "`source.layout.mask_threshold` is 999: .*less than or equal to 254",
         ),
         ('columns = { group = "g" }', "`manifest` must name the CSV file"),
+        (
+            'manifest = "m.csv"\ncolumns = { mask = "mask" }',
+            '`columns.mask` needs `kind = "manifest"`; `class_folders` reads no mask there',
+        ),
         ("[split]\ntest = 2", "`split.test` is 2: .*less than 0.6"),
         ("[monitor]\nalpha = 1e-4", "`monitor.alpha` is 0.0001: .*greater than or equal to 0.001"),
         ("[costs]\nreview = 1000", "`review` must cost less"),
