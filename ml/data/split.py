@@ -16,8 +16,9 @@ def split_groups(kinds: Sequence[tuple[str, str]], config: SplitConfig) -> dict[
     `kinds` are (group, kind) of each image, the kind being a defect type or `ok`. Groups are
     stratified by their rarest kind, ordered by a hash of seed and name, and dealt so that each
     kind comes as near to the wanted shares as whole groups allow. Defect types of one or two groups
-    are dealt together, a group of each for training first. The result does not depend on the order
-    of `kinds`.
+    are dealt together, a group of each for training first. A kind of two groups or more always has
+    one in training: where the shares leave it none, the split that has most of it gives one up. The
+    result does not depend on the order of `kinds`.
     """
     frequency = Counter(kind for _, kind in kinds)
     members: dict[str, set[str]] = defaultdict(set)
@@ -40,7 +41,18 @@ def split_groups(kinds: Sequence[tuple[str, str]], config: SplitConfig) -> dict[
     splits = _deal([*ordered(others), *ordered(firsts)], config)
     for groups in strata.values():
         splits |= _deal(ordered(groups), config)
+    everyone = ordered(members)
+    for kind in sorted(frequency):
+        _let_learn([group for group in everyone if kind in members[group]], splits)
     return splits
+
+
+def _let_learn(groups: list[str], splits: dict[str, str]) -> None:
+    """Move one of a kind's groups to training where it has several, and none there."""
+    found = Counter(splits[group] for group in groups)
+    if len(groups) > 1 and "train" not in found:
+        fullest = max(sorted(found), key=lambda split: found[split])
+        splits[next(group for group in groups if splits[group] == fullest)] = "train"
 
 
 def _deal(groups: list[str], config: SplitConfig) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.data import catalog
@@ -36,6 +36,25 @@ def test_every_kind_with_three_groups_is_in_all_splits():
     splits = split_groups(pairs, CONFIG)
     for kind in ("ok", "pit"):
         assert {splits[f"{kind}{n}"] for n in range(3)} == {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize("shares", [(0.35, 0.55), (0.49, 0.41), (0.2, 0.25)])
+@settings(deadline=None)
+@given(pairs=kinds)
+def test_a_kind_of_several_groups_is_learned_whatever_the_shares(pairs, shares):
+    config = SplitConfig(validation=shares[0], test=shares[1])
+    splits = split_groups(pairs, config)
+    for kind in {kind for _, kind in pairs}:
+        groups = {group for group, one in pairs if one == kind}
+        assert len(groups) == 1 or "train" in {splits[group] for group in groups}
+
+
+def test_a_kind_of_three_groups_is_in_all_splits_also_where_most_is_held_out():
+    config = SplitConfig(validation=0.35, test=0.55)
+    for count in (3, 10):
+        pairs = [*((f"pit{n}", "pit") for n in range(count)), *((f"{n}", "ok") for n in range(40))]
+        splits = split_groups(pairs, config)
+        assert {splits[f"pit{n}"] for n in range(count)} == {"train", "validation", "test"}
 
 
 def test_rare_defect_types_share_the_splits_and_each_is_learned():
