@@ -63,12 +63,14 @@ class FolderSource:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.left_out: list[str] = []
+        # Of the last listing: which link led to an outside folder first.
+        self._links: dict[Path, Path] = {}
 
     def list(self, prefixes: Sequence[str] | None = None) -> Iterator[Listed]:
         if not self.root.is_dir():
             msg = f"source folder {self.root} does not exist; create it or correct `source.uri`"
             raise SourceError(msg)
-        self.left_out = []
+        self.left_out, self._links = [], {}
         folders = [self.root] if prefixes is None else [self.root / one for one in prefixes]
         for path in sorted(path for folder in folders for path in self._below(folder)):
             try:
@@ -98,7 +100,13 @@ class FolderSource:
             return False
         target = folder.resolve()
         around = [one.resolve() for one in folder.parents if one.is_relative_to(self.root)]
-        return any(one.is_relative_to(target) or _is_shown_below(target, one) for one in around)
+        if any(one.is_relative_to(target) or _is_shown_below(target, one) for one in around):
+            return True
+        # Only the layout knows which of two links it reads, so neither is left out.
+        if (other := self._links.setdefault(target, folder)) != folder:
+            twice = "its images come twice, and nights hold the copies; remove one of the links"
+            log.warning("%s and %s lead to one folder, %s: %s", other, folder, target, twice)
+        return False
 
     def _is_text(self, key: str) -> bool:
         """Whether a name is one that tables can hold; one that is not stops no other."""

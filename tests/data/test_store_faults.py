@@ -367,6 +367,25 @@ def test_images_behind_a_link_to_a_hidden_folder_come_in(plant):
     assert len(keys) == 6
 
 
+def test_two_links_to_one_folder_outside_are_named(plant, tmp_path, caplog):
+    outside = tmp_path / "disk"
+    (plant.source / "scratch").rename(outside)
+    links = [plant.source / "scratch", plant.source / "ok/scratch"]
+    for link in links:
+        link.symlink_to(outside)
+    place = source.FolderSource(plant.source)
+    for _ in range(2):
+        caplog.clear()
+        assert len(list(place.list())) == 8
+        (said,) = caplog.messages
+        assert all(str(path) in said for path in (*links, outside))
+        assert "come twice" in said
+    links[1].unlink()
+    caplog.clear()
+    assert len(list(place.list())) == 6
+    assert not caplog.messages
+
+
 @contextmanager
 def unlistable(name: str) -> Iterator[None]:
     """A folder of this name gives an I/O error when it is listed."""
