@@ -19,6 +19,8 @@ _TIFF_SHORT = 3
 _TIFF_PREVIEW = 1
 _TIFF_FLOAT = 3
 _WEBP_ANIMATION = 2
+_JPEG_SCAN, _JPEG_APP2, _JPEG_SEGMENT = 0xDA, 0xE2, 1 << 16
+_MPF, _MPF_PICTURES, _MPF_PREVIEW = b"MPF\0", 0xB002, 1
 
 
 def sniff(content: bytes) -> str:
@@ -44,7 +46,8 @@ def header_size(content: bytes, kind: str) -> tuple[int, int]:
 
 
 def has_more_images(content: bytes, kind: str) -> bool:
-    """Whether there are images behind the first: pages that are no previews, or an animation.
+    """Whether there are images behind the first: pages or pictures (MPO) that are no previews, or
+    an animation.
 
     Raises ImageError `truncated` where they would lie behind the end of the file.
     """
@@ -53,8 +56,10 @@ def has_more_images(content: bytes, kind: str) -> bool:
     try:
         if kind == "PNG":
             return _is_animated_png(content)
+        if kind == "JPEG":
+            return _has_more_pictures(content)
         return kind == "TIFF" and any(map(_is_full, list(_tiff_directories(content))[1:]))
-    except struct.error:
+    except (struct.error, IndexError):
         msg = f"the {kind} ends within its headers"
         raise ImageError("truncated", msg) from None
 
@@ -76,18 +81,49 @@ def _bmp_size(content: bytes) -> tuple[int, int]:
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int] | None:
-    # ITU-T T.81: marker segments, with fill bytes, up to the start-of-frame with both sides.
+    # The start-of-frame has both sides.
+    for marker, place in _jpeg_segments(content):
+        if marker in range(0xC0, 0xD0) and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", content, place + 1)
+            return height, width
+    return None
+
+
+def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
+    """Marker and place of what follows its length, of each segment before the first scan."""
+    # ITU-T T.81: marker segments, with fill bytes.
     position = 2
     while content[position] == 0xFF:
         marker = content[position + 1]
         if marker == 0xFF:
             position += 1
             continue
-        if marker in range(0xC0, 0xD0) and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", content, position + 5)
-            return height, width
+        if marker == _JPEG_SCAN:
+            return
+        yield marker, position + 4
         position += 2 + struct.unpack_from(">H", content, position + 2)[0]
-    return None
+
+
+def _has_more_pictures(content: bytes) -> bool:
+    for marker, place in _jpeg_segments(content):
+        if marker == _JPEG_APP2 and content.startswith(_MPF, place):
+            index = content[place + len(_MPF) : place + _JPEG_SEGMENT]
+            return any(kind != _MPF_PREVIEW for kind in _mpf_kinds(index)[1:])
+    return False
+
+
+def _mpf_kinds(index: bytes) -> list[int]:
+    """The kind of each picture that a multi-picture file lists, that of the first included."""
+    # CIPA DC-007: a directory like a TIFF's; 16 bytes for each picture, which begin with its kind.
+    order = "<" if index.startswith(b"II") else ">"
+    (place,) = struct.unpack_from(order + "I", index, 4)
+    (entries,) = struct.unpack_from(order + "H", index, place)
+    for at in range(place + 2, place + 2 + 12 * entries, 12):
+        tag, _, size, value = struct.unpack_from(order + "HHII", index, at)
+        if tag == _MPF_PICTURES:
+            pictures = range(value, value + size, 16)
+            return [struct.unpack_from(order + "I", index, one)[0] >> 16 & 0xFF for one in pictures]
+    return []
 
 
 def _webp_size(content: bytes) -> tuple[int, int] | None:

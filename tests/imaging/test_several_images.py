@@ -37,7 +37,7 @@ def _tiff(*subfiles):
     return file.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["TIFF", "WEBP", "PNG"])
+@pytest.mark.parametrize("kind", ["TIFF", "WEBP", "PNG", "MPO"])
 @pytest.mark.parametrize("read", [decode, decode_grey])
 def test_pages_and_animations_are_refused(kind, read):
     content = _saved(kind, _frames(2))
@@ -60,6 +60,31 @@ def test_a_preview_behind_its_image_is_no_page(subfiles, is_taken):
     with pytest.raises(ImageError) as raised:
         decode(content)
     assert raised.value.reason == "several_images"
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_taken"),
+    [(0x010001, True), (0x020002, False), (0, False)],
+    ids=["its preview", "the other eye", "of no kind"],
+)
+def test_a_jpeg_with_a_second_picture_is_taken_where_that_is_a_preview(kind, is_taken):
+    content = bytearray(_saved("MPO", _frames(2)))
+    first = content.index(struct.pack("<I", 0x030000), content.index(b"0100"))
+    struct.pack_into("<I", content, first + 16, kind)
+    if is_taken:
+        assert decode(bytes(content)).shape == (40, 40, 3)
+        return
+    with pytest.raises(ImageError) as raised:
+        decode(bytes(content))
+    assert raised.value.reason == "several_images"
+
+
+def test_a_list_of_pictures_that_is_cut_is_damage():
+    content = _saved("MPO", _frames(2))
+    place = content.index(b"MPF\0")
+    with pytest.raises(ImageError) as raised:
+        decode(content[: place + 10] + b"\xff\xd9")
+    assert raised.value.reason == "truncated"
 
 
 def test_a_transparent_webp_is_no_animation():
