@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
@@ -173,7 +174,7 @@ def _manifest(
         if missing := needed - set(rows.fieldnames or ()):
             msg = f"{config.manifest}: no column {sorted(missing)}; it has {rows.fieldnames}"
             raise SourceError(msg)
-        return _by_path(config, rows)
+        return _by_path(config, rows, _as_listed(keys))
     except UnicodeDecodeError as error:
         msg = f"{config.manifest}: not UTF-8 text (byte {error.start}); save it as UTF-8"
         raise SourceError(msg) from error
@@ -182,9 +183,23 @@ def _manifest(
         raise SourceError(msg) from error
 
 
-def _by_path(config: LayoutConfig, rows: Iterable[dict[str, str]]) -> tuple[_Manifest, set[str]]:
+def _as_listed(keys: set[str]) -> Callable[[str], str]:
+    """How the source spells a path: an accent may be part of its letter or a character of its own.
+
+    Volumes and copies turn one spelling (NFC, NFD) into the other. A path that is no key stays.
+    """
+    composed = {unicodedata.normalize("NFC", key): key for key in keys if not key.isascii()}
+    return lambda path: (
+        path if path in keys else composed.get(unicodedata.normalize("NFC", path), path)
+    )
+
+
+def _by_path(
+    config: LayoutConfig, rows: Iterable[dict[str, str]], as_listed: Callable[[str], str]
+) -> tuple[_Manifest, set[str]]:
     found: _Manifest = {}
     disputed = set()
+    mask = config.columns.get("mask")
     for row in rows:
         if any(row.get(_BEYOND, ())):
             # Else what follows the comma would be another column's value, such as the label.
@@ -193,9 +208,12 @@ def _by_path(config: LayoutConfig, rows: Iterable[dict[str, str]]) -> tuple[_Man
                 "columns; put a value that has a comma into quotes"
             )
             raise SourceError(msg)
-        first = found.setdefault(row["path"], row)
+        if mask:
+            row[mask] = as_listed(row[mask])
+        key = as_listed(row["path"])
+        first = found.setdefault(key, row)
         if any(first[one] != row[one] for one in config.columns.values()):
-            disputed.add(row["path"])
+            disputed.add(key)
     if disputed:
         log.warning(
             "%s: %d paths have rows that differ, and their images are held: %s",

@@ -1,6 +1,7 @@
 """Names become labels, masks, groups, serials and times."""
 
 from datetime import UTC, datetime
+from unicodedata import normalize
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -126,6 +127,26 @@ def test_a_row_that_ends_before_its_path_is_of_no_image(caplog):
     facts = _describe({"1.png", "2.png", "m.csv"}, lambda key: content, **layout)
     assert set(facts) == {"1.png"}
     assert "m.csv: 1 of its 2 paths are not in the source" in caplog.text
+
+
+@pytest.mark.parametrize(("listed", "written"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_a_row_is_of_the_image_whose_name_is_the_same_text(listed, written, caplog):
+    image, mask = (normalize(listed, name) for name in ("teile/gehäuse.png", "masken/gehäuse.png"))
+    row = normalize(written, "teile/gehäuse.png,masken/gehäuse.png")
+    layout = {"kind": "manifest", "manifest": "m.csv", "columns": {"mask": "mask"}}
+    content = f"path,mask\n{row}\n".encode()
+    facts = _describe({image, mask, "m.csv"}, lambda key: content, **layout)
+    assert {key: fact.mask_key for key, fact in facts.items()} == {image: mask}
+    assert not caplog.messages
+
+
+def test_of_two_names_that_are_the_same_text_each_has_its_own_row():
+    names = [normalize(form, "gehäuse.png") for form in ("NFC", "NFD")]
+    rows = f"{names[0]},ok,\n{names[1]},dent,\n".encode()
+    assert {key: fact.label for key, fact in _manifest_of(rows, set(names)).items()} == {
+        names[0]: "ok",
+        names[1]: "defect",
+    }
 
 
 def test_a_missing_manifest_is_named():
