@@ -126,7 +126,7 @@ def classifier_batches(
 
     groups = np.array([sample.group for sample in pixels.samples])
     chosen = (
-        (index[share()], random.spawn(len(index))[share()])
+        (index[share(len(index))], random.spawn(len(index))[share(len(index))])
         for index in group_balanced_batches(is_defect(pixels), groups, batch, random)
     )
     return run_ahead(prepare, chosen, threads=threads, ahead=_AHEAD)

@@ -45,15 +45,22 @@ def is_first() -> bool:
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
-def share() -> slice:
-    """This process's part of a batch: every so-many-th item, so each kind is shared out too."""
+def share(images: int) -> slice:
+    """This process's part of a batch: every so-many-th image, so each kind is shared out too.
+
+    `images` are those that the batch really has. Raises TrainingError as `require_shares` does.
+    """
+    require_shares(images)
     return slice(0 if is_first() else distributed.get_rank(), None, processes())
 
 
-def require_shares(batch: int, stage: str) -> None:
-    """Raises TrainingError when the processes cannot have equal shares of a batch."""
-    if batch % processes():
-        msg = f"{stage}: a batch of {batch} cannot be shared by {processes()} processes equally"
+def require_shares(images: int) -> None:
+    """Raises TrainingError when the processes cannot have equal shares of so many images."""
+    if images % processes():
+        msg = (
+            f"a batch of {images} images cannot be shared by {processes()} processes equally; "
+            f"set `batch` to an even multiple of {processes()}"
+        )
         raise TrainingError(msg)
 
 

@@ -82,9 +82,9 @@ def fit(
 
     After `patience` epochs in a row that are no better, the rest is left out. The model trains
     where it lies; what `after_epoch` raises ends the fit. Raises TrainingError when the loss is not
-    finite.
+    finite, or the processes cannot have equal shares of a batch.
     """
-    require_shares(task.batch, stage)
+    require_shares(task.batch)
     optimiser = task.optimiser(task.model.parameters())
     state = _State.load(checkpoint, task, optimiser)
     resumed = state.epoch > 0
@@ -121,8 +121,8 @@ def fit(
 def _shares(task: Task, random: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
     """This process's shares of the batches, where the model lies."""
     device = next(task.model.parameters()).device
-    part = slice(None) if task.shared else share()
     for inputs, target in task.batches(random):
+        part = slice(None) if task.shared else share(len(inputs))
         yield (
             inputs[part].to(device, non_blocking=True),
             target[part].to(device, non_blocking=True),

@@ -6,14 +6,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from ml.errors import TrainingError
 from ml.settings import Env, Home, load_line
+from ml.settings.models import ClassifierConfig
 from ml.training import distributed
+from ml.training.classifier import classifier_batches
 from ml.training.run import WEIGHTS
 from ml.training.train import train
 from tests.training.conftest import MakeDataset
@@ -57,8 +62,27 @@ def test_two_processes_give_the_weights_of_one_and_one_answer(
         torch.testing.assert_close(together[name], tensor, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("batch", [3, 9])
+def test_a_batch_of_fewer_images_than_the_line_asks_for_is_shared_equally_or_refused(
+    monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    samples = [SimpleNamespace(is_defect=n % 2 == 0, group=str(n)) for n in range(20)]
+    pixels: Any = SimpleNamespace(images=np.zeros((20, 8, 8, 3), np.uint8), samples=samples)
+
+    def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
+        target, config = torch.zeros(20), ClassifierConfig()
+        random = np.random.default_rng(1)
+        return list(classifier_batches(pixels, target, config, batch, random, threads=1))
+
+    assert {len(images) for images, _ in batches()} == {batch - 1}
+    monkeypatch.setattr(distributed, "processes", lambda: 3)
+    said = f"batch of {batch - 1} images cannot be shared by 3 processes .* even multiple of 3"
+    with pytest.raises(TrainingError, match=said):
+        batches()
+
+
 def test_a_batch_that_cannot_be_shared_equally_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "processes", lambda: 3)
-    distributed.require_shares(12, "train classifier")
-    with pytest.raises(TrainingError, match="batch of 16 cannot be shared by 3 processes"):
-        distributed.require_shares(16, "train classifier")
+    assert distributed.share(12) == slice(0, None, 3)
+    with pytest.raises(TrainingError, match="batch of 16 images cannot be shared by 3 processes"):
+        distributed.share(16)
