@@ -280,12 +280,17 @@ def _with_any_suffix(stem: PurePosixPath, key: str, keys: set[str]) -> str:
     return ""
 
 
+def kind_of(name: str) -> str:
+    """The defect type that a name means, whoever wrote it: case and spaces around make no other."""
+    return name.strip().lower()
+
+
 def _labelled(config: LayoutConfig, facts: Facts, name: str) -> Facts:
-    kind = name.strip().lower()
+    kind = kind_of(name)
     if not kind:
         return facts
     # Whatever its case: `OK` taken for a defect type would be learned as good.
-    if kind in {ok.lower() for ok in config.ok}:
+    if kind in map(kind_of, config.ok):
         return replace(facts, label="ok", defect_type="")
     if kind == "ok":
         msg = f"{facts.key}: {name!r} is none of `source.layout.ok` {list(config.ok)}; add it there"

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ml.audit import reviews
 from ml.data import catalog
-from ml.data.layout import some_of
+from ml.data.layout import kind_of, some_of
 from ml.results import Document, ResultStore
 from ml.settings import Home
 
@@ -120,7 +120,7 @@ def _disputed(whole: list[Document]) -> list[str]:
 def _label(one: Document, layout: dict[str, Any]) -> dict[str, Any]:
     label = _LABELS[one["verdict"]]
     is_defect = label == "defect"
-    defect_type = one.get("defect_type") or layout.get("defect_type") or "defect"
+    defect_type = kind_of(one.get("defect_type") or "") or layout.get("defect_type") or "defect"
     return {
         "sha256": one["sha256"],
         "label": label,

@@ -44,6 +44,8 @@ def _layout_label(tiny: Tiny, sha256: str, label: str, defect_type: str, mask: s
     [
         ("fail", "", "defect", "scratch", "m" * 64),
         ("fail", "dent", "defect", "dent", "m" * 64),
+        ("fail", " Dent ", "defect", "dent", "m" * 64),
+        ("fail", " ", "defect", "scratch", "m" * 64),
         ("pass", "", "ok", "", ""),
     ],
 )
