@@ -37,10 +37,10 @@ def airflow_environment(
         "API__WORKERS": "1",
         "API__SECRET_KEY": secret(home / "api.secret"),
         "API_AUTH__JWT_SECRET": secret(home / "jwt.secret"),
-        # A task whose worker was killed is noticed, and retried, this soon; a task of a scheduler
-        # that was killed is taken over as soon.
         # Shards of one night at most.
         "CORE__MAX_MAP_LENGTH": "4096",
+        # A task whose worker was killed is noticed, and retried, this soon; a task of a scheduler
+        # that was killed is taken over as soon.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "45",
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
