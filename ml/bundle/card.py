@@ -74,7 +74,8 @@ class ModelCard(_Section):
     )
     backbone: BackboneCard | None = Field(None, description="where it is not the card's")
     facts: dict[str, int] = Field(
-        default_factory=dict, description="how many images, labelled defects and patches it saw"
+        default_factory=dict,
+        description="how many images, labelled defects and patches it saw, in how many threads",
     )
 
     @property

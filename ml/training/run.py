@@ -15,7 +15,7 @@ A run's folder holds `checkpoint.safetensors` while it trains and, when it is fi
 | `backbone` | `name`, `weights` (`hub`, `file`, `none`), `weights_sha256`: the card's fields |
 | `weights_sha256` | of `model.safetensors` |
 | `warnings` | sentences that belong on the card |
-| `facts` | `batch`; anomaly model: how many images and patches it was fitted on |
+| `facts` | `batch`, `threads`; anomaly model: how many images and patches it was fitted on |
 """
 
 from dataclasses import dataclass, replace

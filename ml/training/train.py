@@ -88,6 +88,8 @@ def train(env: Env, home: Home, line: LineConfig, dataset: str, model: ModelName
     result = facts | _export(home, line, data, model, network, folder, env.threads)
     if model == "segmenter" and line.segmenter.weak_labels:
         result["facts"]["unmasked_defects"] = len(without_masks(data.split("train")))
+    # Sums in another order are rounded otherwise, and training makes other weights of that.
+    result["facts"]["threads"] = env.threads
     result["warnings"] = _warnings(line, model, result["facts"])
     result |= {"run": name, "dataset": dataset, "model": model, "code": code_commit()}
     weights = save(_tensors(network))

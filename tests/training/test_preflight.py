@@ -92,7 +92,7 @@ def test_a_halved_batch_is_said_on_the_card(
 ) -> None:
     monkeypatch.setattr("ml.training.classifier.fitting_batch", lambda *_: 2)
     result = train(env, home, line, make_dataset(), "classifier").run.result
-    assert result["facts"] == {"batch": 2}
+    assert result["facts"] == {"batch": 2, "threads": env.threads}
     assert any("batches of 2 instead of 4" in warning for warning in result["warnings"])
 
 

@@ -38,7 +38,7 @@ def test_a_student_learns_from_good_images_alone_and_its_onnx_answers_as_agreed(
     run = train(env, home, line, make_dataset(), "anomaly").run
     result = run.result
     assert result["parity"] <= MAX_PARITY
-    assert result["facts"] == {"batch": 4, "good_images": 8}
+    assert result["facts"] == {"batch": 4, "good_images": 8, "threads": env.threads}
     assert (result["epochs"], len(result["losses"])) == (3, 4)
     assert result["loss"] == min(result["losses"]) < result["losses"][0]
     session = onnxruntime.InferenceSession(str(run.onnx))

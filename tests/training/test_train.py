@@ -48,6 +48,7 @@ def test_a_run_is_finished_once_and_its_onnx_answers_as_agreed(
     assert result["parity"] <= MAX_PARITY
     assert result["classes"] == ["ok", "bright", "dark"]
     assert RANDOM_START in result["warnings"]
+    assert result["facts"]["threads"] == env.threads
     assert result["metrics"]["auroc"] is not None
     assert ("dice" in result["metrics"]) == (model == "segmenter")
     _check_outputs(first.run.onnx, model)
