@@ -154,7 +154,7 @@ class AnomalyConfig(Section):
     steps: int = Field(600, ge=1, description="training steps of the discriminator")
     labelled: bool = Field(True, description="the discriminator sees labelled defects")
     backbone: BackboneConfig | None = None
-    epochs: int = Field(20, ge=1, description="training epochs of the student")
+    epochs: int = Field(100, ge=1, description="training epochs of the student, as in the paper")
     batch: int = Field(8, ge=2, description="images in a training step of the student")
     learning_rate: float = Field(0.4, gt=0, description="of the student")
 

@@ -30,7 +30,7 @@ def fit_student(
 
     Where validation has no good image, the training images choose it. The paper's loss, optimiser
     and selection by held-out good images; its constant learning rate is the peak of a warm-up and a
-    cosine here, because a line trains for fewer than its 100 epochs.
+    cosine here, for lines that train for fewer than its 100 epochs.
     Raises TrainingError when there are too few good images or their features break the training.
     """
     config = line.anomaly
