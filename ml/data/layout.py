@@ -22,6 +22,8 @@ _FIRST_YEAR = 2000
 # Names in a message.
 _NAMED = 10
 _IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+# Of several masks of an image, the first one: a labelme document before pictures.
+_MASKS = (".json", ".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
 _NOT_IMAGES = {".csv", ".json", ".md", ".txt", ".tsv", ".toml", ".xml", ".yaml", ".yml"}
 
 
@@ -75,11 +77,12 @@ def describe(
         "mvtec": _mvtec,
         "manifest": _manifest_only,
     }[config.kind]
+    masks = _masks_by_name(config, keys)
     facts = {}
     for key in sorted(keys):
         if PurePosixPath(key).suffix.lower() in _NOT_IMAGES:
             continue
-        base = reader(config, key, keys, manifest)
+        base = reader(config, key, masks, manifest)
         if base is not None:
             facts[key] = _complete(config, base, manifest.get(key, {}), zone)
         if key in facts and key in disputed:
@@ -156,6 +159,8 @@ def _truth(config: LayoutConfig) -> str | None:
 
 
 _Manifest = dict[str, dict[str, str]]
+# The key of each mask, by its name without a suffix.
+_Masks = dict[str, str]
 
 
 def _manifest(
@@ -225,7 +230,7 @@ def _by_path(
 
 
 def _class_folders(
-    config: LayoutConfig, key: str, keys: set[str], manifest: _Manifest
+    config: LayoutConfig, key: str, masks: _Masks, manifest: _Manifest
 ) -> Facts | None:
     if config.days is None:
         folder, _, rest = key.partition("/")
@@ -246,25 +251,25 @@ def _inside_day(days: str, key: str) -> str | None:
     return "/".join(folders[depth:])
 
 
-def _masks(config: LayoutConfig, key: str, keys: set[str], manifest: _Manifest) -> Facts | None:
+def _masks(config: LayoutConfig, key: str, masks: _Masks, manifest: _Manifest) -> Facts | None:
     if not key.startswith(f"{config.images}/"):
         return None
     inside = PurePosixPath(key).relative_to(config.images)
     stem = PurePosixPath(config.masks) / inside.parent / f"{inside.stem}{config.mask_suffix}"
-    return Facts(key, mask_key=_with_any_suffix(stem, key, keys))
+    return Facts(key, mask_key=masks.get(_composed(stem), ""))
 
 
-def _mvtec(config: LayoutConfig, key: str, keys: set[str], manifest: _Manifest) -> Facts | None:
+def _mvtec(config: LayoutConfig, key: str, masks: _Masks, manifest: _Manifest) -> Facts | None:
     parts = PurePosixPath(key).parts
     if len(parts) != 3 or parts[0] not in ("train", "test"):
         return None
     facts = _labelled(config, Facts(key), parts[1])
     stem = PurePosixPath("ground_truth") / parts[1] / f"{PurePosixPath(key).stem}_mask"
-    return replace(facts, mask_key=_with_any_suffix(stem, key, keys))
+    return replace(facts, mask_key=masks.get(_composed(stem), ""))
 
 
 def _manifest_only(
-    config: LayoutConfig, key: str, keys: set[str], manifest: _Manifest
+    config: LayoutConfig, key: str, masks: _Masks, manifest: _Manifest
 ) -> Facts | None:
     if key not in manifest:
         return None
@@ -272,12 +277,24 @@ def _manifest_only(
     return Facts(key, mask_key=mask)
 
 
-def _with_any_suffix(stem: PurePosixPath, key: str, keys: set[str]) -> str:
-    """The mask of an image: a labelme document, which may lie beside it, or another image."""
-    for suffix in (".json", ".png", ".bmp", ".jpg", ".tif", ".tiff"):
-        if (found := f"{stem}{suffix}") in keys and found != key:
-            return found
-    return ""
+def _masks_by_name(config: LayoutConfig, keys: set[str]) -> _Masks:
+    folder = _truth(config)
+    if folder is None:
+        return {}
+    # Beside the images, pictures are images themselves.
+    suffixes = _MASKS[:1] if folder == config.images else _MASKS
+    ranked = []
+    for key in keys:
+        path = PurePosixPath(key)
+        if path.suffix.lower() in suffixes and path.is_relative_to(folder):
+            name = _composed(path.with_suffix(""))
+            ranked.append((suffixes.index(path.suffix.lower()), key, name))
+    return {name: key for _, key, name in sorted(ranked, reverse=True)}
+
+
+def _composed(path: PurePosixPath) -> str:
+    # Volumes and copies turn one spelling of an accent (NFC, NFD) into the other.
+    return unicodedata.normalize("NFC", str(path))
 
 
 def kind_of(name: str) -> str:

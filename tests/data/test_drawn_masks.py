@@ -49,6 +49,12 @@ def test_shapes_give_label_type_and_mask(drawn):
     assert found["images/c.jpg"] == {}
 
 
+def test_beside_the_images_no_image_is_a_mask_of_another(drawn):
+    drawn.picture("images/c.png", 1)
+    assert drawn.run().accepted == 4
+    assert labels(drawn)["images/c.jpg"] == {}
+
+
 def test_a_document_in_a_folder_of_masks_goes_before_an_image(drawn):
     drawn.line = make_line(kind="masks")
     draw(drawn, "masks/c.json", PIT)
@@ -104,3 +110,13 @@ def test_ball_screws_come_in_with_their_outlines(plant: Plant, real_data: Path) 
 def _area(polygon: list[list[float]]) -> float:
     after = [*polygon[1:], polygon[0]]
     return sum(x * b - a * y for (x, y), (a, b) in zip(polygon, after, strict=True)) / 2
+
+
+def test_a_mask_is_found_however_its_suffix_and_accents_are_written(plant):
+    plant.line = make_line(kind="masks")
+    for name in ("caf\u00e9", "b"):
+        plant.picture(f"images/{name}.png", 7 + len(name))
+    draw(plant, "masks/cafe\u0301.JSON", PIT)
+    draw(plant, "masks/b.Json", PIT)
+    plant.run()
+    assert [label["defect_type"] for label in labels(plant).values()] == ["pit", "pit"]
