@@ -20,6 +20,7 @@ def test_progress_reports_done_total_and_eta_as_json_lines(monkeypatch, capsys):
 
 
 def test_progress_is_silent_where_another_process_reports(monkeypatch, capsys):
+    monkeypatch.delenv("LOUPE_PROGRESS", raising=False)
     monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
     with progress.Progress("train", total=1) as stage:
         stage.step()
