@@ -34,7 +34,7 @@ def read_drawn(content: bytes, size: tuple[int, int]) -> tuple[Mask, tuple[str, 
     Labels are in small letters, the one with the most pixels first. Shapes are polygons,
     rectangles, circles and masks; a document without any marks a good part. Raises ImageError with
     reason `mask_size` for one drawn on an image of another size, and `mask_unreadable` for one that
-    is damaged or has a shape without an area.
+    is damaged or has a shape without an area in the image.
     """
     try:
         document = json.loads(content.decode("utf-8-sig"))
@@ -48,6 +48,10 @@ def read_drawn(content: bytes, size: tuple[int, int]) -> tuple[Mask, tuple[str, 
         raise ImageError("mask_unreadable", msg) from error
     whole, areas = np.zeros(size, bool), dict[str, int]()
     for label, mask in shapes:
+        if not mask.any():
+            # Left out, the defect that somebody drew would count as good.
+            msg = f"the shape {label!r} covers no pixel of the image; draw it again"
+            raise ImageError("mask_unreadable", msg)
         whole |= mask
         areas[label] = areas.get(label, 0) + int(mask.sum())
     return whole, tuple(sorted(areas, key=lambda label: (-areas[label], label)))

@@ -28,6 +28,7 @@ def box(left: int, top: int, right: int, bottom: int) -> np.ndarray:
     return mask
 
 
+EMPTY = base64.b64encode(cv2.imencode(".png", np.zeros((4, 6), np.uint8))[1].tobytes()).decode()
 CORNERS = [[10, 5], [20, 5], [20, 9], [10, 9]]
 
 
@@ -105,6 +106,8 @@ def test_a_document_without_shapes_marks_nothing():
         (document(shape("mask", [[0, 0], [5, 5]], mask="no base64")), "mask_unreadable"),
         (document(shape("mask", [[0, 0], [5, 5]], mask="abcd")), "mask_unreadable"),
         (document(shape("mask", [[0, 0], [5, 5]])), "mask_unreadable"),
+        (document(shape("mask", [[0, 0], [5, 3]], mask=EMPTY)), "mask_unreadable"),
+        (document(shape("rectangle", [[60.5, 5], [61.5, 9]])), "mask_unreadable"),
         (document(shape("polygon", [[1, 1], [70, 9], [4, 9]])), "mask_size"),
         (document(shape("polygon", [[1, -9], [9, 9], [4, 9]])), "mask_size"),
         (document(imageWidth=61), "mask_size"),
