@@ -281,8 +281,9 @@ def _masks_by_name(config: LayoutConfig, keys: set[str]) -> _Masks:
     folder = _truth(config)
     if folder is None:
         return {}
-    # Beside the images, pictures are images themselves.
-    suffixes = _MASKS[:1] if folder == config.images else _MASKS
+    # Beside the images, pictures of the same name are images themselves.
+    is_beside = folder == config.images and not config.mask_suffix
+    suffixes = _MASKS[:1] if is_beside else _MASKS
     ranked = []
     for key in keys:
         path = PurePosixPath(key)

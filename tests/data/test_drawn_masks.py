@@ -63,6 +63,13 @@ def test_a_document_in_a_folder_of_masks_goes_before_an_image(drawn):
     assert labels(drawn)["images/c.jpg"]["defect_type"] == "pit"
 
 
+def test_a_picture_beside_one_of_the_same_name_is_not_its_mask(drawn):
+    drawn.picture("images/c.png", 7)
+    assert drawn.run().accepted == 4
+    found = labels(drawn)
+    assert (found["images/c.jpg"], found["images/c.png"]) == ({}, {})
+
+
 @pytest.mark.parametrize(
     ("shape", "reason"),
     [
