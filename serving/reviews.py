@@ -101,8 +101,9 @@ def _record(here: Installation, line: str, name: str, document: Document) -> Non
 def _is_overruled(here: Installation, known: Document) -> bool:
     of_image = {key: known[key] for key in ("line", "sha256")}
     others = here.store.find("reviews", of_image)
-    # One that names another image is on another part.
-    same = [one for one in others if one.get("object") in ("", None, known["object"])]
+    # Those that name two images are on two parts.
+    names = ("", None, known["object"])
+    same = [one for one in others if not known["object"] or one.get("object") in names]
     return any(other.get("at", "") > known.get("at", "") for other in same)
 
 

@@ -139,6 +139,14 @@ def test_sending_it_again_after_another_verdict_is_the_last_word(client, home):
     assert last["by"] == "ana"
 
 
+def test_sending_it_again_after_one_who_named_the_image_is_the_last_word(client, home):
+    store = open_results(make_env(home.root), home)
+    first = post(client).get_json()
+    later = {**first, "by": "bo", "object": "own.png", "verdict": "pass", "at": "2999-01-01"}
+    store.put("reviews", {f"{LINE}__{SHA256[:16]}__bo": later})
+    assert post(client).status_code == 201
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
