@@ -3,10 +3,17 @@
 import hmac
 import logging
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from flask import Blueprint, request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from ml import files
 from ml.audit import reviews
@@ -27,8 +34,8 @@ class Review(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    # Which image of these bytes; that of another part is no picture of this one.
-    object: str = Field("", max_length=1024)
+    # Which image of these bytes; that of another part is no picture of this one. A name as it is.
+    object: Annotated[str, StringConstraints(strip_whitespace=False, max_length=1024)] = ""
     verdict: Literal["pass", "fail"]
     defect_type: str = Field("", max_length=64)
     # Part of the document's id, where a slash would be a path.

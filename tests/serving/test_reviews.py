@@ -147,6 +147,10 @@ def test_sending_it_again_after_one_who_named_the_image_is_the_last_word(client,
     assert post(client).status_code == 201
 
 
+def test_the_name_of_an_image_is_taken_as_it_is(client):
+    assert post(client, object=" 1/own.png").get_json()["object"] == " 1/own.png"
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
