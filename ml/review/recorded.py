@@ -26,12 +26,15 @@ def check_reviews(home: Home, store: ResultStore, line: str) -> int:
     Raises LedgerError that names those that differ, or the ledger that is altered.
     """
     folder = home.ledgers(line)
-    entries = reviews.read(folder)
+    # Reviews come in meanwhile, each to the ledger first: the store must have what was recorded
+    # before it was read, and the ledger, after that, what is stored.
+    before = reviews.read(folder)
     stored = {one.pop("id"): one for one in store.find("reviews", {"line": line})}
+    entries = reviews.read(folder)
     differ = reviews.compare(entries, stored)
     named = {
         _ALTERED: differ.altered,
-        _UNFINISHED: [*differ.unfinished],
+        _UNFINISHED: [*reviews.compare(before, stored).unfinished],
         _UNRECORDED: [*differ.unrecorded],
     }
     problems = [

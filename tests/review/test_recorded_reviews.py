@@ -70,6 +70,22 @@ def test_a_review_that_nobody_recorded_is_named_and_taken_as_found(
     assert (last["id"], last["step"], last["review"]["by"]) == ("x", "found", "Bo")
 
 
+@pytest.mark.parametrize(("of", "name"), [(reviews, "read"), (SQLiteStore, "find")])
+def test_a_review_that_comes_while_they_are_read_is_no_difference(
+    tiny: Tiny, store, given, monkeypatch, of, name
+) -> None:
+    real, changed = getattr(of, name), given | {"verdict": "pass"}
+
+    def read(*args, **more):
+        found = real(*args, **more)
+        reviews.record(tiny.home.ledgers("tiny"), {"r": changed, "x": changed})
+        store.put("reviews", {"r": changed, "x": changed})
+        return found
+
+    monkeypatch.setattr(of, name, read)
+    assert check_reviews(tiny.home, store, "tiny") == 0
+
+
 def test_a_backup_has_the_ledger_of_reviews(tiny: Tiny, store, given, tmp_path) -> None:
     before = reviews.read(tiny.home.ledgers("tiny"))
     vault = Vault(tmp_path / "vault")
