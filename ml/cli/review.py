@@ -55,7 +55,7 @@ def verify(line: str, day: str | None, since: str | None) -> None:
         entries = sum(run(path) for path in paths)
         store = open_results(env, home)
         check_recorded(home, store, line, day, first)
-        found = 0 if day else check_reviews(home, store, line)
+        found = None if day else check_reviews(home, store, line)
     days = [path for path in paths if path.stem[0].isdigit()]
     result = {"days": len(days), "entries": entries, "found_reviews": found, "intact": True}
     print(json.dumps(result))

@@ -54,6 +54,9 @@ def test_verdicts_that_were_changed_behind_the_ledger_are_found(
         "found_reviews": 0,
         "intact": True,
     }
+    # Of one day no reviews are read, and none is said to be found.
+    of_day = json.loads(_verify(published, monkeypatch, "--day", DAY).stdout)
+    assert of_day["found_reviews"] is None
     _pass_all(published, 2)
     found = _verify(published, monkeypatch)
     assert (found.exit_code, found.stdout) == (2, "")
