@@ -17,7 +17,7 @@ from ml import files
 from ml.ahead import run_ahead
 from ml.data.batch import STAGED, Moment, list_again, write_batch
 from ml.data.decide import LABEL_CONFLICT
-from ml.data.layout import Facts, some_of
+from ml.data.layout import Facts, kind_of, some_of
 from ml.data.measure import measure
 from ml.data.reading import Reading, ReadLimit, read_all
 from ml.data.source import Listed, Source
@@ -141,7 +141,7 @@ def _mask(
             defect, types = _painted(content, layout.mask_threshold, size), ("defect",)
     except ImageError as error:
         raise ImageError(error.reason, f"{facts.mask_key}: {error}") from error
-    if good := set(types) & {"ok", *(ok.lower() for ok in layout.ok)}:
+    if good := set(types) & {"ok", *map(kind_of, layout.ok)}:
         msg = f"{facts.mask_key}: a shape is called {min(good)!r}; shapes mark defects"
         raise ImageError(LABEL_CONFLICT, msg)
     if facts.label == "ok" and defect.any():

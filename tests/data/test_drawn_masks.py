@@ -85,6 +85,12 @@ def test_a_shape_that_marks_no_defect_quarantines_its_image(drawn, shape, reason
     assert "images/b.json" in caplog.text
 
 
+def test_the_lines_own_word_for_good_is_no_defect_whatever_its_case_and_spaces(drawn):
+    drawn.line = make_line(kind="masks", masks="images", ok=(" Clean",))
+    draw(drawn, "images/b.json", PIT | {"label": "CLEAN "})
+    assert drawn.run().reasons == {"label_conflict": 1}
+
+
 def test_a_manifest_may_name_a_document_and_its_own_type(plant):
     plant.line = make_line(
         kind="manifest", manifest="m.csv", columns={"label": "label", "mask": "mask"}
