@@ -78,7 +78,9 @@ def said_of(folder: Path, sha256: str) -> list[Document]:
 def compare(entries: list[Entry], stored: Mapping[str, Document]) -> Differences:
     """Hold the documents of a store, by id, against the ledgers."""
     of_id: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
+    # What was found is older than a review of its id, also where that came in just before it was
+    # recorded.
+    for entry in sorted(entries, key=lambda one: one["step"] == "review"):
         of_id[entry["id"]].append(entry)
     unfinished, altered = {}, []
     unrecorded = {name: body for name, body in stored.items() if name not in of_id}

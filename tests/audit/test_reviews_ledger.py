@@ -70,3 +70,11 @@ def test_what_was_found_may_change_past_the_ledger(tmp_path: Path) -> None:
     reviews.record(tmp_path, {"r": PASS}, "found")
     differ = reviews.compare(reviews.read(tmp_path), {"r": BODY})
     assert (differ.unrecorded, differ.altered) == ({"r": BODY}, [])
+
+
+def test_what_was_found_before_a_review_does_not_replace_it(tmp_path: Path) -> None:
+    reviews.record(tmp_path, {"r": BODY})
+    reviews.record(tmp_path, {"r": PASS}, "found")
+    entries = reviews.read(tmp_path)
+    assert reviews.compare(entries, {"r": BODY}).unfinished == {}
+    assert reviews.compare(entries, {"r": PASS}).unfinished == {"r": BODY}
