@@ -3,16 +3,19 @@
 import csv
 import hashlib
 import io
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ml.data.layout import describe
+from ml.data.layout import as_listed, describe, some_of
 from ml.data.leak import Leak, leaks_among
 from ml.data.source import open_source
 from ml.errors import DataError, ImageError, SourceError
 from ml.imaging import Pixels, decode_rgb
 from ml.settings import LineConfig
+
+log = logging.getLogger(__name__)
 
 
 def leaks_of_split(
@@ -21,12 +24,24 @@ def leaks_of_split(
     """The images that `table` puts into a split (path, split, group), and the leaks among them.
 
     `table` is a CSV with a `path` column; the split is the text of `column` up to the first `/`.
-    Groups come from the line's layout. Images without a split are left out.
+    Groups come from the line's layout. Images without a split are left out, and the log names
+    paths that are no images.
     Raises DataError naming the file and column that are wrong, SourceError naming an image.
     """
-    splits = _read_splits(table, column)
+    told = _read_splits(table, column)
     source = open_source(source_uri)
-    facts = describe(line.source.layout, {item.key for item in source.list()}, source.read)
+    keys = {item.key for item in source.list()}
+    facts, spelled = describe(line.source.layout, keys, source.read), as_listed(keys)
+    splits = {spelled(path): split for path, split in told.items()}
+    if unknown := splits.keys() - facts.keys():
+        log.warning(
+            "%s: %d of its %d paths are no images of line %s, and their leaks are not known: %s",
+            table,
+            len(unknown),
+            len(splits),
+            line.name,
+            some_of(unknown),
+        )
     rows = [
         {"object": key, "split": splits[key], "group": facts[key].group}
         for key in sorted(splits.keys() & facts.keys())

@@ -179,7 +179,7 @@ def _manifest(
         if missing := needed - set(rows.fieldnames or ()):
             msg = f"{config.manifest}: no column {sorted(missing)}; it has {rows.fieldnames}"
             raise SourceError(msg)
-        return _by_path(config, rows, _as_listed(keys))
+        return _by_path(config, rows, as_listed(keys))
     except UnicodeDecodeError as error:
         msg = f"{config.manifest}: not UTF-8 text (byte {error.start}); save it as UTF-8"
         raise SourceError(msg) from error
@@ -188,7 +188,7 @@ def _manifest(
         raise SourceError(msg) from error
 
 
-def _as_listed(keys: set[str]) -> Callable[[str], str]:
+def as_listed(keys: set[str]) -> Callable[[str], str]:
     """How the source spells a path: an accent may be part of its letter or a character of its own.
 
     Volumes and copies turn one spelling (NFC, NFD) into the other. A path that is no key stays.
@@ -200,7 +200,7 @@ def _as_listed(keys: set[str]) -> Callable[[str], str]:
 
 
 def _by_path(
-    config: LayoutConfig, rows: Iterable[dict[str, str]], as_listed: Callable[[str], str]
+    config: LayoutConfig, rows: Iterable[dict[str, str]], spelled: Callable[[str], str]
 ) -> tuple[_Manifest, set[str]]:
     found: _Manifest = {}
     disputed = set()
@@ -214,8 +214,8 @@ def _by_path(
             )
             raise SourceError(msg)
         if mask:
-            row[mask] = as_listed(row[mask])
-        key = as_listed(row["path"])
+            row[mask] = spelled(row[mask])
+        key = spelled(row["path"])
         first = found.setdefault(key, row)
         if any(first[one] != row[one] for one in config.columns.values()):
             disputed.add(key)

@@ -1,6 +1,7 @@
 """A split that somebody else made: every copy that crosses is shown, and nothing is stopped."""
 
 import json
+from unicodedata import normalize
 
 import cv2
 import numpy as np
@@ -52,6 +53,17 @@ def test_a_mirrored_copy_and_a_byte_duplicate_are_shown(plant, shown):
     assert {copy["first"], copy["second"]} == {"ok/part0.png", "ok/mirror.png"}
     assert copy["how"] == "mirrored"
     assert "(mirrored, score" in done.stderr
+
+
+def test_a_path_is_of_the_image_whose_name_is_the_same_text_and_no_other_is_passed_over(
+    plant, shown, caplog
+):
+    image = (plant.source / "ok/part0.png").read_bytes()
+    plant.write(normalize("NFD", "ok/gehäuse.png"), image)
+    done = shown("ok/part0.png,train", "ok/gehäuse.png,test", "ok/gone.png,test")
+    assert json.loads(done.stdout)["pairs"]["sha256"] == 1
+    assert "1 of its 3 paths are no images of line plant" in caplog.text
+    assert "ok/gone.png" in caplog.text
 
 
 def test_one_split_only_is_refused(shown):
