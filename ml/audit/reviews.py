@@ -19,6 +19,10 @@ from ml.errors import LedgerError
 # document past this home's ledger, as an API on another host does, or an older Loupe.
 Step = Literal["review", "found"]
 
+_ADVICE = (
+    "keep the file as evidence in another folder: `loupe review` then takes what is stored as found"
+)
+
 Document = dict[str, Any]
 Entry = dict[str, Any]
 
@@ -51,9 +55,11 @@ def record(folder: Path, documents: Mapping[str, Document], step: Step = "review
 
 def read(folder: Path) -> list[Entry]:
     """All entries of a line, oldest first; LedgerError when a ledger was altered."""
-    return [
-        entry for path in sorted(folder.glob("reviews-*.jsonl")) for entry in ledger.entries(path)
-    ]
+    try:
+        paths = sorted(folder.glob("reviews-*.jsonl"))
+        return [entry for path in paths for entry in ledger.entries(path)]
+    except LedgerError as error:
+        raise LedgerError(f"{error}; {_ADVICE}") from error
 
 
 def said_of(folder: Path, sha256: str) -> list[Document]:

@@ -7,8 +7,8 @@ from ml.results import ResultStore
 from ml.settings import Home
 
 _ALTERED = (
-    "not as it was recorded: {}. The document was altered, or the ledger lost lines; "
-    "who gave it should give it again"
+    "not as it was recorded: {}. The document was altered, the ledger lost lines, or an API on "
+    "another host took a later one; who gave it should give it again, to an API on this host"
 )
 _UNFINISHED = (
     "recorded, but the results store has no such document, or an earlier one: {}. An API that is "

@@ -58,6 +58,18 @@ def test_a_review_that_was_altered_is_named_and_no_label(tiny: Tiny, store, give
             check_reviews(tiny.home, store, "tiny")
 
 
+def test_beside_an_altered_ledger_no_label_is_made_until_a_person_takes_it_away(
+    tiny: Tiny, store, given
+) -> None:
+    (path,) = tiny.home.ledgers("tiny").glob("reviews-*")
+    path.write_text(path.read_text().replace("fail", "pass"))
+    with pytest.raises(LedgerError, match=r"line 1: altered.*; keep the file .* in another folder"):
+        review(tiny.home, "tiny", store)
+    path.rename(tiny.home.root / path.name)
+    assert review(tiny.home, "tiny", store).labels == 1
+    assert check_reviews(tiny.home, store, "tiny") == 1
+
+
 def test_a_review_that_nobody_recorded_is_named_and_taken_as_found(
     tiny: Tiny, store, given
 ) -> None:
