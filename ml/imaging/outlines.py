@@ -21,6 +21,9 @@ _SHIFT = 4
 _FULL = 254
 # labelme lets an outline end on the image's edge, older versions a little beyond.
 _BEYOND = 2.0
+_SIDES = ("imageHeight", "imageWidth")
+# What reading a document raises that is not as labelme writes one.
+_DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 def is_drawn(content: bytes) -> bool:
@@ -43,7 +46,7 @@ def read_drawn(content: bytes, size: tuple[int, int]) -> tuple[Mask, tuple[str, 
             msg = f"drawn on an image of {drawn_on} pixels, this one has {size}"
             raise ImageError("mask_size", msg)
         shapes = [(_label(shape), _mask(shape, size)) for shape in document["shapes"]]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except _DAMAGED as error:
         msg = f"not a labelme document: {type(error).__name__}: {error}"
         raise ImageError("mask_unreadable", msg) from error
     whole, areas = np.zeros(size, bool), dict[str, int]()
@@ -55,9 +58,6 @@ def read_drawn(content: bytes, size: tuple[int, int]) -> tuple[Mask, tuple[str, 
         whole |= mask
         areas[label] = areas.get(label, 0) + int(mask.sum())
     return whole, tuple(sorted(areas, key=lambda label: (-areas[label], label)))
-
-
-_SIDES = ("imageHeight", "imageWidth")
 
 
 def _label(shape: dict[str, Any]) -> str:

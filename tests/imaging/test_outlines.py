@@ -102,6 +102,7 @@ def test_a_document_without_shapes_marks_nothing():
         (document(shape("polygon", [[1, 1], [9, 9], [4]])), "mask_unreadable"),
         (document(shape("polygon", [[1, 1], [9, float("nan")], [4, 9]])), "mask_unreadable"),
         (document(shape("polygon", [])), "mask_unreadable"),
+        (document(shape("polygon", [[1, 1], [9, 10**400], [4, 9]])), "mask_unreadable"),
         (document(shape("polygon", CORNERS, label=" ")), "mask_unreadable"),
         (document(shape("mask", [[0, 0], [5, 5]], mask="no base64")), "mask_unreadable"),
         (document(shape("mask", [[0, 0], [5, 5]], mask="abcd")), "mask_unreadable"),
