@@ -62,6 +62,16 @@ def read(folder: Path) -> list[Entry]:
         raise LedgerError(f"{error}; {_ADVICE}") from error
 
 
+def mend(folder: Path) -> None:
+    """Cut half-written last lines off, as a full disk leaves them.
+
+    An append does so in its own month alone, and none comes to a month that is over.
+    """
+    for path in folder.glob("reviews-*.jsonl"):
+        if not path.read_bytes().endswith(b"\n"):
+            ledger.extend(path, ())
+
+
 def said_of(folder: Path, sha256: str) -> list[Document]:
     """The reviews of one image with their ids, oldest first, also those that a later one replaced.
 

@@ -64,6 +64,7 @@ def _recorded(home: Home, line: str, store: ResultStore) -> list[Document]:
     """
     stored = {one.pop("id"): one for one in store.find("reviews", {"line": line})}
     differ = reviews.compare(reviews.read(home.ledgers(line)), stored)
+    reviews.mend(home.ledgers(line))
     store.put("reviews", differ.unfinished)
     reviews.record(home.ledgers(line), differ.unrecorded, "found")
     for name in differ.altered:

@@ -70,6 +70,15 @@ def test_beside_an_altered_ledger_no_label_is_made_until_a_person_takes_it_away(
     assert check_reviews(tiny.home, store, "tiny") == 1
 
 
+def test_a_half_written_line_of_a_month_that_is_over_is_cut_off(tiny: Tiny, store, given) -> None:
+    (path,) = tiny.home.ledgers("tiny").glob("reviews-*")
+    over = path.rename(path.with_name("reviews-2020-01.jsonl"))
+    whole = over.read_bytes()
+    over.write_bytes(whole + b'{"previous": "')
+    assert review(tiny.home, "tiny", store).labels == 1
+    assert over.read_bytes() == whole
+
+
 def test_a_review_that_nobody_recorded_is_named_and_taken_as_found(
     tiny: Tiny, store, given
 ) -> None:
