@@ -49,12 +49,6 @@ def test_shapes_give_label_type_and_mask(drawn):
     assert found["images/c.jpg"] == {}
 
 
-def test_beside_the_images_no_image_is_a_mask_of_another(drawn):
-    drawn.picture("images/c.png", 1)
-    assert drawn.run().accepted == 4
-    assert labels(drawn)["images/c.jpg"] == {}
-
-
 def test_a_document_in_a_folder_of_masks_goes_before_an_image(drawn):
     drawn.line = make_line(kind="masks")
     draw(drawn, "masks/c.json", PIT)
