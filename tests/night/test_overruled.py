@@ -93,3 +93,14 @@ def test_a_fail_of_a_part_with_a_copy_of_the_image_is_no_word_on_it(
     assert alerts() == 0
     store.put("reviews", {"b": said | {"object": row["object"]}})
     assert alerts() == 1
+
+
+def test_a_night_that_passes_nothing_disputed_does_not_search_the_catalog(
+    live: Tiny, store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"line": "tiny", "by": "Ada", "at": "2026-01-06T08", "verdict": "fail"}
+    store.put("reviews", {"tiny__e__Ada": said | {"sha256": "e" * 64}})
+    monkeypatch.setattr(catalog, "read_images_of", None)
+    rows = [{"sha256": "a" * 64, "verdict": "pass", "part": "pa"}]
+    report_overruled(live.home, store, "tiny", DAY, pa.Table.from_pylist(rows))
+    assert store.get("alerts", f"tiny__{DAY}__overruled") is None
