@@ -1,15 +1,18 @@
 """timm backbones: any name; weights from the hub, from a safetensors file, or none."""
 
+import copy
 import difflib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, NoReturn, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ml.errors import TrainingError
 from ml.models import torch_ops  # noqa: F401 - must come before timm
@@ -139,6 +142,29 @@ def hold_batch_norm(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
+
+
+def fold_batch_norm(network: nn.Module, size: tuple[int, int]) -> nn.Module:
+    """A frozen network, with each batch norm as part of the convolution before it.
+
+    What it gives for an image of `size` stays the same but for rounding, in less memory and time;
+    where it would not, as the layers run in another order than they are listed in, the network is
+    returned as it came.
+    """
+    folded = copy.deepcopy(network.eval())
+    for parent in list(folded.modules()):
+        for (before, layer), (after, norm) in pairwise(list(parent.named_children())):
+            if not isinstance(layer, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
+                continue
+            if norm.track_running_stats:
+                setattr(parent, before, fuse_conv_bn_eval(layer, norm))
+                # timm's batch norm also holds the activation.
+                setattr(parent, after, getattr(norm, "act", nn.Identity()))
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        pairs = zip(network(image), folded(image), strict=True)
+        same = all(torch.allclose(one, other, 1e-3, 1e-3 * one.std()) for one, other in pairs)
+    return folded if same else network
 
 
 def hold_stem(backbone: nn.Module, stride: int) -> list[nn.Module]:

@@ -52,9 +52,10 @@ def in_eight_bits(bank: Tensor) -> Tensor:
 
 
 def _squared_distances(patches: Tensor, bank: Tensor) -> Tensor:
-    # Exact nearest neighbour by one matrix product: |a - b|^2 = |a|^2 - 2ab + |b|^2.
-    products = patches @ bank.T
-    return (patches**2).sum(1) + ((bank**2).sum(1) - 2 * products).amin(dim=1)
+    # Exact nearest neighbour by one matrix product: |a - b|^2 = |a|^2 + (|b|^2 - 2ab).
+    nearest = torch.addmm((bank**2).sum(1), patches, bank.T, alpha=-2).amin(dim=1)
+    lengths: Tensor = torch.linalg.vector_norm(patches, dim=1)
+    return lengths.square() + nearest
 
 
 def greedy_coreset(patches: Tensor, size: int, seed: int) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ml.errors import TrainingError
-from ml.models.backbones import Normalise, create_pyramid
+from ml.models.backbones import Normalise, create_pyramid, fold_batch_norm
 from ml.models.light import same_light
 from ml.models.transformers import resizable
 from ml.settings.models import AnomalyConfig, BackboneConfig, SegmenterConfig
@@ -35,14 +35,16 @@ class PatchFeatures(nn.Module):
         self.light = config.light
         self.zeros_beyond = zeros_beyond
         self.normalise = Normalise(backbone)
-        self.pyramid = create_pyramid(backbone, seed, config.strides, config.input_size)
+        pyramid = create_pyramid(backbone, seed, config.strides, config.input_size)
+        self.pyramid = fold_batch_norm(pyramid, config.input_size)
         if len(config.scales) > 1 and resizable(getattr(self.pyramid, "model", self.pyramid)):
             msg = f"{backbone.name} takes images of one size only; leave out `scales`"
             raise TrainingError(msg)
         width = sum(self.pyramid.feature_info.channels())  # type: ignore[operator, union-attr]
         self.width = min(width, projection or width)
-        self.register_buffer("projection", _projection(width, self.width, seed))
-        self.eval()
+        narrower = _projection(width, self.width, seed) if self.width < width else None
+        self.register_buffer("projection", narrower)
+        self.eval().requires_grad_(False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.pyramid(self.normalise(same_light(image, self.light)))
@@ -56,7 +58,9 @@ class PatchFeatures(nn.Module):
             ],
             dim=1,
         )
-        return torch.einsum("nchw,cd->ndhw", whole, self.projection), embedding
+        if self.projection is not None:
+            whole = torch.einsum("nchw,cd->ndhw", whole, self.projection)
+        return whole, embedding
 
 
 class Shrink(nn.Module):
@@ -91,13 +95,10 @@ def anomaly_features(backbone: BackboneConfig, config: AnomalyConfig, seed: int)
     )
 
 
-def _projection(width: int, most: int, seed: int) -> Tensor:
+def _projection(before: int, after: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    projection = torch.randn(width, min(most, width), generator=generator)
-    if width <= most:
-        projection = torch.eye(width)
-    scaled: Tensor = projection / projection.shape[1] ** 0.5
-    return scaled
+    directions = torch.randn(before, after, generator=generator)
+    return directions / torch.tensor(after).sqrt()
 
 
 def _area_means(before: int, after: int) -> Tensor:

@@ -21,7 +21,7 @@ from ml.models.patchcore import PatchCore, greedy_coreset, in_eight_bits
 from ml.models.patches import PatchFeatures, anomaly_features, shrinks
 from ml.progress import Progress
 from ml.settings import Home, LineConfig
-from ml.training.device import device, placed
+from ml.training.device import device, freed_memory_returned, placed
 from ml.training.embed import batch_of, embed, images_at_once
 from ml.training.enough import require_good
 from ml.training.pixels import mask_tensor, stream_pixels
@@ -44,15 +44,17 @@ def fit_anomaly(
     good = require_good(line, dataset)
     learns = line.anomaly.method == "discriminator"
     defects = _masked_defects(line, dataset) if learns else []
-    features = placed(anomaly_features(line.backbone_of("anomaly"), line.anomaly, line.seed))
-    at_once = embedding_batch(
-        features,
-        line.anomaly.size,
-        images=len(good) + len(defects),
-        patches=_GOOD + _CLEAN + _DEFECT if learns else _CANDIDATES,
-        batch=images_at_once(threads),
-        passes=sum(scale**2 for scale in line.anomaly.scales),
-    )
+    with freed_memory_returned():
+        backbone = line.backbone_of("anomaly")
+        features = placed(anomaly_features(backbone, line.anomaly, line.seed))
+        at_once = embedding_batch(
+            features,
+            line.anomaly.size,
+            images=len(good) + len(defects),
+            patches=_GOOD + _CLEAN + _DEFECT if learns else _CANDIDATES,
+            batch=images_at_once(threads),
+            passes=sum(scale**2 for scale in line.anomaly.scales),
+        )
     if not learns:
         return _fit_patchcore(line, features, _Reader(home, line, features, at_once, threads), good)
     scales = [placed(one) for one in shrinks(line.anomaly)]

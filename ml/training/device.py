@@ -15,13 +15,16 @@ from ml.errors import TrainingError
 Network = TypeVar("Network", bound=nn.Module)
 
 # mallopt(3): options of the GNU C library.
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+# From where on a block is large, and what the C library itself comes to call large.
+_LARGE, _USUAL = 512 << 10, 32 << 20
 
 
 def placed(model: Network) -> Network:
-    """The model where it trains, laid out as convolutions are fastest."""
+    """The model where it works, laid out as convolutions are fastest."""
+    learns = any(one.requires_grad for one in model.parameters())
     for module in model.modules():
-        if isinstance(module, nn.Hardtanh | nn.Hardswish | nn.SiLU):
+        if learns and isinstance(module, nn.Hardtanh | nn.Hardswish | nn.SiLU):
             # In place, each would copy its input first: the backward pass needs it.
             module.inplace = False
     return model.to(device()).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
@@ -44,6 +47,26 @@ def freed_memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
+        library.malloc_trim(0)
+
+
+@contextmanager
+def freed_memory_returned() -> Iterator[None]:
+    """Let this process give large blocks back as soon as they are free.
+
+    The GNU C library keeps those it has seen before, in pieces for each thread: threads that embed
+    images held twice what they use. Does nothing with another C library.
+    """
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallopt"):
+        yield
+        return
+    library.mallopt(_MMAP_THRESHOLD, _LARGE)
+    try:
+        yield
+    finally:
+        library.mallopt(_MMAP_THRESHOLD, _USUAL)
+        library.mallopt(_TRIM_THRESHOLD, 2 * _USUAL)
         library.malloc_trim(0)
 
 

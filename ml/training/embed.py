@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.ahead import run_ahead
-from ml.training.device import device
+from ml.training.device import device, freed_memory_returned
 from ml.training.pixels import Pixels, to_tensor
 
 _GPU_BATCH = 64
@@ -45,7 +45,7 @@ def embed(
     if device().type == "cuda":
         yield from map(one, parts)
         return
-    with _one_thread_each():
+    with _one_thread_each(), freed_memory_returned():
         yield from run_ahead(one, parts, threads=at_once, ahead=at_once)
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from ml.errors import TrainingError
-from ml.models.backbones import create_backbone, create_pyramid
+from ml.models.backbones import create_backbone, create_pyramid, fold_batch_norm
 from ml.models.segmenter import Segmenter
 from ml.settings.models import BackboneConfig
 
@@ -113,6 +114,41 @@ def test_hub_weights_that_cannot_be_fetched_say_what_to_do(
     ):
         with pytest.raises(TrainingError, match="safetensors file"):
             build()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_050", "regnetx_002"])
+def test_batch_norm_folds_into_the_convolutions(name: str) -> None:
+    network = create_pyramid(config("none", name), 0, (4, 8)).eval()
+    random = torch.Generator().manual_seed(0)
+    for norm in norms(network):
+        norm.running_mean.uniform_(-1, 1, generator=random)
+        norm.running_var.uniform_(0.5, 2, generator=random)
+    folded = fold_batch_norm(network, (64, 96))
+    image = torch.rand(2, 3, 64, 96, generator=random)
+    with torch.inference_mode():
+        for one, other in zip(folded(image), network(image), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3 * float(other.std()))
+    assert norms(network)
+    assert not norms(folded)
+
+
+def test_layers_that_run_in_another_order_than_listed_are_left_alone() -> None:
+    class Backwards(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+            self.norm.running_mean.fill_(1.0)
+
+        def forward(self, image: Tensor) -> list[Tensor]:
+            return [self.layer(self.norm(image))]
+
+    network = Backwards()
+    assert fold_batch_norm(network, (8, 8)) is network
+    assert norms(network)
+
+
+def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [one for one in network.modules() if isinstance(one, nn.BatchNorm2d)]
 
 
 @pytest.mark.real_data

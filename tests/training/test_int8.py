@@ -209,9 +209,9 @@ def test_a_packed_memory_bank_is_the_bank_that_its_squares_are_of(tmp_path: Path
         for node in small.graph.node
         if node.op_type == "Mul" and node.input[1] in known and node.input[1].endswith("s")
     ]
-    wide = [one for one in unpacked if one.shape == (features.width, 200)]
-    assert len(wide) == 1
-    np.testing.assert_allclose(wide[0].T, bank.numpy(), rtol=1e-6)
+    banks = [one for one in unpacked if one.shape == (200, features.width)]
+    assert len(banks) == 1
+    np.testing.assert_allclose(banks[0], bank.numpy(), rtol=1e-6)
 
 
 def weighs(constant: onnx.TensorProto) -> bool:
