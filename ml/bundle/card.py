@@ -43,7 +43,9 @@ class Int8Card(_Section):
     layers: int = Field(0, description="convolutions")
     fp32_layers: int = Field(0, description="of these, left in fp32")
     size_ratio: float | None = Field(None, description="bytes of the fp32 file to the int8 file")
-    loss_points: float | None = Field(None, description="AUROC or Dice lost, of a hundred")
+    loss_points: float | None = Field(
+        None, description="AUROC or Dice lost, of a hundred, or that int8's noise should cost"
+    )
     fp32: dict[str, float | None] = Field(default_factory=dict)
     int8: dict[str, float | None] = Field(default_factory=dict)
     score_difference: float | None = Field(None, description="largest |fp32 - int8| score seen")

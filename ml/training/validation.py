@@ -21,6 +21,28 @@ def validation_metrics(
     That is the mean over the defects with a mask. A figure is None where validation lacks what it
     needs (both kinds of image, masks).
     """
+    return metrics_of(pixels, *validation_scores(model, network, pixels))
+
+
+def metrics_of(
+    pixels: Pixels, scores: npt.NDArray[np.float64], dice: list[float]
+) -> dict[str, float | None]:
+    """The metrics of what `validation_scores` found."""
+    found = _ranking(is_defect(pixels), scores)
+    if pixels.masks is not None:
+        found["dice"] = float(np.mean(dice)) if dice else None
+    return found
+
+
+def is_defect(pixels: Pixels) -> npt.NDArray[np.bool_]:
+    """Which of the images are of defects."""
+    return np.array([sample.is_defect for sample in pixels.samples], bool)
+
+
+def validation_scores(
+    model: ModelName, network: nn.Module, pixels: Pixels
+) -> tuple[npt.NDArray[np.float64], list[float]]:
+    """The raw score of each image, and of a segmenter the Dice of each defect with a mask."""
     network = network.eval().to(device())
     scores = [np.zeros(0)]
     dice: list[float] = []
@@ -31,11 +53,7 @@ def validation_metrics(
         if pixels.masks is not None:
             dice += _dice(outputs["logits"][:, 0] > 0, pixels.masks[done : done + len(images)] > 0)
         done += len(images)
-    is_defect = np.array([sample.is_defect for sample in pixels.samples], bool)
-    found = _ranking(is_defect, np.concatenate(scores))
-    if pixels.masks is not None:
-        found["dice"] = float(np.mean(dice)) if dice else None
-    return found
+    return np.concatenate(scores), dice
 
 
 def _dice(found: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> list[float]:
@@ -45,13 +63,13 @@ def _dice(found: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> list[fl
 
 
 def _ranking(
-    is_defect: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]
+    defect: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]
 ) -> dict[str, float | None]:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    if is_defect.all() or not is_defect.any():
+    if defect.all() or not defect.any():
         return {"auroc": None, "ap": None}
     return {
-        "auroc": float(roc_auc_score(is_defect, scores)),
-        "ap": float(average_precision_score(is_defect, scores)),
+        "auroc": float(roc_auc_score(defect, scores)),
+        "ap": float(average_precision_score(defect, scores)),
     }

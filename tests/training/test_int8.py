@@ -1,11 +1,13 @@
 """An int8 model is shipped where it is smaller, as good and faster; else the card says why not."""
 
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from ml.errors import TrainingError
 from ml.inference.engine import open_session
@@ -17,7 +19,7 @@ from ml.settings import Env, Home, LineConfig
 from ml.settings.models import AnomalyConfig, BackboneConfig, ExportConfig
 from ml.training import int8
 from ml.training.export import MAX_PARITY, check_parity, export_onnx
-from ml.training.int8 import MAX_LOSS, calibration_samples, loss_in_points, why_not
+from ml.training.int8 import MAX_LOSS, calibration_samples, loss_in_points, points_of_noise, why_not
 from ml.training.mixed import LayerSearch
 from ml.training.packing import packed
 from ml.training.quantise import (
@@ -71,6 +73,26 @@ def test_the_worst_of_auroc_and_dice_counts() -> None:
     fp32, worse = {"auroc": 0.9, "ap": 0.9, "dice": 0.8}, {"auroc": 0.95, "ap": 0.1, "dice": 0.79}
     assert loss_in_points(fp32, worse) == pytest.approx(1.0)
     assert loss_in_points({"auroc": None}, {"auroc": None}) is None
+
+
+@pytest.mark.parametrize("auroc", [0.9, 1.0])
+def test_noise_costs_what_it_costs_on_many_images(auroc: float) -> None:
+    random = np.random.default_rng(0)
+    defect = np.repeat([False, True], 100_000)
+    apart = np.sqrt(2) * NormalDist().inv_cdf(min(auroc, 0.99))
+    fp32 = random.normal(size=len(defect)) + apart * defect
+    int8 = 3 * (fp32 + 0.5 * random.normal(size=len(defect))) + 7
+    lost = roc_auc_score(defect, fp32) - roc_auc_score(defect, int8)
+    assert points_of_noise(fp32, int8, defect, auroc) == pytest.approx(100 * lost, abs=0.3)
+    assert points_of_noise(fp32, 3 * fp32 + 7, defect, auroc) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_scores_that_have_nothing_to_do_with_each_other_lose_everything() -> None:
+    defect = np.array([False, False, True, True])
+    fp32, other = np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 0.0, 3.0, 2.0])
+    # Each kind the wrong way round, while AUROC stays at 1; and scores that are all alike.
+    assert points_of_noise(fp32, other, defect, 1.0) == pytest.approx(49.0)
+    assert points_of_noise(fp32, np.ones(4), defect, 1.0) == pytest.approx(49.0)
 
 
 def test_a_better_one_is_shipped_and_a_repeated_step_decides_the_same(
