@@ -7,7 +7,7 @@ from ml.cli.step import Context, Result, step
 
 @click.group()
 def catalog() -> None:
-    """The tables of a line: repair."""
+    """The tables of a line: repair, pack."""
 
 
 @step
@@ -19,4 +19,18 @@ def repair(context: Context) -> Result:
     return {"line": context.line.name, "files": done.files, "days": done.days, "run": done.run}
 
 
+@step
+def pack(context: Context) -> Result:
+    """Put the small files of all nights together; `publish` does so for its own night."""
+    from ml.data import catalog as tables
+    from ml.progress import track
+
+    line = context.line.name
+    days = tables.predicted_days(context.home, line)
+    for day in track(days, "pack nights", len(days)):
+        tables.pack_day(context.home, line, day)
+    return {"line": line, "days": len(days)}
+
+
 catalog.add_command(repair)
+catalog.add_command(pack)

@@ -115,6 +115,9 @@ _PLANNED = f"({_USABLE} OR {_HELD})"
 # more often than every 100 commits, and bounds of the one column that rows are replaced by, make
 # 200 commits three times as fast. A table of an older Loupe has neither, and works.
 _MANY_COMMITS = {"delta.checkpointInterval": "20", "delta.dataSkippingStatsColumns": "shard"}
+# Of a night that is over: its shards' small files, and the size that they are put together to. The
+# log names all files of all nights, and each commit of the next night reads it.
+_MOST_SMALL, _NIGHT_BYTES = 10, 32 << 20
 
 
 _UNLABELLED = """
@@ -188,6 +191,18 @@ def write_predictions(
             predicate=f"day = '{day}' AND shard = {shard}",
         ),
     )
+
+
+def pack_day(home: Home, line: str, day: str) -> None:
+    """Put the files of a night's shards together: the rows stay, in the order of the shards."""
+    for name in ("predictions", "shadow"):
+        delta.keep_few_files(home.table(line, name), _MOST_SMALL, _NIGHT_BYTES, day=day)
+
+
+def predicted_days(home: Home, line: str) -> list[str]:
+    """The days that have predictions, sorted."""
+    table = delta.open_table(home.table(line, "predictions"))
+    return [] if table is None else sorted({one["day"] for one in table.partitions()})
 
 
 def drop_shards_from(

@@ -25,10 +25,9 @@ log = logging.getLogger(__name__)
 
 _COMMIT_TRIES = 8
 
-# More than so many files below a size are put together into some of about another. A merge holds
-# whole files in memory, so they are not made large: of this size they have some 100,000 rows.
-_SMALL_FILES = 50
-_SMALL_BYTES = 1 << 20
+# A merge holds whole files in memory, so they are not made large: of this size they have some
+# 100,000 rows.
+_MOST_SMALL = 50
 _WHOLE_BYTES = 8 << 20
 
 
@@ -191,18 +190,27 @@ def upsert(path: Path, rows: pa.Table, keys: tuple[str, ...], near: str | None =
         merger.when_matched_update_all().when_not_matched_insert_all().execute()
 
     commit(path, write)
-    _compact(path)
+    keep_few_files(path, _MOST_SMALL, _WHOLE_BYTES)
 
 
-def _compact(path: Path) -> None:
-    """Put many small files together: each commit leaves one, and every reader opens them all.
+def keep_few_files(path: Path, most: int, whole: int, **partition: str) -> None:
+    """Put more than `most` small files together into some of about `whole` bytes.
 
-    Earlier versions of the table keep the files that they are of.
+    Each commit leaves a small one (below an eighth of `whole`), and every reader opens them all.
+    Of one partition where it is given. Earlier versions of the table keep the files that they are
+    of.
     """
-    files_of = pa.table(open_table(path).get_add_actions())
-    if sum(size < _SMALL_BYTES for size in files_of["size_bytes"].to_pylist()) > _SMALL_FILES:
-        whole = {"target_size": _WHOLE_BYTES, "max_concurrent_tasks": 1}
-        commit(path, lambda table: table.optimize.compact(**whole))
+    if (table := open_table(path)) is None:
+        return
+    found = pa.table(table.get_add_actions(flatten=True))
+    for name, value in partition.items():
+        found = found.filter(pc.field(f"partition.{name}") == value)
+    if sum(8 * size < whole for size in found["size_bytes"].to_pylist()) <= most:
+        return
+    options: dict[str, Any] = {"target_size": whole, "max_concurrent_tasks": 1}
+    if partition:
+        options["partition_filters"] = [(name, "=", value) for name, value in partition.items()]
+    commit(path, lambda table: table.optimize.compact(**options))
 
 
 def commit(path: Path, write: Callable[[Any], object]) -> None:

@@ -48,13 +48,15 @@ def publish(home: Home, store: ResultStore, line: str, day: str) -> Published:
     """Write a day's `shards`, `parts` and `nights` documents and one ledger entry per shard.
 
     Documents that stand already are left alone, so that a publish that was cut off goes on where it
-    stopped; those of an earlier run of the day that no longer belong are deleted. Raises
-    ResultsError when the store does not hold them all at the end.
+    stopped; those of an earlier run of the day that no longer belong are deleted. The files of the
+    predictions are put together first. Raises ResultsError when the store does not hold all
+    documents at the end.
     """
+    catalog.pack_day(home, line, check_day(day))
     shards: dict[str, Document] = {}
     parts: dict[str, Document] = {}
     entries: list[Document] = []
-    for number, rows in by_shard(home, line, check_day(day)):
+    for number, rows in by_shard(home, line, day):
         shards[f"{line}__{day}__{number:04d}"] = _shard(line, day, number, rows)
         parts |= {part_id(line, row): _part(line, row) for row in rows if row["verdict"] != "pass"}
         entries.append(_entry(line, day, number, rows))

@@ -116,7 +116,7 @@ def why_not(card: Figures, speed: Figures) -> str:
     if card["size_ratio"] <= 1:
         return "int8 is no smaller"
     if card["loss_points"] > MAX_LOSS:
-        return f"int8 loses {card['loss_points']:.1f} points on validation, above {MAX_LOSS:g}"
+        return f"int8 loses {card['loss_points']:.2f} points on validation, above {MAX_LOSS:g}"
     if card["batch_difference"] > MAX_PARITY:
         return "int8 scores of a batch differ from those of single images"
     if speed["fp32_ms"] < _MIN_SPEED * speed["int8_ms"]:

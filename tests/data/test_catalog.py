@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
@@ -76,12 +77,35 @@ def test_an_image_without_a_day_is_replaced_too(home):
 
 
 def test_small_files_are_put_together_and_old_versions_stay(home):
-    names = [f"{number:03d}" for number in range(delta._SMALL_FILES + 5)]
+    names = [f"{number:03d}" for number in range(delta._MOST_SMALL + 5)]
     for name in names:
         catalog.upsert_images(home, "plant", _image(name, DAYS[0]))
     assert len(_files(home)) < 10
     assert catalog.read_images(home, "plant").num_rows == len(names) + 6
     assert catalog.read_images(home, "plant", version=10).num_rows == 10 + 3
+
+
+def test_the_files_of_a_night_are_put_together_and_a_shard_is_still_replaced_alone(home):
+    def predict(day: str, shard: int, verdict: str) -> None:
+        rows = [{"day": day, "shard": shard, "object": name, "verdict": verdict} for name in "ab"]
+        table = pa.Table.from_pylist(rows, schema=catalog.PREDICTIONS)
+        catalog.write_predictions(home, "plant", day, shard, table)
+
+    for shard in range(12):
+        predict(DAYS[0], shard, "pass")
+    predict(DAYS[1], 0, "pass")
+    before, rows = _files(home, "predictions"), catalog.read_predictions(home, "plant")
+    catalog.pack_day(home, "plant", DAYS[1])  # it has but one file
+    assert _files(home, "predictions") == before
+    catalog.pack_day(home, "plant", DAYS[0])
+    assert len(_files(home, "predictions")) == 2
+    assert catalog.read_predictions(home, "plant").equals(rows)
+
+    predict(DAYS[0], 5, "fail")
+    verdicts = catalog.read_predictions(home, "plant", day=DAYS[0]).select(["shard", "verdict"])
+    failed = verdicts.filter(pc.field("verdict") == "fail")
+    assert failed["shard"].to_pylist() == [5, 5]
+    assert sum(catalog.count_predictions(home, "plant", DAYS[0]).values()) == 24
 
 
 def test_labels_that_stand_make_no_new_version(home):

@@ -88,6 +88,7 @@ def test_the_steps_give_the_documented_results(loupe: Loupe) -> None:
     assert (speed["processes"], speed["images"]) == (2, 60)
     assert list(speed["stages"]) == sorted(done["stages"])
     assert speed["binds"] in done["stages"]
+    assert loupe.ask("catalog", "pack", "--line", "tiny") == {"line": "tiny", "days": 1}
 
 
 def test_the_history_of_a_line_is_asked_and_walked_back(loupe: Loupe) -> None:

@@ -56,7 +56,7 @@ def timed(monkeypatch: pytest.MonkeyPatch, found: tuple[float, float]) -> None:
         ({}, FASTER, ""),
         ({}, SLOWER, "not faster"),
         ({}, (10.2, 10.0), "not faster"),
-        ({"loss_points": 0.21}, FASTER, "loses 0.2 points"),
+        ({"loss_points": 0.21}, FASTER, "loses 0.21 points"),
         ({"loss_points": -3.0}, FASTER, ""),
         ({"size_ratio": 1.0}, FASTER, "no smaller"),
         ({"batch_difference": 0.1}, FASTER, "batch"),
