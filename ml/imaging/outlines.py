@@ -22,6 +22,8 @@ _FULL = 254
 # labelme lets an outline end on the image's edge, older versions a little beyond.
 _BEYOND = 2.0
 _SIDES = ("imageHeight", "imageWidth")
+# Set on a document without shapes, they say what it says anyway.
+_GOOD_FLAGS = {"good", "ok"}
 # What reading a document raises that is not as labelme writes one.
 _DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 
@@ -37,7 +39,7 @@ def read_drawn(content: bytes, size: tuple[int, int]) -> tuple[Mask, tuple[str, 
     Labels are in small letters, the one with the most pixels first. Shapes are polygons,
     rectangles, circles and masks; a document without any marks a good part. Raises ImageError with
     reason `mask_size` for one drawn on an image of another size, and `mask_unreadable` for one that
-    is damaged or has a shape without an area in the image.
+    is damaged, has a shape without an area in the image, or a flag that is set and no shape.
     """
     try:
         document = json.loads(content.decode("utf-8-sig"))
@@ -45,10 +47,19 @@ def read_drawn(content: bytes, size: tuple[int, int]) -> tuple[Mask, tuple[str, 
         if drawn_on != size:
             msg = f"drawn on an image of {drawn_on} pixels, this one has {size}"
             raise ImageError("mask_size", msg)
+        if not isinstance(document["shapes"], list):
+            msg = "its shapes are no list"
+            raise TypeError(msg)
         shapes = [(_label(shape), _mask(shape, size)) for shape in document["shapes"]]
+        set_flags = {name for name, is_set in (document.get("flags") or {}).items() if is_set}
     except _DAMAGED as error:
         msg = f"not a labelme document: {type(error).__name__}: {error}"
         raise ImageError("mask_unreadable", msg) from error
+    if not shapes and (flags := set_flags - _GOOD_FLAGS):
+        # Somebody said something of this part, which may be that it is bad.
+        said = ", ".join(map(repr, sorted(flags)))
+        msg = f"the flag {said} is set and nothing is drawn; draw it, or clear the flag"
+        raise ImageError("mask_unreadable", msg)
     whole, areas = np.zeros(size, bool), dict[str, int]()
     for label, mask in shapes:
         if not mask.any():

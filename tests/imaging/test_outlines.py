@@ -88,6 +88,11 @@ def test_overlapping_shapes_add_up_and_the_largest_label_comes_first():
     assert mask.sum() == 100 + 200 - 25 + 18
 
 
+def test_a_flag_that_is_not_set_or_says_good_changes_nothing():
+    mask, labels = read_drawn(document(flags={"scratch": False, "ok": True}), SIZE)
+    assert (mask.any(), labels) == (False, ())
+
+
 def test_a_document_without_shapes_marks_nothing():
     mask, labels = read_drawn(document(), SIZE)
     assert not mask.any()
@@ -115,6 +120,10 @@ def test_a_document_without_shapes_marks_nothing():
         (document()[:-3], "mask_unreadable"),
         (b'{"version": 1}', "mask_unreadable"),
         (b'{"shapes": [1]}', "mask_unreadable"),
+        (b'{"shapes": {}}', "mask_unreadable"),
+        (b'{"shapes": null}', "mask_unreadable"),
+        (document(flags={"scratch": True, "ok": False}), "mask_unreadable"),
+        (document(flags=["scratch"]), "mask_unreadable"),
         (b'{"shapes": "' + b"[" * 200_000, "mask_unreadable"),
         (b'{"shapes": ' + b"[" * 200_000, "mask_unreadable"),
         (b'{"a": "\xff"}', "mask_unreadable"),
