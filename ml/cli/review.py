@@ -13,7 +13,8 @@ def review(context: Context) -> Result:
     """Turn people's verdicts into labels, with who and when."""
     from ml.review.verdicts import review as run
 
-    done = run(context.home, context.line.name, open_results(context.env, context.home))
+    line, store = context.line, open_results(context.env, context.home)
+    done = run(context.home, line.name, store, line.source.layout.ok)
     return {"line": context.line.name, "verdicts": done.verdicts, "labels": done.labels}
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +27,15 @@ class Reviewed:
     labels: int
 
 
-def review(home: Home, line: str, store: ResultStore) -> Reviewed:
+def review(home: Home, line: str, store: ResultStore, good: Collection[str] = ("ok",)) -> Reviewed:
     """Write one label per reviewed image; the same reviews leave the same labels.
 
+    `good` are the line's words for a good part, which name no defect.
+
     A later verdict on an image wins over an earlier one, and people who differ are named. So is a
-    verdict that is malformed, on an image that is not accepted, or on a part of which there is but
-    another part's image; it is left out. So is one that is not as the ledger has it.
+    verdict that is malformed, a `fail` for being good, one on an image that is not accepted, or on
+    a part of which there is but another part's image; it is left out. So is one that is not as the
+    ledger has it.
     A `fail` keeps the mask of the layout's label, and its defect type unless the person names one.
     """
     found = _recorded(home, line, store)
@@ -42,7 +46,8 @@ def review(home: Home, line: str, store: ResultStore) -> Reviewed:
     columns = ["sha256", "object", "status", "reason"]
     images = _by_sha256(catalog.read_images_of(home, line, columns, sha256=named))
     layout = catalog.read_labels(home, line, source="layout", of=named)
-    whole = [one for one in found if _is_whole(one, images)]
+    no_types = {"ok", *map(kind_of, good)}
+    whole = [one for one in found if _is_whole(one, images, no_types)]
     if disputed := _disputed(whole):
         log.warning(
             "%d images have verdicts that differ, of which the latest counts: %s",
@@ -80,17 +85,21 @@ def _by_sha256(images: pa.Table) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _is_whole(one: Document, images: dict[str, list[dict[str, Any]]]) -> bool:
-    why = _left_out(one, images.get(one.get("sha256", ""), []))
+def _is_whole(
+    one: Document, images: dict[str, list[dict[str, Any]]], no_types: Collection[str]
+) -> bool:
+    why = _left_out(one, images.get(one.get("sha256", ""), []), no_types)
     if why:
         log.warning("review %s left out: %s", one["id"], why)
     return not why
 
 
-def _left_out(one: Document, of_bytes: list[dict[str, Any]]) -> str:
+def _left_out(one: Document, of_bytes: list[dict[str, Any]], no_types: Collection[str]) -> str:
     """Why a verdict becomes no label; `of_bytes` are all images with the bytes that it is on."""
     if one.get("verdict") not in _LABELS or not one.get("by"):
         return "no name or no verdict"
+    if one["verdict"] == "fail" and kind_of(one.get("defect_type") or "") in no_types:
+        return f"it fails the part for being {one['defect_type']!r}; say which of the two is meant"
     named = one.get("object") or ""
     meant = [row for row in of_bytes if row["object"] == named] if named else of_bytes
     if not meant:

@@ -132,3 +132,13 @@ def test_a_malformed_verdict_is_named_and_left_out(tiny: Tiny, store, caplog) ->
     with caplog.at_level(logging.WARNING):
         assert review(tiny.home, "tiny", store).labels == 0
     assert "review odd left out" in caplog.text
+
+
+@pytest.mark.parametrize("said", ["ok", "Gut"])
+def test_a_part_that_fails_for_being_good_is_named_and_becomes_no_label(
+    tiny: Tiny, store, caplog, said
+) -> None:
+    sha256 = catalog.read_images(tiny.home, "tiny")["sha256"][0].as_py()
+    store.put("reviews", {"odd": _verdict(sha256, defect_type=said)})
+    assert review(tiny.home, "tiny", store, ("gut",)).labels == 0
+    assert f"review odd left out: it fails the part for being '{said}'" in caplog.text
