@@ -145,12 +145,13 @@ def hold_batch_norm(model: nn.Module) -> None:
 
 
 def fold_batch_norm(network: nn.Module, size: tuple[int, int]) -> nn.Module:
-    """A frozen network, with each batch norm as part of the convolution before it.
+    """A frozen network for images of `size`, with batch norms as part of the convolutions before.
 
-    What it gives for an image of `size` stays the same but for rounding, in less memory and time;
-    where it would not, as the layers run in another order than they are listed in, the network is
-    returned as it came.
+    What it gives stays the same but for rounding, in less memory and time; where it would not, as
+    the layers run in another order than they are listed in, the network is returned as it came.
     """
+    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
+        return network
     folded = copy.deepcopy(network.eval())
     for parent in list(folded.modules()):
         for (before, layer), (after, norm) in pairwise(list(parent.named_children())):
@@ -160,7 +161,10 @@ def fold_batch_norm(network: nn.Module, size: tuple[int, int]) -> nn.Module:
                 setattr(parent, before, fuse_conv_bn_eval(layer, norm))
                 # timm's batch norm also holds the activation.
                 setattr(parent, after, getattr(norm, "act", nn.Identity()))
-    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    # No larger than the network's own: whether there is memory for `size` is not known yet.
+    own = getattr(network, "pretrained_cfg", {}).get("input_size", (3, *size))
+    sides = map(min, size, own[1:])
+    image = torch.rand(1, 3, *sides, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         pairs = zip(network(image), folded(image), strict=True)
         same = all(torch.allclose(one, other, 1e-3, 1e-3 * one.std()) for one, other in pairs)

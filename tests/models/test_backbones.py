@@ -147,6 +147,14 @@ def test_layers_that_run_in_another_order_than_listed_are_left_alone() -> None:
     assert norms(network)
 
 
+def test_folding_takes_no_memory_for_a_large_image() -> None:
+    huge = (200_000, 200_000)
+    network = create_pyramid(config("none", "mobilenetv2_050"), 0, (4, 8))
+    assert not norms(fold_batch_norm(network, huge))
+    transformer = nn.LayerNorm(3)
+    assert fold_batch_norm(transformer, huge) is transformer
+
+
 def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
     return [one for one in network.modules() if isinstance(one, nn.BatchNorm2d)]
 

@@ -204,10 +204,11 @@ def kilobytes(field):
 torch.set_num_threads(1)
 config = AnomalyConfig(size=(320, 320))
 features = anomaly_features(BackboneConfig(name="resnet18", weights="none"), config, 1)
+features = features.to(memory_format=torch.channels_last)
 estimate = 8 * preflight._bytes_embedding(features, config.size)[0]
 before = kilobytes("VmRSS")
 with torch.inference_mode():
-    features(torch.rand(8, 3, 320, 320))
+    features(torch.rand(8, 3, 320, 320).to(memory_format=torch.channels_last))
 print(estimate / 1024 / (kilobytes("VmHWM") - before))
 """
 
