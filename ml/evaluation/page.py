@@ -169,7 +169,8 @@ measured with one image on the machine that made this report.</p>
 <p>{{ name }}: {% if int8.shipped %}shipped in int8{% else %}int8 was tried, fp32 is shipped
 ({{ int8.reason }}){% endif %}.
 {%- if int8.size_ratio %} The int8 file is {{ "%.2f"|format(int8.size_ratio) }} times smaller and
-loses {{ "%.2f"|format(int8.loss_points) }} points on validation; calibration {{ int8.calibration }}
+loses {{ "%.2f"|format(int8.loss_points) }} points on validation, or its noise should cost them;
+calibration {{ int8.calibration }}
 on {{ int8.calibration_images }} training images, {{ int8.fp32_layers }} of {{ int8.layers }}
 convolutions in fp32; a score differs by up to {{ int8.score_difference }}.{% endif %}
 {%- if speed[name] %} One image took {{ speed[name].fp32_ms }} ms in fp32 and

@@ -12,7 +12,7 @@ from ml.training.pixels import Pixels, steps_per_epoch
 
 def is_defect(pixels: Pixels) -> npt.NDArray[np.bool_]:
     """Which of the images are defective: `[N]`."""
-    return np.array([sample.is_defect for sample in pixels.samples])
+    return np.array([sample.is_defect for sample in pixels.samples], bool)
 
 
 def equal_say(is_defect: npt.NDArray[np.bool_]) -> Tensor:

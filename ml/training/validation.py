@@ -11,6 +11,7 @@ from ml.settings.models import ModelName
 from ml.training.device import device
 from ml.training.export import named_outputs, raw_scores
 from ml.training.pixels import Pixels, chunks
+from ml.training.sampling import is_defect
 
 
 def validation_metrics(
@@ -32,11 +33,6 @@ def metrics_of(
     if pixels.masks is not None:
         found["dice"] = float(np.mean(dice)) if dice else None
     return found
-
-
-def is_defect(pixels: Pixels) -> npt.NDArray[np.bool_]:
-    """Which of the images are of defects."""
-    return np.array([sample.is_defect for sample in pixels.samples], bool)
 
 
 def validation_scores(

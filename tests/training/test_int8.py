@@ -56,7 +56,7 @@ def timed(monkeypatch: pytest.MonkeyPatch, found: tuple[float, float]) -> None:
         ({}, FASTER, ""),
         ({}, SLOWER, "not faster"),
         ({}, (10.2, 10.0), "not faster"),
-        ({"loss_points": 0.21}, FASTER, "loses 0.21 points"),
+        ({"loss_points": 0.21}, FASTER, "0.21 points on validation, or its noise"),
         ({"loss_points": -3.0}, FASTER, ""),
         ({"size_ratio": 1.0}, FASTER, "no smaller"),
         ({"batch_difference": 0.1}, FASTER, "batch"),
@@ -154,7 +154,7 @@ def test_a_worse_one_is_not_shipped_after_layers_were_left_in_fp32(
     run = train(env, home, asking, make_dataset(), "classifier").run
     assert run.int8 is not None
     card = run.int8["card"]
-    assert "points on validation, above -100" in card["reason"]
+    assert "should cost them, above -100" in card["reason"]
     assert not card["shipped"]
     assert run.deployed == run.onnx
     assert not (run.folder / INT8_ONNX).exists()
