@@ -42,7 +42,7 @@ def fill(rows: int) -> None:
     import pyarrow as pa
     from deltalake import write_deltalake
 
-    from ml.data import catalog
+    from ml.data import catalog, predicted
     from ml.results import open_results
     from ml.settings import Env, Home
 
@@ -64,7 +64,7 @@ def fill(rows: int) -> None:
         image = every | seen | {"reason": "", "width": 32, "height": 32, "batch": f"b{day}"}
         for name, schema, values in (
             ("images", catalog.IMAGES, image | {"phash": "0" * 16, "group": "g"}),
-            ("predictions", catalog.PREDICTIONS, every | said),
+            ("predictions", predicted.SCHEMA, every | said),
         ):
             columns = [
                 shared.get(field.name)

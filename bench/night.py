@@ -24,7 +24,7 @@ from result_tables import put
 
 from ml.ahead import in_batches, run_ahead
 from ml.bundle import load_bundle
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.imaging import decode
 from ml.inference.batch import predict_shards
 from ml.inference.engine import Inspector, gather, share_threads
@@ -68,7 +68,7 @@ def alone(name: str, day: str, stage: str) -> Found:
 
     first = [opened(image) for image in images[:batch]]
     gathered = gather(first)
-    rows = catalog.read_predictions(home, name, day=day) if stage == "write" else None
+    rows = predicted.read(home, name, day=day) if stage == "write" else None
     started, used = time.perf_counter(), time.process_time()
     if stage == "decode":
         for _ in run_ahead(opened, images, threads=THREADS, ahead=3 * batch):
@@ -93,8 +93,8 @@ def _write(name: str, rows: Any, day: str, sizes: tuple[int, ...]) -> None:
     start = 0
     for shard, size in enumerate(sizes):
         part = rows.slice(start, size).to_pylist()
-        table = pa.Table.from_pylist(part, schema=catalog.PREDICTIONS)
-        catalog.write_predictions(scratch, name, day, shard, table)
+        table = pa.Table.from_pylist(part, schema=predicted.SCHEMA)
+        predicted.write_shard(scratch, name, day, shard, table)
         start += size
 
 

@@ -21,7 +21,7 @@ from deltalake import write_deltalake
 from night_line import ROOT
 from result_tables import put
 
-from ml.data import catalog
+from ml.data import predicted
 from ml.inference.publish import publish
 from ml.results.firestore import FirestoreStore
 from ml.results.pace import Pace
@@ -74,8 +74,8 @@ def make_predictions(home: Home, images: int, held: float) -> None:
         "area": np.zeros(images),
         "regions": pa.array(["[]" if one else None for one in review]),
     }
-    empty = {f.name: pa.nulls(images, f.type) for f in catalog.PREDICTIONS if f.name not in columns}
-    table = pa.table(columns | empty).select(catalog.PREDICTIONS.names).cast(catalog.PREDICTIONS)
+    empty = {f.name: pa.nulls(images, f.type) for f in predicted.SCHEMA if f.name not in columns}
+    table = pa.table(columns | empty).select(predicted.SCHEMA.names).cast(predicted.SCHEMA)
     path = home.table(LINE, "predictions")
     path.mkdir(parents=True)
     write_deltalake(str(path), table, partition_by=["day"])
@@ -112,7 +112,7 @@ def main() -> None:
         again = publish(home, store, LINE, DAY)
         repeated = time.perf_counter() - started
         peer = FirestoreStore(f"peer-{os.getpid()}", Pace(clock.read, lambda _: None))
-        rows = catalog.read_predictions(home, LINE, day=DAY, embeddings=False).slice(0, SAMPLE)
+        rows = predicted.read(home, LINE, day=DAY, embeddings=False).slice(0, SAMPLE)
         documents = {row["sha256"]: row | {"captured_at": None} for row in rows.to_pylist()}
         started = time.perf_counter()
         peer.put("images", documents)

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from result_tables import put
 
-from ml.data import catalog, delta
+from ml.data import delta, predicted
 from ml.settings import Home
 
 ROOT = Path(__file__).resolve().parents[1] / ".loupe-bench" / "shard_commits"
@@ -48,7 +48,7 @@ def shard(number: int, day: str) -> pa.Table:
         }
         for image in range(IMAGES)
     ]
-    return pa.Table.from_pylist(rows, schema=catalog.PREDICTIONS)
+    return pa.Table.from_pylist(rows, schema=predicted.SCHEMA)
 
 
 def files_of(path: Path) -> int:
@@ -59,9 +59,9 @@ def packed(home: Home) -> tuple[int, float]:
     """Files that a night of `SHARDS` shards has when packed, and the seconds of packing it."""
     day = TODAY.isoformat()
     for number in range(WRITTEN):
-        catalog.write_predictions(home, LINE, day, number, shard(number, day))
+        predicted.write_shard(home, LINE, day, number, shard(number, day))
     started = time.perf_counter()
-    catalog.pack_day(home, LINE, day)
+    predicted.pack_day(home, LINE, day)
     seconds = time.perf_counter() - started
     more = SHARDS // WRITTEN
     return files_of(home.table(LINE, "predictions")) * more, seconds * more
@@ -71,7 +71,7 @@ def commits(home: Home, nights: int, files: int) -> tuple[float, float]:
     """Median and largest milliseconds of a shard's commit after so many nights of so many files."""
     shutil.rmtree(home.root, ignore_errors=True)
     day, path = TODAY.isoformat(), home.table(LINE, "predictions")
-    catalog.write_predictions(home, LINE, day, 0, shard(0, day))
+    predicted.write_shard(home, LINE, day, 0, shard(0, day))
     log = path / "_delta_log"
     first = [json.loads(row) for row in (log / f"{1:020d}.json").read_text().splitlines()]
     info = next(row for row in first if "commitInfo" in row)
@@ -87,7 +87,7 @@ def commits(home: Home, nights: int, files: int) -> tuple[float, float]:
     for number in range(1, COMMITS + 1):
         rows = shard(number, day)
         started = time.perf_counter()
-        catalog.write_predictions(home, LINE, day, number, rows)
+        predicted.write_shard(home, LINE, day, number, rows)
         times.append(1000 * (time.perf_counter() - started))
     return statistics.median(times), max(times)
 

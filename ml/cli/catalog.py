@@ -22,13 +22,13 @@ def repair(context: Context) -> Result:
 @step
 def pack(context: Context) -> Result:
     """Put the small files of all nights together; `publish` does so for its own night."""
-    from ml.data import catalog as tables
+    from ml.data import predicted
     from ml.progress import track
 
     line = context.line.name
-    days = tables.predicted_days(context.home, line)
+    days = predicted.days(context.home, line)
     for day in track(days, "pack nights", len(days)):
-        tables.pack_day(context.home, line, day)
+        predicted.pack_day(context.home, line, day)
     return {"line": line, "days": len(days)}
 
 

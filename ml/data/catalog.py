@@ -1,4 +1,4 @@
-"""The versioned tables of a line (Delta Lake): images, labels, predictions.
+"""The versioned tables of a line (Delta Lake): images and labels; predictions are in `predicted`.
 
 Every write is one commit and leaves the same rows when it is repeated.
 """
@@ -18,71 +18,44 @@ from ml.settings import Home
 
 log = logging.getLogger(__name__)
 
-_TEXT, _NUMBER, _COUNT = pa.string(), pa.float64(), pa.int64()
-_TIME = pa.timestamp("us", tz="UTC")
+TEXT, NUMBER, COUNT = pa.string(), pa.float64(), pa.int64()
+TIME = pa.timestamp("us", tz="UTC")
 
 IMAGES = pa.schema(
     {
-        "object": _TEXT,
-        "version": _TEXT,
-        "sha256": _TEXT,
-        "status": _TEXT,
-        "reason": _TEXT,
-        "bytes": _COUNT,
-        "width": _COUNT,
-        "height": _COUNT,
-        "aspect": _NUMBER,
-        "brightness": _NUMBER,
-        "contrast": _NUMBER,
-        "sharpness": _NUMBER,
-        "colourfulness": _NUMBER,
-        "phash": _TEXT,
-        "part": _TEXT,
-        "lot": _TEXT,
-        "group": _TEXT,
-        "camera": _TEXT,
-        "captured_at": _TIME,
-        "day": _TEXT,
-        "batch": _TEXT,
+        "object": TEXT,
+        "version": TEXT,
+        "sha256": TEXT,
+        "status": TEXT,
+        "reason": TEXT,
+        "bytes": COUNT,
+        "width": COUNT,
+        "height": COUNT,
+        "aspect": NUMBER,
+        "brightness": NUMBER,
+        "contrast": NUMBER,
+        "sharpness": NUMBER,
+        "colourfulness": NUMBER,
+        "phash": TEXT,
+        "part": TEXT,
+        "lot": TEXT,
+        "group": TEXT,
+        "camera": TEXT,
+        "captured_at": TIME,
+        "day": TEXT,
+        "batch": TEXT,
     }
 )
 
 LABELS = pa.schema(
     {
-        "sha256": _TEXT,
-        "label": _TEXT,
-        "defect_type": _TEXT,
-        "mask": _TEXT,
-        "source": _TEXT,
-        "by": _TEXT,
-        "at": _TEXT,
-    }
-)
-
-PREDICTIONS = pa.schema(
-    {
-        "day": _TEXT,
-        "shard": _COUNT,
-        "object": _TEXT,
-        "sha256": _TEXT,
-        "part": _TEXT,
-        "lot": _TEXT,
-        "camera": _TEXT,
-        "captured_at": _TIME,
-        "bundle": _TEXT,
-        "verdict": _TEXT,
-        "reason": _TEXT,
-        "p_defect": _NUMBER,
-        "defect_type": _TEXT,
-        "score_classifier": _NUMBER,
-        "score_segmenter": _NUMBER,
-        "score_anomaly": _NUMBER,
-        "p_classifier": _NUMBER,
-        "p_segmenter": _NUMBER,
-        "p_anomaly": _NUMBER,
-        "area": _NUMBER,
-        "regions": _TEXT,
-        "embedding": pa.list_(pa.float32()),
+        "sha256": TEXT,
+        "label": TEXT,
+        "defect_type": TEXT,
+        "mask": TEXT,
+        "source": TEXT,
+        "by": TEXT,
+        "at": TEXT,
     }
 )
 
@@ -90,7 +63,7 @@ PREDICTIONS = pa.schema(
 # a version of the same day (their reason is OUTDATED): no part has two verdicts.
 USABLE = ("accepted", "replaced")
 OUTDATED = "a newer version of this object was accepted for the same day"
-_USABLE = f"(status = 'accepted' OR (status = 'replaced' AND reason <> '{OUTDATED}'))"
+IS_USABLE = f"(status = 'accepted' OR (status = 'replaced' AND reason <> '{OUTDATED}'))"
 
 # Images that a night holds unread, since nobody knows how their parts look: quarantined ones, and
 # copies of another part's image, as of a camera that stands still. Why, in the words of the plan:
@@ -100,24 +73,16 @@ _USABLE = f"(status = 'accepted' OR (status = 'replaced' AND reason <> '{OUTDATE
 QUARANTINED = "quarantined: "
 SAME_BYTES = "same bytes as "
 SAME_PART = "same bytes as an accepted image"
-_HELD = (
+IS_HELD = (
     "(status = 'quarantined' OR (status IN ('accepted', 'duplicate') "
     f"AND coalesce(reason, '') LIKE '{SAME_BYTES}%' AND reason <> '{SAME_PART}'))"
 )
 _WHY_HELD = (
     f"CASE WHEN status = 'quarantined' THEN '{QUARANTINED}' || coalesce(reason, '') "
-    f"WHEN {_HELD} THEN reason END"
+    f"WHEN {IS_HELD} THEN reason END"
 )
 # What a plan has.
-_PLANNED = f"({_USABLE} OR {_HELD})"
-
-# A night commits each shard, and each commit reads the log since the last checkpoint: checkpoints
-# more often than every 100 commits, and bounds of the one column that rows are replaced by, make
-# 200 commits three times as fast. A table of an older Loupe has neither, and works.
-_MANY_COMMITS = {"delta.checkpointInterval": "20", "delta.dataSkippingStatsColumns": "shard"}
-# Of a night that is over: its shards' small files, and the size that they are put together to. The
-# log names all files of all nights, and each commit of the next night reads it.
-_MOST_SMALL, _NIGHT_BYTES = 10, 32 << 20
+IS_PLANNED = f"({IS_USABLE} OR {IS_HELD})"
 
 
 _UNLABELLED = """
@@ -125,29 +90,6 @@ SELECT count(*) AS n FROM images WHERE {where} AND NOT EXISTS (
     SELECT 1 FROM labels WHERE labels.source = 'layout' AND labels.sha256 = images.sha256
 )
 """
-
-# Eighteen digits of the MD5 of each row, which is quick; their order does not count.
-_NAMED = "object || ' ' || sha256 || CASE WHEN {held} THEN ' held' ELSE '' END"
-_DIGITS = f"translate(substr(md5({_NAMED}), 1, 18), 'abcdef', '012345')"
-_FINGERPRINT = f"bit_xor(CAST({_DIGITS} AS BIGINT))"
-
-# Of one day: those of all would need the memory of all their names.
-_UNPREDICTED = """
-SELECT image.day, image.object, image.part, image.n - coalesce(done.n, 0) AS images
-FROM (
-    SELECT day, object, sha256, {image_held} AS held, min(part) AS part, count(*) AS n
-    FROM images WHERE day = {day} AND {planned} GROUP BY day, object, sha256, held
-) image LEFT JOIN (
-    SELECT object, sha256, {row_held} AS held, count(*) AS n
-    FROM predictions WHERE day = {day} GROUP BY object, sha256, held
-) done ON image.object = done.object AND image.sha256 = done.sha256 AND image.held = done.held
-WHERE image.n > coalesce(done.n, 0)
-ORDER BY image.object, image.sha256
-"""
-# Of a prediction: `is_held_unread`.
-_ROW_HELD = (
-    f"(coalesce(reason, '') LIKE '{QUARANTINED}%' OR coalesce(reason, '') LIKE '{SAME_BYTES}%')"
-)
 
 
 @contextmanager
@@ -169,49 +111,6 @@ def upsert_labels(home: Home, line: str, rows: pa.Table) -> None:
     known = {tuple(row.values()) for row in delta.among(path, LABELS, {"sha256": of}).to_pylist()}
     is_new = [tuple(row.values()) not in known for row in rows.to_pylist()]
     delta.upsert(path, rows.filter(pa.array(is_new, pa.bool_())), ("sha256", "source"))
-
-
-def write_predictions(
-    home: Home, line: str, day: str, shard: int, rows: pa.Table, name: str = "predictions"
-) -> None:
-    """Replace one shard of one day in one commit: a repeated shard leaves the same rows.
-
-    `name` is `predictions`, or `shadow` for those of a challenger that scored beside the champion.
-    """
-    from deltalake import write_deltalake
-
-    path = home.table(line, name)
-    delta.create(path, PREDICTIONS, partition_by=["day"], properties=_MANY_COMMITS)
-    delta.commit(
-        path,
-        lambda table: write_deltalake(
-            table,
-            rows.cast(PREDICTIONS),
-            mode="overwrite",
-            predicate=f"day = '{day}' AND shard = {shard}",
-        ),
-    )
-
-
-def pack_day(home: Home, line: str, day: str) -> None:
-    """Put the files of a night's shards together: the rows stay, in the order of the shards."""
-    for name in ("predictions", "shadow"):
-        delta.keep_few_files(home.table(line, name), _MOST_SMALL, _NIGHT_BYTES, day=day)
-
-
-def predicted_days(home: Home, line: str) -> list[str]:
-    """The days that have predictions, sorted."""
-    table = delta.open_table(home.table(line, "predictions"))
-    return [] if table is None else sorted({one["day"] for one in table.partitions()})
-
-
-def drop_shards_from(
-    home: Home, line: str, day: str, first: int, name: str = "predictions"
-) -> None:
-    """Delete the shards of a day from number `first` on: left over from a longer earlier plan."""
-    path = home.table(line, name)
-    if delta.open_table(path) is not None:
-        delta.commit(path, lambda table: table.delete(f"day = '{day}' AND shard >= {first}"))
 
 
 def read_images(
@@ -258,15 +157,10 @@ def read_planned(
     that of `read_images`.
     """
     path = home.table(line, "images")
-    schema = pa.schema([*(IMAGES.field(name) for name in columns), pa.field("held", _TEXT)])
-    where = [f"day = {delta.quoted(day)}", _PLANNED]
+    schema = pa.schema([*(IMAGES.field(name) for name in columns), pa.field("held", TEXT)])
+    where = [f"day = {delta.quoted(day)}", IS_PLANNED]
     with delta.readable(path, version):
         return delta.read(path, schema, where, "object, version", version, {"held": _WHY_HELD})
-
-
-def is_held_unread(row: dict[str, Any]) -> bool:
-    """Whether a prediction is of an image that its plan holds; nothing else gives these reasons."""
-    return (row["reason"] or "").startswith((QUARANTINED, SAME_BYTES))
 
 
 def is_copy(row: dict[str, Any]) -> bool:
@@ -350,7 +244,7 @@ def count_images(
 ) -> Counter[str]:
     """How many images each day has of those that a plan has; or had in a `version`."""
     path = home.table(line, "images")
-    where = [_PLANNED] if until is None else [_PLANNED, f"day <= {delta.quoted(until)}"]
+    where = [IS_PLANNED] if until is None else [IS_PLANNED, f"day <= {delta.quoted(until)}"]
     with delta.readable(path, version):
         table = delta.open_table(path, version)
         if table is None:
@@ -390,8 +284,8 @@ def count_unlabelled(
         with delta.readable(path, version), told(path):
             if (images := delta.open_table(path, version)) is None:
                 break
-            inspected = f"{_USABLE} AND NOT {_HELD}"
-            usable, held = (delta.count(images, [of_day, kind]) for kind in (inspected, _HELD))
+            inspected = f"{IS_USABLE} AND NOT {IS_HELD}"
+            usable, held = (delta.count(images, [of_day, kind]) for kind in (inspected, IS_HELD))
             new = usable
             if labels is not None:
                 query = QueryBuilder().register("images", images).register("labels", labels)
@@ -410,71 +304,6 @@ def labelled(home: Home, line: str, of: pa.Array) -> pa.Array:
     return rows["sha256"].combine_chunks()
 
 
-def read_predictions(
-    home: Home,
-    line: str,
-    *,
-    day: str | None = None,
-    embeddings: bool = True,
-    name: str = "predictions",
-) -> pa.Table:
-    """Predictions (or those of the `shadow`) sorted by day, shard, object and SHA-256.
-
-    Without `embeddings` there is far less to read.
-    """
-    schema = PREDICTIONS
-    if not embeddings:
-        schema = schema.remove(schema.get_field_index("embedding"))
-    where = [] if day is None else [f"day = {delta.quoted(day)}"]
-    return delta.read(home.table(line, name), schema, where, "day, shard, object, sha256")
-
-
-def count_predictions(home: Home, line: str, day: str) -> Counter[int]:
-    """How many predictions each shard of a day has; reads no other column."""
-    table = delta.open_table(home.table(line, "predictions"))
-    if table is None:
-        return Counter()
-    return delta.counted(
-        delta.select(table, "shard, count(*)", [f"day = {delta.quoted(day)}"], "GROUP BY shard")
-    )
-
-
-def read_unpredicted(home: Home, line: str, days: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The images of some days that a plan has and no prediction of their day is for, sorted.
-
-    `day, object, part`, and as `images` how many of these bytes under this name lack one. The row
-    of an image that was held unread is none for the same image after a replay accepted it.
-    """
-    from deltalake import QueryBuilder
-
-    paths = home.table(line, "images"), home.table(line, "predictions")
-    images, predictions = map(delta.open_table, paths)
-    if images is None or predictions is None:
-        return
-    planned = _fingerprints(images, _HELD, [_PLANNED])
-    done = _fingerprints(predictions, _ROW_HELD)
-    query = QueryBuilder().register("images", images).register("predictions", predictions)
-    for day in days:
-        if planned.get(day) == done.get(day):
-            continue
-        sql = _UNPREDICTED.format(
-            day=delta.quoted(day), planned=_PLANNED, image_held=_HELD, row_held=_ROW_HELD
-        )
-        with told(paths[0]), told(paths[1]):
-            rows = pa.table(query.execute(sql))
-        yield from rows.to_pylist()
-
-
-def _fingerprints(table: Any, held: str, where: Sequence[str] = ()) -> dict[str, tuple[int, int]]:
-    """Of the rows of each day their number, and one that hangs on all their names and bytes.
-
-    And on which of them are `held`, an expression.
-    """
-    mark = _FINGERPRINT.format(held=held)
-    rows = delta.select(table, f"day, count(*) AS n, {mark} AS mark", where, "GROUP BY day")
-    return {row["day"]: (row["n"], row["mark"]) for row in rows.to_pylist()}
-
-
 def version(home: Home, line: str, name: str) -> int:
     """The version of a table; -1 before its first commit."""
     table = delta.open_table(home.table(line, name))
@@ -483,5 +312,5 @@ def version(home: Home, line: str, name: str) -> int:
 
 def _of_status(status: Sequence[str] | None) -> list[str]:
     if status == USABLE:
-        return [_USABLE]
+        return [IS_USABLE]
     return [] if status is None else [f"status IN ({', '.join(map(delta.quoted, status))})"]

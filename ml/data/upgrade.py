@@ -55,12 +55,12 @@ def _add_columns(folder: Path) -> None:
     """Every table gets the columns that it lacks; its rows have null there."""
     from deltalake import DeltaTable, Schema
 
-    from ml.data import catalog
+    from ml.data import catalog, predicted
 
     schemas = {
         "images": catalog.IMAGES,
         "labels": catalog.LABELS,
-        "predictions": catalog.PREDICTIONS,
+        "predictions": predicted.SCHEMA,
     }
     for path in sorted(folder.glob("*/*/_delta_log")):
         table = DeltaTable(str(path.parent))

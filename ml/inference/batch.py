@@ -18,7 +18,7 @@ import pyarrow as pa
 from ml import files
 from ml.ahead import run_ahead
 from ml.bundle import load_bundle
-from ml.data import catalog
+from ml.data import predicted
 from ml.errors import BundleError, ImageError, StorageError
 from ml.imaging import decode
 from ml.inference.engine import (
@@ -264,7 +264,7 @@ class _Pipeline:
 
     def _require_storage(self, rows: list[Row]) -> None:
         # What the plan holds was not asked for.
-        asked = [row["object"] for row in rows if not catalog.is_held_unread(row)]
+        asked = [row["object"] for row in rows if not predicted.is_held_unread(row)]
         if len(asked) >= _LEAST_UNREAD and self._unread.issuperset(asked):
             shard = rows[0]["shard"]
             msg = f"{self._plan.line}, {self._plan.day}, shard {shard}: the storage gave none of "
@@ -272,8 +272,8 @@ class _Pipeline:
             raise StorageError(msg)
 
     def _commit(self, rows: list[Row], name: str) -> None:
-        plan, table = self._plan, pa.Table.from_pylist(rows, schema=catalog.PREDICTIONS)
-        catalog.write_predictions(self._home, plan.line, plan.day, rows[0]["shard"], table, name)
+        plan, table = self._plan, pa.Table.from_pylist(rows, schema=predicted.SCHEMA)
+        predicted.write_shard(self._home, plan.line, plan.day, rows[0]["shard"], table, name)
 
 
 def _open_shadow(home: Home, plan: Plan, champion: Inspector, threads: int) -> Inspector:

@@ -2,7 +2,7 @@
 
 import logging
 
-from ml.data import catalog
+from ml.data import predicted
 from ml.data.day import check_day
 from ml.inference.night import find_plan
 from ml.results import ResultStore
@@ -76,7 +76,7 @@ def _missing(home: Home, store: ResultStore, line: str, day: str) -> str:
     plan = find_plan(home, line, day)
     if plan is None:
         return "it has no plan yet (`shards`)"
-    done = catalog.count_predictions(home, line, day)
+    done = predicted.count_by_shard(home, line, day)
     if len(done) < len(plan.sizes):
         counts = f"{done.total()} of {plan.images} images"
         return f"{len(done)} of {len(plan.sizes)} shards are predicted ({counts})"

@@ -23,7 +23,7 @@ from ml.audit.promotions import Rejection, Switch
 from ml.bundle import load_bundle
 from ml.bundle.history import refused
 from ml.bundle.live import live_name, waiting_name
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.data.day import check_day
 from ml.errors import BundleError, DataError, LedgerError
 from ml.settings import Home, LineConfig
@@ -102,9 +102,9 @@ def plan_night(
     _write_images(home, plan)
     files.write_json(home.night(line.name, day), asdict(plan))
     count = len(plan.sizes)
-    catalog.drop_shards_from(home, line.name, day, count)
+    predicted.drop_shards_from(home, line.name, day, count)
     same_shadow = known is not None and known.shadow == plan.shadow != ""
-    catalog.drop_shards_from(home, line.name, day, count if same_shadow else 0, "shadow")
+    predicted.drop_shards_from(home, line.name, day, count if same_shadow else 0, "shadow")
     return plan
 
 

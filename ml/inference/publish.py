@@ -9,7 +9,7 @@ from typing import Any
 
 from ml import files
 from ml.audit import ledger
-from ml.data import catalog
+from ml.data import predicted
 from ml.data.day import check_day
 from ml.errors import ResultsError
 from ml.results import Document, ResultStore
@@ -52,7 +52,7 @@ def publish(home: Home, store: ResultStore, line: str, day: str) -> Published:
     predictions are put together first. Raises ResultsError when the store does not hold all
     documents at the end.
     """
-    catalog.pack_day(home, line, check_day(day))
+    predicted.pack_day(home, line, check_day(day))
     shards: dict[str, Document] = {}
     parts: dict[str, Document] = {}
     entries: list[Document] = []
@@ -82,12 +82,12 @@ def part_id(line: str, row: Row) -> str:
     object tells them apart.
     """
     name = f"{line}__{row['day']}__{row['sha256'][:16]}"
-    return f"{name}-{files.content_key(row['object'])}" if catalog.is_held_unread(row) else name
+    return f"{name}-{files.content_key(row['object'])}" if predicted.is_held_unread(row) else name
 
 
 def by_shard(home: Home, line: str, day: str) -> Iterator[tuple[int, list[Row]]]:
     """Number and predictions of one shard after the other: as Python objects they are large."""
-    table = catalog.read_predictions(home, line, day=day, embeddings=False)
+    table = predicted.read(home, line, day=day, embeddings=False)
     numbers = table["shard"].to_pylist()
     start = 0
     for number, group in groupby(numbers):

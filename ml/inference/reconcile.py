@@ -8,7 +8,7 @@ from itertools import groupby
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.errors import CountError
 from ml.inference.held import report_empty, report_held
 from ml.inference.late import put_alert, settle_alert
@@ -52,7 +52,7 @@ def reconcile(home: Home, store: ResultStore, line: str, day: str) -> Reconciled
     plan = find_plan(home, line, day)
     planned = catalog.read_planned(home, line, day) if plan is None else planned_images(home, plan)
     images = planned["object"].to_pylist()
-    table = catalog.read_predictions(home, line, day=day, embeddings=False)
+    table = predicted.read(home, line, day=day, embeddings=False)
     nights = {night["day"]: night for night in store.find("nights", {"line": line})}
     shards = store.find("shards", {"line": line, "day": day})
     steps = _Steps(line, day)
@@ -143,7 +143,7 @@ def _late(
     between = [day for day in due.keys() - nights.keys() if began < day < until]
     missed = catalog.count_unlabelled(home, line, between)
     late = {day: _Late() for day in sorted(missed.keys() | nights.keys())}
-    for row in catalog.read_unpredicted(home, line, late):
+    for row in predicted.read_missing(home, line, late):
         one = late[row["day"]]
         one.images += row["images"]
         one.parts[row["part"]] = None

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from ml.data import catalog
+from ml.data import predicted
 from ml.data.day import check_day
 from ml.errors import DataError
 from ml.settings import Home
@@ -33,12 +33,10 @@ def compare_shadow(home: Home, line: str, day: str) -> Comparison:
     champion, shadow = (
         {
             (row["object"], row["sha256"]): row
-            for row in catalog.read_predictions(
-                home, line, day=check_day(day), embeddings=False, name=name
-            )
+            for row in predicted.read(home, line, day=check_day(day), embeddings=False, name=name)
             .select(["object", "sha256", "verdict", "reason", "bundle"])
             .to_pylist()
-            if not catalog.is_held_unread(row)
+            if not predicted.is_held_unread(row)
         }
         for name in ("predictions", "shadow")
     )

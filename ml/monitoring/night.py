@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 
 from ml.bundle import load_bundle
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.data.day import check_day
 from ml.errors import DataError
 from ml.monitoring.compare import TESTS, Columns, Rows, columns
@@ -36,7 +36,7 @@ def read_night(home: Home, line: LineConfig, day: str) -> Night:
     Raises DataError when the day was not inspected, BundleError when its bundle was altered.
     """
     images = catalog.read_images(home, line.name, day=check_day(day)).to_pylist()
-    predictions = catalog.read_predictions(home, line.name, day=day).to_pylist()
+    predictions = predicted.read(home, line.name, day=day).to_pylist()
     if images and not predictions:
         msg = f"line {line.name}: no predictions of {day}; run `loupe predict`"
         raise DataError(msg)

@@ -20,7 +20,7 @@ from ml.backup import Vault, backup, restore
 from ml.bundle import load_bundle
 from ml.bundle.keys import signing_key
 from ml.cli.main import main
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.errors import BackupError, SettingsError
 from ml.inference.batch import predict_shards
 from ml.inference.night import plan_night
@@ -40,7 +40,7 @@ def _night(tiny: Tiny) -> dict[str, Any]:
     publish(tiny.home, store, "tiny", DAY)
     reconcile(tiny.home, store, "tiny", DAY)
     return {
-        "rows": catalog.read_predictions(tiny.home, "tiny", day=DAY).to_pylist(),
+        "rows": predicted.read(tiny.home, "tiny", day=DAY).to_pylist(),
         "documents": {name: store.find(name) for name in ("shards", "nights", "parts")},
         "ledger": tiny.home.ledger("tiny", DAY).read_bytes(),
         "plan": tiny.home.night("tiny", DAY).read_bytes(),
@@ -125,7 +125,7 @@ def test_a_backup_taken_while_a_shard_is_written_restores_a_whole_night(
     for number, snapshot in enumerate([snapshots[0], snapshots[len(snapshots) // 2]]):
         other = type(live.home)(tmp_path / f"other{number}")
         restore(other, vault, snapshot.name)
-        rows = catalog.read_predictions(other, "tiny", day=DAY).to_pylist()
+        rows = predicted.read(other, "tiny", day=DAY).to_pylist()
         shards = {row["shard"] for row in rows}
         assert len(rows) == sum(plan.sizes[shard] for shard in shards)
         assert catalog.version(other, "tiny", "images") >= plan.images_version

@@ -8,7 +8,7 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
-from ml.data import catalog, delta
+from ml.data import catalog, delta, predicted
 from ml.errors import StorageError
 from ml.settings import Home
 
@@ -88,24 +88,24 @@ def test_small_files_are_put_together_and_old_versions_stay(home):
 def test_the_files_of_a_night_are_put_together_and_a_shard_is_still_replaced_alone(home):
     def predict(day: str, shard: int, verdict: str) -> None:
         rows = [{"day": day, "shard": shard, "object": name, "verdict": verdict} for name in "ab"]
-        table = pa.Table.from_pylist(rows, schema=catalog.PREDICTIONS)
-        catalog.write_predictions(home, "plant", day, shard, table)
+        table = pa.Table.from_pylist(rows, schema=predicted.SCHEMA)
+        predicted.write_shard(home, "plant", day, shard, table)
 
     for shard in range(12):
         predict(DAYS[0], shard, "pass")
     predict(DAYS[1], 0, "pass")
-    before, rows = _files(home, "predictions"), catalog.read_predictions(home, "plant")
-    catalog.pack_day(home, "plant", DAYS[1])  # it has but one file
+    before, rows = _files(home, "predictions"), predicted.read(home, "plant")
+    predicted.pack_day(home, "plant", DAYS[1])  # it has but one file
     assert _files(home, "predictions") == before
-    catalog.pack_day(home, "plant", DAYS[0])
+    predicted.pack_day(home, "plant", DAYS[0])
     assert len(_files(home, "predictions")) == 2
-    assert catalog.read_predictions(home, "plant").equals(rows)
+    assert predicted.read(home, "plant").equals(rows)
 
     predict(DAYS[0], 5, "fail")
-    verdicts = catalog.read_predictions(home, "plant", day=DAYS[0]).select(["shard", "verdict"])
+    verdicts = predicted.read(home, "plant", day=DAYS[0]).select(["shard", "verdict"])
     failed = verdicts.filter(pc.field("verdict") == "fail")
     assert failed["shard"].to_pylist() == [5, 5]
-    assert sum(catalog.count_predictions(home, "plant", DAYS[0]).values()) == 24
+    assert sum(predicted.count_by_shard(home, "plant", DAYS[0]).values()) == 24
 
 
 def test_labels_that_stand_make_no_new_version(home):
@@ -177,5 +177,5 @@ def test_a_table_that_another_process_makes_in_the_same_moment_is_taken_as_it_is
         raise CommitFailedError("Protocol changed since last commit: protocol changed")
 
     monkeypatch.setattr(DeltaTable, "create", after_another)
-    delta.create(tmp_path / "new", catalog.PREDICTIONS, partition_by=["day"])
+    delta.create(tmp_path / "new", predicted.SCHEMA, partition_by=["day"])
     assert delta.open_table(tmp_path / "new").version() == 0

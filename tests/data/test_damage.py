@@ -10,7 +10,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from ml import files
-from ml.data import catalog, delta
+from ml.data import delta, predicted
 from ml.data.damage import told
 from ml.data.repair import repair
 from ml.errors import DataError
@@ -21,8 +21,8 @@ AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 def predict(home, day: str, shard: int = 0) -> None:
     row = {"day": day, "shard": shard, "object": f"{day}{shard}", "sha256": day, "verdict": "pass"}
-    rows = pa.Table.from_pylist([row], schema=catalog.PREDICTIONS)
-    catalog.write_predictions(home, "plant", day, shard, rows)
+    rows = pa.Table.from_pylist([row], schema=predicted.SCHEMA)
+    predicted.write_shard(home, "plant", day, shard, rows)
 
 
 def data_files(path: Path) -> list[Path]:
@@ -50,16 +50,16 @@ def test_a_damaged_file_of_a_day_is_named_and_the_day_can_be_predicted_again(pla
     [file] = [one for one in data_files(path) if DAYS[0] in str(one)]
     spoil(file, how)
     with pytest.raises(DataError, match=f"(?s){file}.*loupe catalog repair --line plant"):
-        catalog.read_predictions(plant.home, "plant", day=DAYS[0])
+        predicted.read(plant.home, "plant", day=DAYS[0])
     with pytest.raises(DataError, match=str(file)):
         predict(plant.home, DAYS[0])
-    assert catalog.read_predictions(plant.home, "plant", day=DAYS[1]).num_rows == 1
+    assert predicted.read(plant.home, "plant", day=DAYS[1]).num_rows == 1
     done = repair(plant.home, "plant")
     assert (done.files, done.days) == ({"predictions": [str(file)]}, [DAYS[0]])
     assert done.run[0] == f"loupe predict --line plant --day {DAYS[0]}"
-    assert catalog.read_predictions(plant.home, "plant")["day"].to_pylist() == [DAYS[1]]
+    assert predicted.read(plant.home, "plant")["day"].to_pylist() == [DAYS[1]]
     predict(plant.home, DAYS[0])
-    assert catalog.read_predictions(plant.home, "plant").num_rows == 2
+    assert predicted.read(plant.home, "plant").num_rows == 2
     assert repair(plant.home, "plant").files == {}
 
 
@@ -99,7 +99,7 @@ def test_a_table_whose_files_are_all_gone_is_left_for_its_volume(plant):
         repair(plant.home, "plant")
     for file in hidden:
         file.rename(file.with_suffix(".parquet"))
-    assert catalog.read_predictions(plant.home, "plant").num_rows == len(DAYS)
+    assert predicted.read(plant.home, "plant").num_rows == len(DAYS)
 
 
 def test_an_earlier_commit_that_is_damaged_needs_a_backup(plant):
@@ -117,9 +117,9 @@ def test_a_broken_checkpoint_is_no_loss(plant):
     newest = max(log.glob("*.checkpoint.parquet"))
     newest.write_bytes(b"")
     with pytest.raises(DataError, match=f"(?s){newest}.*repair"):
-        catalog.read_predictions(plant.home, "plant")
+        predicted.read(plant.home, "plant")
     repair(plant.home, "plant")
-    assert catalog.read_predictions(plant.home, "plant").num_rows == 45
+    assert predicted.read(plant.home, "plant").num_rows == 45
 
 
 def test_an_error_that_no_damage_explains_stays_what_it_is(plant):

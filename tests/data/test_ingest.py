@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.data.dataset import read_mask, read_rgb
 from ml.data.validate import validate
 from ml.errors import DataError, SourceError
@@ -215,7 +215,7 @@ def test_of_versions_of_one_day_the_newest_alone_is_inspected(plant, day):
     found = catalog.read_images(plant.home, "plant", day="2026-03-05")["object"].to_pylist()
     assert len(found) == len(set(found)) == 6
     assert catalog.count_images(plant.home, "plant").total() == 6 + (day == "20260306")
-    left = {row["object"] for row in catalog.read_unpredicted(plant.home, "plant", ["2026-03-05"])}
+    left = {row["object"] for row in predicted.read_missing(plant.home, "plant", ["2026-03-05"])}
     assert left <= set(found)
     # Nor do two of them count when a version of another day comes.
     last = plant.picture("ok/part0.png", 98)

@@ -14,7 +14,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from ml import files
-from ml.data import catalog, upgrade
+from ml.data import catalog, predicted, upgrade
 from ml.data.upgrade import ensure_current
 from ml.errors import DataError
 from ml.settings import Home
@@ -26,7 +26,7 @@ NEW = ("p_classifier", "p_segmenter", "p_anomaly", "regions")
 def old(tmp_path: Path) -> Home:
     """A home whose predictions are as the version before wrote them: without four columns."""
     home = Home(tmp_path)
-    schema = pa.schema([field for field in catalog.PREDICTIONS if field.name not in NEW])
+    schema = pa.schema([field for field in predicted.SCHEMA if field.name not in NEW])
     row = dict.fromkeys(schema.names) | {
         "day": "2026-01-05",
         "shard": 0,
@@ -48,8 +48,8 @@ def _columns(home: Home, line: str) -> set[str]:
 def test_an_old_home_is_upgraded_once_and_keeps_its_rows(old: Home) -> None:
     ensure_current(old)
     for line in ("one", "two"):
-        assert _columns(old, line) == set(catalog.PREDICTIONS.names)
-        (row,) = catalog.read_predictions(old, line).to_pylist()
+        assert _columns(old, line) == set(predicted.SCHEMA.names)
+        (row,) = predicted.read(old, line).to_pylist()
         assert (row["object"], row["verdict"], row["p_anomaly"]) == ("a.png", "pass", None)
     assert files.read_json(old.schema) == {"schema": upgrade.SCHEMA}
     versions = [catalog.version(old, line, "predictions") for line in ("one", "two")]
@@ -75,7 +75,7 @@ def test_processes_that_upgrade_at_once_and_one_that_is_killed_leave_one_upgrade
     both = [subprocess.Popen(command, env=environ) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
     for line in ("one", "two"):
-        assert _columns(old, line) == set(catalog.PREDICTIONS.names)
+        assert _columns(old, line) == set(predicted.SCHEMA.names)
         assert catalog.version(old, line, "predictions") == 1
     assert json.loads(old.schema.read_text()) == {"schema": upgrade.SCHEMA}
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from tiny_line import write_squares, write_training_line
 
-from ml.data import catalog
+from ml.data import predicted
 from ml.services.processes import MARK, end_processes
 from ml.settings import Home
 
@@ -89,7 +89,7 @@ def _everything(home: Path) -> dict[str, Any]:
         f"{collection}/{name}": json.loads(_MEASURED.sub("", body))
         for collection, name, body in rows
     }
-    predictions = catalog.read_predictions(Home(home), "tiny").to_pylist()
+    predictions = predicted.read(Home(home), "tiny").to_pylist()
     return documents | {f"predictions/{row['day']}/{row['sha256']}": row for row in predictions}
 
 

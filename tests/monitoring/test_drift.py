@@ -12,7 +12,7 @@ from tiny_line import DAY, Tiny
 from ml import files
 from ml.bundle import seal_bundle
 from ml.bundle.live import live_bundle, live_name
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.errors import BundleError, DataError
 from ml.inference.batch import predict_shards
 from ml.inference.night import plan_night
@@ -112,11 +112,11 @@ def _not_tested(tiny: Tiny, store: ResultStore, line: LineConfig | None = None) 
 
 
 def _change_predictions(tiny: Tiny, change: Callable[[Row], Row]) -> None:
-    rows = catalog.read_predictions(tiny.home, "tiny", day=DAY).to_pylist()
+    rows = predicted.read(tiny.home, "tiny", day=DAY).to_pylist()
     for shard in {row["shard"] for row in rows}:
         changed = [change(row) for row in rows if row["shard"] == shard]
-        table = pa.Table.from_pylist(changed, schema=catalog.PREDICTIONS)
-        catalog.write_predictions(tiny.home, "tiny", DAY, shard, table)
+        table = pa.Table.from_pylist(changed, schema=predicted.SCHEMA)
+        predicted.write_shard(tiny.home, "tiny", DAY, shard, table)
 
 
 def test_too_few_groups_are_said_not_hidden(inspected: Tiny, store: ResultStore) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tiny_line import Tiny, make_env, make_line, picture
 
 from ml.audit import ledger
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.data.ingest import ingest
 from ml.data.listing import read_mark, write_mark
 from ml.data.validate import validate
@@ -76,7 +76,7 @@ class Plant:
         return sorted(tuple(row.values()) for row in rows if row["object"].startswith("2026/03/03"))
 
     def content(self) -> str:
-        rows = catalog.read_predictions(self.home, "tiny", day=DAY).to_pylist()
+        rows = predicted.read(self.home, "tiny", day=DAY).to_pylist()
         documents = {name: self.store.find(name) for name in ("shards", "parts", "nights")}
         return json.dumps([rows, documents], sort_keys=True, default=str)
 

@@ -12,7 +12,7 @@ from tiny_line import Tiny
 
 from ml import files
 from ml.cli.main import main
-from ml.data import catalog
+from ml.data import predicted
 from ml.errors import BundleError
 from ml.inference.batch import predict_shards
 from ml.inference.night import plan_night
@@ -30,7 +30,7 @@ def foreign(live: Tiny) -> str:
 
 
 def _verdicts(tiny: Tiny) -> Counter[tuple[str, str]]:
-    rows = catalog.read_predictions(tiny.home, "tiny", day=DAY).to_pylist()
+    rows = predicted.read(tiny.home, "tiny", day=DAY).to_pylist()
     return Counter((row["verdict"], row["bundle"]) for row in rows)
 
 
@@ -46,7 +46,7 @@ def test_a_foreign_shadow_is_left_out(live: Tiny, foreign: str) -> None:
     plan = replace(plan_night(live.home, live.line, DAY), shadow=foreign)
     predict_shards(live.home, plan, range(len(plan.sizes)), 3, 1)
     assert ("pass", plan.bundle) in _verdicts(live)
-    assert catalog.read_predictions(live.home, "tiny", day=DAY, name="shadow").num_rows == 0
+    assert predicted.read(live.home, "tiny", day=DAY, name="shadow").num_rows == 0
 
 
 @pytest.mark.parametrize("option", ["bundle", "shadow"])

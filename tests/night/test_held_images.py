@@ -11,7 +11,7 @@ import pytest
 from tiny_line import Tiny, make_line, picture, write_runs
 
 from ml import files
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.data.ingest import ingest
 from ml.data.quarantine import Choice, drop, replay
 from ml.data.validate import Outcome, validate
@@ -67,7 +67,7 @@ class Plant:
 
     def reasons(self, day: str = DAY) -> dict[str, str]:
         """Of the parts that are held: why."""
-        rows = catalog.read_predictions(self.home, "tiny", day=day).to_pylist()
+        rows = predicted.read(self.home, "tiny", day=day).to_pylist()
         return {row["part"]: row["reason"] for row in rows if row["p_defect"] is None}
 
     def alert(self, kind: str, day: str = DAY) -> str | None:
@@ -342,7 +342,7 @@ def test_a_copy_is_held_still_when_the_part_whose_picture_it_is_was_taken_again(
     plant.put(seen, plant.good())
     plant.ingest()
     plant.night()
-    rows = catalog.read_predictions(plant.home, "tiny", day=DAY).to_pylist()
+    rows = predicted.read(plant.home, "tiny", day=DAY).to_pylist()
     frozen_rows = {r["part"]: r for r in rows if r["part"].startswith("pfrozen")}
     assert len(frozen_rows) == 4
     held = {name for name, row in frozen_rows.items() if row["p_defect"] is None}
@@ -356,7 +356,7 @@ def test_a_cut_file_that_comes_again_has_one_row(plant: Plant) -> None:
     plant.ingest()
     plant.night()
     assert list(plant.reasons()) == ["pcut"]
-    rows = catalog.read_predictions(plant.home, "tiny", day=DAY).to_pylist()
+    rows = predicted.read(plant.home, "tiny", day=DAY).to_pylist()
     assert [row["part"] for row in rows].count("pcut") == 1
 
 

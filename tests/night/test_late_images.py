@@ -8,7 +8,7 @@ import tiny_line
 from deltalake import DeltaTable
 from tiny_line import Tiny
 
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.errors import DataError
 from ml.inference.batch import predict_shards
 from ml.inference.night import Plan, plan_night, read_plan
@@ -71,9 +71,7 @@ def test_a_repeated_night_inspects_what_came_late(live: Tiny, store: ResultStore
     done = _run(live, store)
     assert (done.images, done.documents, done.late) == (IMAGES + 1, IMAGES + 1, {})
     assert _reconciled(store)
-    assert (
-        "000-late.png" in catalog.read_predictions(live.home, "tiny", day=DAY)["object"].to_pylist()
-    )
+    assert "000-late.png" in predicted.read(live.home, "tiny", day=DAY)["object"].to_pylist()
 
 
 def test_a_late_image_counts_also_where_another_one_is_missing(

@@ -13,7 +13,7 @@ from tiny_line import Tiny
 
 from ml import files
 from ml.audit import ledger
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.data.upgrade import ensure_current
 from ml.errors import CountError, DataError
 from ml.inference.batch import predict_shards
@@ -33,7 +33,7 @@ def _predict(tiny: Tiny, plan: Plan, *shards: int) -> None:
 
 
 def _rows(tiny: Tiny) -> list[dict[str, Any]]:
-    return catalog.read_predictions(tiny.home, "tiny", day=DAY).to_pylist()
+    return predicted.read(tiny.home, "tiny", day=DAY).to_pylist()
 
 
 def _documents(store: ResultStore) -> dict[str, Any]:
@@ -94,20 +94,20 @@ def test_rows_of_an_older_installation_stay_and_new_shards_join_them(
     live: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     added = {"p_classifier", "p_segmenter", "p_anomaly", "regions"}
-    new = catalog.PREDICTIONS
+    new = predicted.SCHEMA
     old = pa.schema([field for field in new if field.name not in added])
     past = dict.fromkeys(old.names) | {"day": "2026-01-04", "shard": 0, "verdict": "pass"}
     with monkeypatch.context() as patch:
-        patch.setattr(catalog, "PREDICTIONS", old)
+        patch.setattr(predicted, "SCHEMA", old)
         rows = pa.Table.from_pylist([past | {"object": "old.png"}], schema=old)
-        catalog.write_predictions(live.home, "tiny", "2026-01-04", 0, rows)
-    (before,) = catalog.read_predictions(live.home, "tiny").to_pylist()
+        predicted.write_shard(live.home, "tiny", "2026-01-04", 0, rows)
+    (before,) = predicted.read(live.home, "tiny").to_pylist()
     assert (before["object"], before["p_anomaly"]) == ("old.png", None)
     ensure_current(live.home)  # as each command does first
     plan = plan_night(live.home, live.line, DAY)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda shard: _predict(live, plan, shard), range(1, 5)))
-    table = catalog.read_predictions(live.home, "tiny")
+    table = predicted.read(live.home, "tiny")
     assert table.schema.names == new.names
     assert table.to_pylist()[0] == before
     assert Counter(row["shard"] for row in _rows(live)) == dict.fromkeys(range(1, 5), 7)
@@ -122,7 +122,7 @@ def test_a_killed_shard_leaves_nothing_behind(live: Tiny, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(catalog, "write_predictions", killed)
+        patch.setattr(predicted, "write_shard", killed)
         with pytest.raises(KeyboardInterrupt):
             _predict(live, plan, 1)
     assert {row["shard"] for row in _rows(live)} == {0}

@@ -18,7 +18,7 @@ import pytest
 import tiny_line
 from tiny_line import Tiny
 
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.inference.batch import predict_shards
 from ml.inference.night import plan_night
 from ml.inference.publish import publish
@@ -99,10 +99,10 @@ class Night:
         return self.content()
 
     def verdicts(self) -> list[str]:
-        return catalog.read_predictions(self.home, "tiny", day=DAY)["verdict"].to_pylist()
+        return predicted.read(self.home, "tiny", day=DAY)["verdict"].to_pylist()
 
     def content(self) -> bytes:
-        rows = catalog.read_predictions(self.home, "tiny", day=DAY).to_pylist()
+        rows = predicted.read(self.home, "tiny", day=DAY).to_pylist()
         documents = {name: self.store.find(name) for name in ("shards", "parts", "nights")}
         ledger = self.home.ledger("tiny", DAY).read_bytes()
         return json.dumps([rows, documents], sort_keys=True, default=str).encode() + ledger

@@ -7,7 +7,7 @@ import pytest
 import tiny_line
 from tiny_line import Tiny
 
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.inference.batch import predict_shards
 from ml.inference.night import plan_night
 from ml.inference.overruled import report_overruled
@@ -24,7 +24,7 @@ def test_the_latest_verdict_of_a_person_is_held_against_a_pass(
     plan = plan_night(live.home, live.line, DAY)
     predict_shards(live.home, plan, range(len(plan.sizes)), live.line.night.batch, 1)
     publish(live.home, store, "tiny", DAY)
-    rows = catalog.read_predictions(live.home, "tiny", day=DAY).to_pylist()
+    rows = predicted.read(live.home, "tiny", day=DAY).to_pylist()
     passed = next(row for row in rows if row["verdict"] == "pass")
     failed = next(row for row in rows if row["verdict"] == "fail")
 

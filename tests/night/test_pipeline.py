@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tiny_line import Tiny
 
 from ml import files
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.errors import CountError
 from ml.imaging import Pixels
 from ml.inference import batch
@@ -33,7 +33,7 @@ MEGABYTE = 1_000_000
 
 
 def _rows(tiny: Tiny) -> list[dict[str, Any]]:
-    return catalog.read_predictions(tiny.home, "tiny", day=DAY).to_pylist()
+    return predicted.read(tiny.home, "tiny", day=DAY).to_pylist()
 
 
 @given(

@@ -12,7 +12,7 @@ from tiny_line import Tiny
 
 from ml.audit import ledger
 from ml.cli.main import main
-from ml.data import catalog
+from ml.data import predicted
 from ml.errors import LedgerError
 from ml.inference.batch import predict_shards
 from ml.inference.night import plan_night
@@ -32,10 +32,10 @@ def published(live: Tiny, store: ResultStore) -> Tiny:
 
 
 def _pass_all(tiny: Tiny, shard: int) -> None:
-    rows: list[dict[str, Any]] = catalog.read_predictions(tiny.home, "tiny", day=DAY).to_pylist()
+    rows: list[dict[str, Any]] = predicted.read(tiny.home, "tiny", day=DAY).to_pylist()
     passed = [row | {"verdict": "pass"} for row in rows if row["shard"] == shard]
-    table = pa.Table.from_pylist(passed, schema=catalog.PREDICTIONS)
-    catalog.write_predictions(tiny.home, "tiny", DAY, shard, table)
+    table = pa.Table.from_pylist(passed, schema=predicted.SCHEMA)
+    predicted.write_shard(tiny.home, "tiny", DAY, shard, table)
 
 
 def _verify(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, *options: str) -> Result:

@@ -13,7 +13,7 @@ from tiny_line import Tiny
 
 from ml import files
 from ml.bundle.live import live_name, wait
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.errors import DataError
 from ml.imaging import Pixels
 from ml.inference import batch
@@ -34,7 +34,7 @@ def challenger(live: Tiny) -> str:
 
 
 def _rows(tiny: Tiny, name: str = "predictions") -> list[dict[str, Any]]:
-    return catalog.read_predictions(tiny.home, "tiny", day=DAY, name=name).to_pylist()
+    return predicted.read(tiny.home, "tiny", day=DAY, name=name).to_pylist()
 
 
 def _inspect(tiny: Tiny, shadow: str | None) -> list[dict[str, Any]]:

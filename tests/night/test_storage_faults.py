@@ -8,7 +8,7 @@ import tiny_line
 from tiny_line import Tiny
 
 from ml.bundle import load_bundle
-from ml.data import catalog
+from ml.data import catalog, predicted
 from ml.errors import BundleError, StorageError
 from ml.inference.batch import predict_shards
 from ml.inference.night import plan_night
@@ -29,7 +29,7 @@ def _predict(tiny: Tiny, *, last_try: bool = False) -> None:
 
 
 def _reasons(tiny: Tiny) -> Counter[tuple[str, str]]:
-    rows = catalog.read_predictions(tiny.home, "tiny", day=DAY).to_pylist()
+    rows = predicted.read(tiny.home, "tiny", day=DAY).to_pylist()
     return Counter((row["verdict"], row["reason"]) for row in rows)
 
 

@@ -20,7 +20,7 @@ import pytest
 from undisturbed import DAY, LEARNED
 
 from ml.audit import ledger
-from ml.data import catalog
+from ml.data import predicted
 from ml.results import open_results
 from ml.settings import Env, Home
 
@@ -223,7 +223,7 @@ def _everything(home: Home, store) -> dict[str, str]:
         for body in store.find(collection):
             text = _MEASURED.sub("", json.dumps(body, sort_keys=True))
             found[f"document:{collection}/{body['id']}"] = text
-    rows = catalog.read_predictions(home, "tiny").to_pylist()
+    rows = predicted.read(home, "tiny").to_pylist()
     for number, row in enumerate(sorted(rows, key=lambda row: row["sha256"])):
         found[f"row:{number}"] = json.dumps(row, sort_keys=True, default=str)
     return found
