@@ -47,8 +47,11 @@ class Review(BaseModel):
         if self.verdict == "pass" and self.defect_type:
             msg = "a passed part has no defect_type"
             raise ValueError(msg)
-        if self.defect_type.lower() == "ok":
-            msg = "defect_type 'ok' is no defect; pass the part, or name what is wrong with it"
+        if self.defect_type.lower() in ("ok", "good"):
+            msg = (
+                f"defect_type {self.defect_type!r} is no defect; pass the part, or name what is "
+                "wrong with it"
+            )
             raise ValueError(msg)
         return self
 

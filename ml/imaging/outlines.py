@@ -51,14 +51,15 @@ def read_drawn(content: bytes, size: tuple[int, int]) -> tuple[Mask, tuple[str, 
             msg = "its shapes are no list"
             raise TypeError(msg)
         shapes = [(_label(shape), _mask(shape, size)) for shape in document["shapes"]]
-        set_flags = {name for name, is_set in (document.get("flags") or {}).items() if is_set}
+        flags = (document.get("flags") or {}).items()
+        said = sorted(name for name, is_set in flags if is_set and name.lower() not in _GOOD_FLAGS)
     except _DAMAGED as error:
         msg = f"not a labelme document: {type(error).__name__}: {error}"
         raise ImageError("mask_unreadable", msg) from error
-    if not shapes and (flags := set_flags - _GOOD_FLAGS):
+    if said and not shapes:
         # Somebody said something of this part, which may be that it is bad.
-        said = ", ".join(map(repr, sorted(flags)))
-        msg = f"the flag {said} is set and nothing is drawn; draw it, or clear the flag"
+        named = ", ".join(map(repr, said))
+        msg = f"the flag {named} is set and nothing is drawn; draw it, or clear the flag"
         raise ImageError("mask_unreadable", msg)
     whole, areas = np.zeros(size, bool), dict[str, int]()
     for label, mask in shapes:

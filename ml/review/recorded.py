@@ -7,16 +7,17 @@ from ml.results import ResultStore
 from ml.settings import Home
 
 _ALTERED = (
-    "not as it was recorded: {}. The document was altered, the ledger lost lines, or an API on "
-    "another host took a later one; who gave it should give it again, to an API on this host"
+    "not as it was recorded: {names}. The document was altered, the ledger lost lines, or an API "
+    "on another host took a later one; who gave it should give it again, to an API on this host"
 )
 _UNFINISHED = (
-    "recorded, but the results store has no such document, or an earlier one: {}. An API that is "
-    "killed leaves it so, and `loupe review` writes it; if none was, somebody removed it"
+    "recorded, but the results store has no such document, or an earlier one: {names}. An API that "
+    "is killed leaves it so, and `loupe review --line {line}` writes it; if none was, somebody "
+    "removed it"
 )
 _UNRECORDED = (
-    "in the results store, but never recorded here: {}. An API on another host or an older Loupe "
-    "wrote it, and `loupe review` records it as found; else somebody made it up"
+    "in the results store, but never recorded here: {names}. An API on another host or an older "
+    "Loupe wrote it, and `loupe review --line {line}` records it as found; else somebody made it up"
 )
 
 
@@ -38,7 +39,7 @@ def check_reviews(home: Home, store: ResultStore, line: str) -> int:
         _UNRECORDED: [*differ.unrecorded],
     }
     problems = [
-        f"{folder}: reviews, {text.format(some_of(names))}"
+        f"{folder}: reviews, {text.format(names=some_of(names), line=line)}"
         for text, names in named.items()
         if names
     ]

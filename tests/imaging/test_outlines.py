@@ -89,7 +89,7 @@ def test_overlapping_shapes_add_up_and_the_largest_label_comes_first():
 
 
 def test_a_flag_that_is_not_set_or_says_good_changes_nothing():
-    mask, labels = read_drawn(document(flags={"scratch": False, "ok": True}), SIZE)
+    mask, labels = read_drawn(document(flags={"scratch": False, "OK": True}), SIZE)
     assert (mask.any(), labels) == (False, ())
 
 

@@ -157,6 +157,7 @@ def test_the_name_of_an_image_is_taken_as_it_is(client):
         ({"verdict": "review"}, "verdict"),
         ({"verdict": "pass"}, "defect_type"),
         ({"defect_type": "OK"}, "defect_type"),
+        ({"defect_type": "good"}, "defect_type"),
         ({"sha256": "abc"}, "sha256"),
         ({"by": ""}, "by"),
         ({"by": "a/b"}, "by"),
