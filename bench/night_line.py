@@ -65,8 +65,8 @@ def make_line(name: str) -> LineConfig:
 def make_networks(line: LineConfig) -> dict[str, torch.nn.Module]:
     """The line's models in torch; the anomaly model's bank is random."""
     features = PatchFeatures(line.backbone, line.anomaly, line.seed)
-    width = features.projection.shape[1]
-    bank = torch.randn(line.anomaly.bank, width, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    bank = torch.randn(line.anomaly.bank, features.width, generator=generator)
     networks = {
         "classifier": Classifier(line.backbone, 2, line.seed),
         "segmenter": Segmenter(line.backbone, line.segmenter.decoder, line.seed),
