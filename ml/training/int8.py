@@ -73,7 +73,7 @@ def decide_int8(env: Env, home: Home, line: LineConfig, data: Dataset, run: Run)
 
     Returns `card`, the fields of `ml.bundle.card.Int8Card`, and `speed`: median milliseconds of
     one image in fp32 and int8, by turns on this machine, or null where nothing was measured.
-    Writes `model.int8.onnx` where it is shipped, then `int8.json`.
+    Writes `model.int8.onnx` where it is shipped, then `int8-2.json`.
     """
     path = run.folder / INT8
     if not path.exists():

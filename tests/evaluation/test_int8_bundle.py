@@ -16,7 +16,7 @@ from ml.evaluation.gate import judge
 from ml.inference.engine import Inspector
 from ml.settings.models import ExportConfig
 from ml.training.quantise import activation_ranges, layers, prepared, quantised
-from ml.training.run import run_name
+from ml.training.run import INT8, run_name
 
 CARD = {"shipped": True, "reason": "", "calibration": "minmax", "size_ratio": 3.5,
         "loss_points": 0.05, "score_difference": 0.2, "layers": 1}  # fmt: skip
@@ -37,7 +37,7 @@ def quantised_line(tiny: Tiny) -> Tiny:
             found = {"card": CARD, "speed": SPEED}
         else:
             found = {"card": {"shipped": False, "reason": "int8 is no smaller"}, "speed": None}
-        files.write_json(folder / "int8.json", found)
+        files.write_json(folder / INT8, found)
     return replace(tiny, line=line)
 
 
