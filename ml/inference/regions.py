@@ -64,14 +64,14 @@ def find_regions(
 
     `defect_map` `[h, w]` holds defect probabilities; `size` is height and width of the image.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        mask.astype(np.uint8), connectivity=8
-    )
+    if not mask.any():
+        return ()
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     order = 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")[:MOST]
     scale = (size[1] / mask.shape[1], size[0] / mask.shape[0])
     return tuple(
         _region(defect_map, labels == number, stats[number], scale, mm_per_pixel)
-        for number in (order if count > 1 else ())
+        for number in order
     )
 
 

@@ -102,7 +102,7 @@ class NightConfig(Section):
     )
     shard_images: int = Field(500, ge=1, description="most images of a shard")
     shard_megabytes: int = Field(1000, ge=1, description="most bytes of a shard's images, in MB")
-    batch: int = Field(16, ge=1)
+    batch: int = Field(8, ge=1, description="images at once; more leave the caches of a CPU")
     shadow: str = Field(
         "", description="a bundle, or `waiting`, that scores the same images; no verdict is its"
     )
