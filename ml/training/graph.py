@@ -34,17 +34,24 @@ def fold_padding(model: onnx.ModelProto) -> None:
 
 
 def drop_unused(model: onnx.ModelProto) -> None:
-    """Delete nodes and constants that no output needs."""
+    """Delete nodes, sorted as they run, and constants that no output needs."""
     needed = {output.name for output in model.graph.output}
     kept = []
     for node in reversed(model.graph.node):
         if needed & set(node.output):
             needed |= set(node.input)
             kept.append(node)
-    used = [one for one in model.graph.initializer if one.name in needed]
     del model.graph.node[:]
-    del model.graph.initializer[:]
     model.graph.node.extend(reversed(kept))
+    drop_unused_constants(model)
+
+
+def drop_unused_constants(model: onnx.ModelProto) -> None:
+    """Delete constants that no node and no output takes."""
+    needed = {name for node in model.graph.node for name in node.input}
+    needed |= {output.name for output in model.graph.output}
+    used = [one for one in model.graph.initializer if one.name in needed]
+    del model.graph.initializer[:]
     model.graph.initializer.extend(used)
 
 
@@ -76,6 +83,42 @@ def shorten_names(model: onnx.ModelProto) -> None:
     for constant in model.graph.initializer:
         constant.name = renamed(constant.name)
     model.graph.ClearField("value_info")
+
+
+def drop_zero_points(model: onnx.ModelProto) -> None:
+    """Leave out the zero points that are zero: DequantizeLinear takes them for so where none is."""
+    known = constants(model)
+    for node in model.graph.node:
+        if node.op_type != "DequantizeLinear" or len(node.input) < 3 or node.input[2] not in known:
+            continue
+        if not numpy_helper.to_array(known[node.input[2]]).any():
+            del node.input[2]
+
+
+def compute_bias_scales(model: onnx.ModelProto) -> None:
+    """Replace the scales of int32 biases by the product that they are: input's times weights'.
+
+    ONNX Runtime multiplies them once, when it loads the model.
+    """
+    known = {name: numpy_helper.to_array(one) for name, one in constants(model).items()}
+    made = {output: node for node in model.graph.node for output in node.output}
+    products = []
+    for node in model.graph.node:
+        if node.op_type != "Conv" or len(node.input) < 3:
+            continue
+        sources = [made.get(name) for name in node.input]
+        if any(one is None or one.op_type != "DequantizeLinear" for one in sources):
+            continue
+        image, weights, bias = (one.input[1] for one in sources if one is not None)
+        # Not where the biases serve two layers: they are done.
+        if bias not in known or not np.array_equal(known[image] * known[weights], known[bias]):
+            continue
+        product = f"{node.name}/bias scale"
+        products.append(onnx.helper.make_node("Mul", [image, weights], [product]))
+        sources[2].input[1] = product  # type: ignore[union-attr]
+    nodes = [*products, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def constants(model: onnx.ModelProto) -> dict[str, TensorProto]:

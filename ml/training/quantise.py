@@ -12,7 +12,16 @@ import numpy as np
 import onnx
 
 from ml.inference.engine import Floats
-from ml.training.graph import constants, drop_unused, open_model, optimised, shorten_names
+from ml.training.graph import (
+    compute_bias_scales,
+    constants,
+    drop_unused,
+    drop_unused_constants,
+    drop_zero_points,
+    open_model,
+    optimised,
+    shorten_names,
+)
 
 Method = Literal["minmax", "percentile", "mse"]
 # Lowest and highest value of each tensor.
@@ -110,6 +119,10 @@ def quantised(model: onnx.ModelProto, ranges: Ranges, chosen: Collection[str]) -
     )
     quantizer.quantize_model()
     found = quantizer.model.model
+    # A layer's biases would take three times their bytes; what is computed stays the same.
+    drop_zero_points(found)
+    compute_bias_scales(found)
+    drop_unused_constants(found)
     shorten_names(found)
     return bytes(found.SerializeToString(deterministic=True))
 

@@ -342,3 +342,22 @@ def test_a_quantised_model_scores_much_as_it_did(classifier: Path, tmp_path: Pat
                      for one in (classifier, small))  # fmt: skip
     assert np.abs(first - second).max() < 0.1 * np.abs(first).max()
     assert not np.array_equal(first, second)
+
+
+def test_what_follows_from_other_constants_is_left_out_and_nothing_computed_changes(
+    classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.random.default_rng(1).uniform(0, 255, (8, 3, 40, 40)).astype(np.float32)
+    model = prepared(classifier)
+    ranges = activation_ranges(model, images, 1)["minmax"]
+    light, whole = tmp_path / "light.onnx", tmp_path / "whole.onnx"
+    light.write_bytes(quantised(model, ranges, layers(model)))
+    for step in ("drop_zero_points", "compute_bias_scales"):
+        monkeypatch.setattr(f"ml.training.quantise.{step}", lambda _: None)
+    whole.write_bytes(quantised(model, ranges, layers(model)))
+    saved = whole.stat().st_size - light.stat().st_size
+    biases = [one for one in onnx.load(whole).graph.initializer if one.data_type == 6]
+    # Of three numbers for each bias one is left.
+    assert saved > sum(int(np.prod(one.dims)) for one in biases) * 4 / 2
+    first, second = (open_session(one).run(None, {"image": images}) for one in (light, whole))
+    assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
