@@ -12,9 +12,11 @@ from ml.inference.masks import Flags
 
 # Largest regions of an image that are listed: more are noise, or a part that is lost anyway.
 MOST = 20
-# How far a polygon may stray from the outline, as a share of its length; more where it would else
-# have more corners than a document should hold.
+# How far a polygon may stray from the outline, as a share of its length and of the region's mean
+# width (or a scratch would become a line without an area); more where it would else have more
+# corners than a document should hold.
 _STRAY = 0.01
+_STRAY_ACROSS = 0.25
 MOST_CORNERS = 64
 # Digits of what is stored: the rest is noise of the processor.
 _DECIMALS = 5
@@ -84,17 +86,16 @@ def _region(
 ) -> Region:
     across, down = scale
     left, top, width, height, pixels = (int(value) for value in stats)
-    right, bottom = round((left + width) * across), round((top + height) * down)
-    box = (round(left * across), round(top * down))
+    (x, wide), (y, high) = _side(left, width, across), _side(top, height, down)
     inner = inside[top : top + height, left : left + width]
     corner = np.array([left, top], np.float32)
     outline = (_outline(inner) + corner) * np.array(scale, np.float32)
-    polygon = _simplified(outline).round()
     area = pixels * across * down
+    polygon = _polygon(outline, area, (x, y, wide, high))
     longest = max(cv2.minAreaRect(outline)[1])
     return Region(
-        box=(*box, right - box[0], bottom - box[1]),
-        polygon=tuple((int(x), int(y)) for x, y in polygon),
+        box=(x, y, wide, high),
+        polygon=tuple((int(one), int(other)) for one, other in polygon),
         area=area,
         p_defect=float(defect_map[inside].mean()),
         area_mm2=None if mm_per_pixel is None else area * mm_per_pixel**2,
@@ -116,8 +117,27 @@ def _outline(inside: Flags) -> Floats:
     return np.asarray(ninths // 3 + ninths % 3 / 2, np.float32)
 
 
-def _simplified(outline: Floats) -> Floats:
-    stray = _STRAY * cv2.arcLength(outline, True)
+def _side(start: int, length: int, scale: float) -> tuple[int, int]:
+    """Where a side of a box begins and its length in whole pixels of the image, at least one."""
+    first, last = round(start * scale), round((start + length) * scale)
+    return (first, last - first) if last > first else (int(start * scale), 1)
+
+
+def _polygon(outline: Floats, area: float, box: tuple[int, int, int, int]) -> Floats:
+    """The outline with few, whole corners; a rectangle where nothing would be left inside."""
+    centre, sides, turn = cv2.minAreaRect(outline)
+    # Narrower than two pixels, corners may be rounded to the same places.
+    turned = cv2.boxPoints((centre, [max(side, 2.0) for side in sides], turn))
+    within = np.clip(turned, outline.min(axis=0), outline.max(axis=0))
+    x, y, wide, high = box
+    upright = np.array([(x, y), (x, y + high), (x + wide, y + high), (x + wide, y)], np.float32)
+    found = (one.round() for one in (_simplified(outline, area), within))
+    return next((one for one in found if cv2.contourArea(one) > 0), upright)
+
+
+def _simplified(outline: Floats, area: float) -> Floats:
+    length = cv2.arcLength(outline, True)
+    stray = min(_STRAY * length, _STRAY_ACROSS * 2 * area / length)
     while True:
         polygon = cv2.approxPolyDP(outline, stray, True)[:, 0]
         if len(polygon) <= MOST_CORNERS:

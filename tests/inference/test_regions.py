@@ -70,6 +70,39 @@ def test_a_round_region_is_outlined_with_its_area_in_a_larger_image() -> None:
     assert outlined == pytest.approx(region.area, rel=0.15)
 
 
+@pytest.mark.parametrize("thick", [1, 2, 3])
+@pytest.mark.parametrize("end", [(180, 20), (180, 60), (180, 180), (60, 200)])
+def test_a_scratch_is_outlined_with_an_area(thick: int, end: tuple[int, int]) -> None:
+    scratch = np.zeros((224, 224), np.uint8)
+    cv2.line(scratch, (20, 20), end, 1, thick)
+    (region,) = regions(scratch.astype(np.float32), (224, 224))
+    outlined = cv2.contourArea(np.array(region.polygon, np.float32))
+    # Whole corners cannot be closer to the edges of a line of one pixel.
+    assert region.area / 2 <= outlined <= 2 * region.area
+
+
+def test_a_winding_scratch_is_outlined_with_its_area() -> None:
+    scratch = np.zeros((224, 224), np.uint8)
+    points = np.array([(20 + x, round(110 + 40 * np.sin(x / 9))) for x in range(180)])
+    cv2.polylines(scratch, [points], False, 1, 3)
+    (region,) = regions(scratch.astype(np.float32), (224, 224))
+    outlined = cv2.contourArea(np.array(region.polygon, np.float32))
+    assert outlined == pytest.approx(region.area, rel=0.1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(box=st.tuples(*[st.integers(0, 30)] * 2, *[st.integers(1, 10)] * 2), side=st.integers(1, 60))
+def test_a_region_has_a_place_in_an_image_smaller_than_the_map(
+    box: tuple[int, int, int, int], side: int
+) -> None:
+    (region,) = regions(drawn(box), (side, side))
+    left, top, width, height = region.box
+    assert min(left, top) >= 0 < min(width, height)
+    assert max(left + width, top + height) <= side
+    assert cv2.contourArea(np.array(region.polygon, np.float32)) > 0
+    assert np.clip(region.polygon, 0, side).tolist() == [list(one) for one in region.polygon]
+
+
 def test_corners_that_touch_are_one_region_and_nothing_is_none() -> None:
     assert len(regions(drawn((0, 0, 5, 5), (5, 5, 5, 5)), (40, 40))) == 1
     assert regions(drawn(), (40, 40)) == ()
