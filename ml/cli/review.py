@@ -36,6 +36,7 @@ def verify(line: str, day: str | None, since: str | None) -> None:
     from ml.audit.ledger import verify as run
     from ml.data.day import check_day
     from ml.errors import LedgerError
+    from ml.evaluation.recorded import check_promotions
     from ml.inference.recorded import check_recorded
     from ml.review.recorded import check_reviews
     from ml.settings import Env, Home
@@ -56,6 +57,8 @@ def verify(line: str, day: str | None, since: str | None) -> None:
         entries = sum(run(path) for path in paths)
         store = open_results(env, home)
         check_recorded(home, store, line, day, first)
+        if day in (None, "promotions"):
+            check_promotions(home, store, line)
         found = None if day else check_reviews(home, store, line)
     days = [path for path in paths if path.stem[0].isdigit()]
     result = {"days": len(days), "entries": entries, "found_reviews": found, "intact": True}

@@ -6,9 +6,12 @@ from ml.inference.publish import by_shard, digest_of
 from ml.results import Document, ResultStore
 from ml.settings import Home
 
+_NO_NIGHT = (
+    "the results store has no such night: its first publish was cut off, or somebody removed it"
+)
 _ADVICE = (
-    "publish a day that was inspected again since then; of any other, the predictions were altered "
-    "or lost, or the ledger lost lines"
+    "publish a day that was inspected again since then, or not published to its end; of any other, "
+    "the predictions were altered or lost, or the ledger lost lines"
 )
 
 
@@ -18,12 +21,21 @@ def check_recorded(
     """Hold the predictions of all published nights, or of one `day`, against their ledgers.
 
     With `since`, a day, those of earlier nights are not read.
-    A chain alone cannot tell that its end or the whole file is gone, or that the table changed.
-    Raises LedgerError that names the days and shards that differ, or the ledger that is altered.
+    A chain alone cannot tell that its end or the whole file is gone, or that the table changed; nor
+    can the store tell that it lost a night, which its ledger can. Raises LedgerError that names the
+    days and shards that differ, or the ledger that is altered.
     """
     where = {"line": line} if day is None else {"line": line, "day": day}
     nights = store.find("nights", where, since=f"{line}__{since}")
     problems = [problem for night in nights if (problem := _difference(home, line, night))]
+    known = {night["day"] for night in nights}
+    # Other ledgers have names that are no days.
+    recorded = sorted(home.ledgers(line).glob(f"{day or '[0-9]*'}.jsonl"))
+    problems += [
+        f"{path}: {_NO_NIGHT}"
+        for path in recorded
+        if path.stem[0].isdigit() and path.stem >= since and path.stem not in known
+    ]
     if problems:
         raise LedgerError("\n".join([*problems, _ADVICE]))
 

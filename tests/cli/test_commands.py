@@ -124,10 +124,10 @@ def test_an_untouched_ledger_is_reported_intact_and_an_altered_one_is_named(loup
     from ml.audit.ledger import append
     from ml.settings import Home
 
-    path = Home(tmp_path / "home").ledger("demo", "2026-01-09")
+    path = Home(tmp_path / "home").ledger("demo", "quarantine")
     append(path, {"key": "a"})
     done = loupe("audit", "verify", "--line", "demo")
-    assert json.loads(done.stdout) == {"days": 1, "entries": 1, "found_reviews": 0, "intact": True}
+    assert json.loads(done.stdout) == {"days": 0, "entries": 1, "found_reviews": 0, "intact": True}
     path.write_text(path.read_text().replace('"a"', '"b"'))
     done = loupe("audit", "verify", "--line", "demo")
     assert done.returncode == 2

@@ -24,6 +24,7 @@ from ml.errors import BundleError, LedgerError, StackError
 from ml.evaluation import reject as rejecting
 from ml.evaluation import switch as switching
 from ml.evaluation.promote import gate, promote
+from ml.evaluation.recorded import check_promotions
 from ml.evaluation.registry import register
 from ml.evaluation.reject import reject
 from ml.evaluation.rollback import Rollback, rollback
@@ -151,6 +152,58 @@ def test_without_a_promotion_there_is_nothing_to_roll_back(two: tuple[Tiny, str,
     with pytest.raises(BundleError, match="nothing was promoted yet"):
         _rollback(tiny)
     assert live_bundle(tiny.home, "tiny") is None
+
+
+def _check(tiny: Tiny) -> None:
+    check_promotions(tiny.home, open_results(tiny.env, tiny.home), "tiny")
+
+
+@pytest.mark.parametrize(
+    ("kept", "named"), [(0, "not there, though a bundle is live"), (1, "it lost a line")]
+)
+def test_a_ledger_of_promotions_that_lost_its_end_or_is_gone_is_found(
+    two: tuple[Tiny, str, str], kept: int, named: str
+) -> None:
+    tiny, first, second = two
+    _promote(tiny, first)
+    _promote(tiny, second)
+    _check(tiny)
+    path = tiny.home.promotions("tiny")
+    lines = path.read_text().splitlines(keepends=True)
+    path.unlink()
+    if kept:
+        path.write_text("".join(lines[:kept]))
+    with pytest.raises(LedgerError, match=named):
+        _check(tiny)
+
+
+def test_an_older_bundle_put_in_the_place_of_the_live_one_is_found(
+    two: tuple[Tiny, str, str],
+) -> None:
+    tiny, first, second = two
+    _promote(tiny, first)
+    before = tiny.home.live("tiny").read_bytes()
+    _promote(tiny, second)
+    tiny.home.live("tiny").write_bytes(before)
+    with pytest.raises(LedgerError, match=f"promote 2, which makes bundle {second} live"):
+        _check(tiny)
+    _promote(tiny, second)
+    _check(tiny)
+
+
+def test_a_rejection_that_the_ledger_lost_is_found(two: tuple[Tiny, str, str]) -> None:
+    tiny, first, second = two
+    _promote(tiny, first)
+    gate(tiny.env, tiny.home, tiny.line, second)
+    path = tiny.home.promotions("tiny")
+    before = path.read_bytes()
+    _reject(tiny, second, "Ada")
+    _check(tiny)
+    path.write_bytes(before)
+    with pytest.raises(LedgerError, match=f"rejected or rolled back.*: {second}"):
+        _check(tiny)
+    _reject(tiny, second, "Ada")
+    _check(tiny)
 
 
 def test_a_named_bundle_is_taken_out_once(two: tuple[Tiny, str, str]) -> None:

@@ -11,6 +11,8 @@ from deltalake import DeltaTable
 from tiny_line import Tiny
 
 from ml.audit import ledger
+from ml.audit.promotions import Switch
+from ml.bundle.live import live_name
 from ml.cli.main import main
 from ml.data import predicted
 from ml.errors import LedgerError
@@ -38,6 +40,13 @@ def _pass_all(tiny: Tiny, shard: int) -> None:
     predicted.write_shard(tiny.home, "tiny", DAY, shard, table)
 
 
+def _record_promotion(tiny: Tiny) -> None:
+    bundle = live_name(tiny.home, "tiny")
+    assert bundle is not None
+    switch = Switch("tiny", 1, "promote", bundle, None, "Ada", "", None)
+    ledger.append(tiny.home.promotions("tiny"), switch.as_entry())
+
+
 def _verify(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, *options: str) -> Result:
     monkeypatch.setenv("LOUPE_HOME", str(tiny.home.root))
     return CliRunner().invoke(main, ["audit", "verify", "--line", "tiny", *options])
@@ -46,7 +55,7 @@ def _verify(tiny: Tiny, monkeypatch: pytest.MonkeyPatch, *options: str) -> Resul
 def test_verdicts_that_were_changed_behind_the_ledger_are_found(
     published: Tiny, store: ResultStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger.append(published.home.promotions("tiny"), {"key": "a"})
+    _record_promotion(published)
     found = _verify(published, monkeypatch)
     assert json.loads(found.stdout) == {
         "days": 1,
@@ -70,12 +79,12 @@ def test_nights_before_a_day_are_left_out_but_no_ledger_without_one(
     published: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     promotions = published.home.promotions("tiny")
-    ledger.append(promotions, {"key": "a"})
+    _record_promotion(published)
     _pass_all(published, 2)
     assert "of shards 2" in _verify(published, monkeypatch, "--since", DAY).stderr
     found = _verify(published, monkeypatch, "--since", "2030-01-01")
     assert json.loads(found.stdout) == {"days": 0, "entries": 1, "found_reviews": 0, "intact": True}
-    promotions.write_text(promotions.read_text().replace('"a"', '"b"'))
+    promotions.write_text(promotions.read_text().replace('"Ada"', '"Eve"'))
     found = _verify(published, monkeypatch, "--since", "2030-01-01")
     assert "promotions.jsonl, line 1: altered" in found.stderr
     for options in (("--since", "1 May"), ("--since", DAY, "--day", DAY)):
@@ -93,6 +102,15 @@ def test_a_ledger_that_lost_its_end_or_is_gone_is_found(
         path.write_text("".join(lines[:kept]))
     with pytest.raises(LedgerError, match=f"(?m){DAY}.jsonl: .*{named}"):
         check_recorded(published.home, store, "tiny")
+
+
+def test_a_night_that_the_results_store_lost_is_found(published: Tiny, store: ResultStore) -> None:
+    store.delete("nights", [f"tiny__{DAY}"])
+    for day in (None, DAY):
+        with pytest.raises(LedgerError, match=f"{DAY}.jsonl: the results store has no such night"):
+            check_recorded(published.home, store, "tiny", day)
+    check_recorded(published.home, store, "tiny", since="2030-01-01")
+    check_recorded(published.home, store, "tiny", "promotions")
 
 
 def test_a_shard_that_the_predictions_lost_is_found(published: Tiny, store: ResultStore) -> None:
