@@ -12,6 +12,8 @@ RESAMPLES = 1000
 MIN_GROUPS = 5
 _LEVEL = 0.95
 _DECIMALS = 4
+# An AUROC of 0 or 1 has no standard error of its own; so far from it there is one.
+_NEAR = 1e-9
 
 
 def bootstrap_weights(groups: Sequence[str], seed: int, resamples: int = RESAMPLES) -> Numbers:
@@ -40,15 +42,47 @@ def rate_metric(values: Numbers, n: int, *, enough: bool) -> Metric:
     in groups it may be too narrow itself.
     """
     metric = to_metric(values, n, enough=enough)
-    if metric.low is None or metric.high is None:
+    if metric.low is None:
         return metric
-    low, high = exact_interval(float(values[0]) * n, n)
-    return metric.model_copy(
-        update={
-            "low": min(metric.low, round(low, _DECIMALS)),
-            "high": max(metric.high, round(high, _DECIMALS)),
-        }
-    )
+    return _widened(metric, *exact_interval(float(values[0]) * n, n))
+
+
+def auroc_metric(
+    values: Numbers, n: int, positives: int, negatives: int, *, enough: bool
+) -> Metric:
+    """An AUROC of so many groups of either kind, with the wider of two intervals on each side.
+
+    Resampled, a model without an error is always without one: of ten groups with defects the
+    interval leaves out a true 0.98 in one of four tests. Newcombe's does not, but knows groups as
+    single images.
+    """
+    metric = to_metric(values, n, enough=enough)
+    if metric.low is None:
+        return metric
+    return _widened(metric, *auroc_interval(float(values[0]), positives, negatives))
+
+
+def auroc_interval(auroc: float, positives: int, negatives: int) -> tuple[float, float]:
+    """Newcombe's two-sided 95 % interval (method 5, Statistics in Medicine 25, 2006) of an AUROC.
+
+    The true values whose own standard error (Hanley and McNeil, Radiology 1982) puts it within
+    reach, so that it has a width at 1 too.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import ndtri
+
+    reach = float(ndtri((1 + _LEVEL) / 2))
+    spare = (positives + negatives) / 2 - 1
+
+    def beyond(true: float) -> float:
+        share = (1 - true) / (2 - true) + true / (1 + true)
+        variance = true * (1 - true) * (1 + spare * share) / (positives * negatives)
+        return float((true - auroc) ** 2 - reach**2 * variance)
+
+    inside = min(max(auroc, _NEAR), 1 - _NEAR)
+    low = brentq(beyond, 0, inside) if auroc > 0 else 0.0
+    high = brentq(beyond, inside, 1) if auroc < 1 else 1.0
+    return min(float(low), auroc), max(float(high), auroc)
 
 
 def exact_interval(events: float, n: int) -> tuple[float, float]:
@@ -67,6 +101,13 @@ def upper_bound(events: float, n: int, confidence: float) -> float:
 def count_groups(groups: Sequence[str], among: Flags) -> int:
     """How many groups have an image in `among`."""
     return len({group for group, inside in zip(groups, among, strict=True) if inside})
+
+
+def _widened(metric: Metric, low: float, high: float) -> Metric:
+    assert metric.low is not None
+    assert metric.high is not None
+    wider = min(metric.low, round(low, _DECIMALS)), max(metric.high, round(high, _DECIMALS))
+    return metric.model_copy(update={"low": wider[0], "high": wider[1]})
 
 
 def _percentiles(values: Numbers) -> tuple[float | None, float | None]:

@@ -73,14 +73,14 @@ up, whole groups are dealt over {{ line.source.spread.days }} days.</p>{% endif 
 {{ "%.4f to %.4f"|format(metric.low, metric.high) }}
 {% else %}too few groups{% endif %}<td class="number">{{ metric.n }}</tr>{% endfor %}</table>
 <p>Intervals resample whole groups; those of rates are at least as wide as Clopper and Pearson's
-over the groups. Where that of another figure has no width, no resample saw an error, which is not
-to say that there is none. Rank metrics use raw scores. F1 and F2 count an image as found from even
-odds on; escape, overkill and review rate are at the line's thresholds. ECE is the expected
-calibration error: how far a calibrated probability is from the share of defects, 0 at best. Figures
-of pixels are at the model's input size, of defects with a mask and of good images; AUPRO weighs
-every region of a defect the same (Bergmann et al., IJCV 2021). The hottest pixel may lie beside the
-mask by {{ "%.0f"|format(100 * tolerance) }} % of the longer side (pointing game, Zhang et al., IJCV
-2018).</p>
+over the groups, those of AUROC as Newcombe's. Where that of another figure has no width, no
+resample saw an error, which is not to say that there is none. Rank metrics use raw scores. F1 and
+F2 count an image as found from even odds on; escape, overkill and review rate are at the line's
+thresholds. ECE is the expected calibration error: how far a calibrated probability is from the
+share of defects, 0 at best. Figures of pixels are at the model's input size, of defects with a mask
+and of good images; AUPRO weighs every region of a defect the same (Bergmann et al., IJCV 2021). The
+hottest pixel may lie beside the mask by {{ "%.0f"|format(100 * tolerance) }} % of the longer side
+(pointing game, Zhang et al., IJCV 2018).</p>
 
 <h2>Verdicts</h2>
 <p>p_defect up to {{ "%.4g"|format(card.thresholds.pass_below) }} passes, from

@@ -8,7 +8,13 @@ import numpy.typing as npt
 
 from ml.bundle.card import Metric, Thresholds
 from ml.evaluation import metrics
-from ml.evaluation.intervals import MIN_GROUPS, count_groups, rate_metric, to_metric
+from ml.evaluation.intervals import (
+    MIN_GROUPS,
+    auroc_metric,
+    count_groups,
+    rate_metric,
+    to_metric,
+)
 from ml.evaluation.pixels import MapEvidence
 from ml.evaluation.scores import Flags, Numbers, TestScores
 from ml.evaluation.thresholds import verdicts
@@ -119,9 +125,10 @@ class Slicer:
     def _auroc(self, among: Flags) -> Metric:
         defect = self._test.is_defect
         kinds = (among & defect, among & ~defect)
-        n = min(count_groups(self._test.groups, kind) for kind in kinds)
+        bad, good = (count_groups(self._test.groups, kind) for kind in kinds)
+        n = min(bad, good)
         values = metrics.auroc(self._p_defect[among], defect[among], self._weights[:, among])
-        return to_metric(values, n, enough=n >= MIN_GROUPS)
+        return auroc_metric(values, n, bad, good, enough=n >= MIN_GROUPS)
 
     def _dice(self, among: Flags) -> Metric | None:
         if self._maps.overlap is None or not among.any():

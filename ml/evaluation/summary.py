@@ -9,6 +9,7 @@ from ml.evaluation import metrics
 from ml.evaluation.calibrate import Fit, model_probabilities, probabilities
 from ml.evaluation.intervals import (
     MIN_GROUPS,
+    auroc_metric,
     bootstrap_weights,
     count_groups,
     rate_metric,
@@ -52,7 +53,9 @@ def summarise(test: TestScores, maps: MapEvidence, fit: Fit, seed: int) -> Summa
     found: dict[str, Metric] = {}
     for name, raw in {**test.raw, "fused": p_defect}.items():
         p = p_defect if name == "fused" else model_probabilities(fit, name, raw)
-        for key, values in _rank_and_f(raw, p >= _EVEN_ODDS, defect, weights).items():
+        auroc = metrics.auroc(raw, defect, weights)
+        found[f"{name}.auroc"] = auroc_metric(auroc, n, n_defect, n_good, enough=enough)
+        for key, values in _ap_and_f(raw, p >= _EVEN_ODDS, defect, weights).items():
             found[f"{name}.{key}"] = to_metric(values, n, enough=enough)
         found[f"{name}.ece"] = calibration_error(p, defect, in_plant, n, enough=enough)
     at_thresholds = rates(p_defect, fit.thresholds, test, weights)
@@ -86,9 +89,8 @@ def _above_ceiling(found: Metric, ceiling: EscapeCeiling) -> tuple[str, ...]:
     return (f"Above the ceiling on escapes: {against_ceiling(found, ceiling)}.",)
 
 
-def _rank_and_f(raw: Numbers, found: Flags, defect: Flags, weights: Numbers) -> dict[str, Numbers]:
+def _ap_and_f(raw: Numbers, found: Flags, defect: Flags, weights: Numbers) -> dict[str, Numbers]:
     return {
-        "auroc": metrics.auroc(raw, defect, weights),
         "ap": metrics.average_precision(raw, defect, weights),
         "f1": _defined(metrics.f_beta(found, defect, weights, 1), defect),
         "f2": _defined(metrics.f_beta(found, defect, weights, 2), defect),

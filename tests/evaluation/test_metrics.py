@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom, norm
 from sklearn.metrics import average_precision_score, fbeta_score, roc_auc_score
 
 from ml.evaluation import metrics
 from ml.evaluation.intervals import (
+    auroc_interval,
+    auroc_metric,
     bootstrap_weights,
     exact_interval,
     rate_metric,
@@ -75,6 +78,36 @@ def test_no_error_seen_still_has_an_upper_bound() -> None:
     metric = rate_metric(np.zeros(101), 10, enough=True)
     assert metric.low == 0
     assert metric.high == pytest.approx(0.3085)
+
+
+@pytest.mark.parametrize(("bad", "good", "apart"), [(5, 20, 3.0), (10, 30, 3.0), (10, 30, 1.0)])
+def test_intervals_of_auroc_cover_it_as_often_as_they_say(
+    bad: int, good: int, apart: float
+) -> None:
+    random = np.random.default_rng(0)
+    defect = np.arange(bad + good) < bad
+    weights = bootstrap_weights([str(one) for one in range(bad + good)], 1, 200)
+    truth, missed, rounds = norm.cdf(apart / np.sqrt(2)), 0, 150
+    for _ in range(rounds):
+        scores = random.normal(size=len(defect)) + apart * defect
+        values = metrics.auroc(scores, defect, weights)
+        metric = auroc_metric(values, len(defect), bad, good, enough=True)
+        assert metric.low is not None
+        assert metric.high is not None
+        missed += not metric.low <= truth <= metric.high
+    assert missed <= binom.ppf(0.99, rounds, 0.05)
+
+
+@settings(max_examples=50, deadline=None)
+@given(auroc=st.floats(0, 1), bad=st.integers(1, 3000), good=st.integers(1, 3000))
+def test_the_interval_of_an_auroc_holds_it_and_has_a_width(
+    auroc: float, bad: int, good: int
+) -> None:
+    low, high = auroc_interval(auroc, bad, good)
+    assert 0 <= low <= auroc <= high <= 1
+    assert low < high
+    # Which kind is called a defect changes nothing.
+    assert auroc_interval(1 - auroc, good, bad) == pytest.approx((1 - high, 1 - low), abs=1e-6)
 
 
 def test_too_few_groups_have_no_interval() -> None:
