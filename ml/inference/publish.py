@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -16,6 +16,9 @@ from ml.results import Document, ResultStore
 from ml.settings import Home
 
 VERDICTS = ("pass", "fail", "review")
+# What the digests of the ledger are of; an earlier Loupe left out whose the verdicts are.
+RECORDED = ("object", "part", "sha256", "verdict", "p_defect", "bundle")
+RECORDED_EARLIER = ("sha256", "verdict", "p_defect", "bundle")
 _MODELS = ("classifier", "segmenter", "anomaly")
 _COPIED = [
     "day",
@@ -145,11 +148,9 @@ def _by_model(row: Row, kind: str) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def digest_of(rows: list[Row]) -> str:
-    """What the ledger keeps of the predictions of a shard: images, verdicts, bundle."""
-    return files.content_key(
-        [[row["sha256"], row["verdict"], row["p_defect"], row["bundle"]] for row in rows], 64
-    )
+def digest_of(rows: list[Row], names: Sequence[str] = RECORDED) -> str:
+    """What the ledger keeps of the predictions of a shard: images, parts, verdicts, bundle."""
+    return files.content_key([[row[name] for name in names] for row in rows], 64)
 
 
 def _entry(line: str, day: str, number: int, rows: list[Row]) -> Document:

@@ -18,7 +18,7 @@ from ml.data import predicted
 from ml.errors import LedgerError
 from ml.inference.batch import predict_shards
 from ml.inference.night import plan_night
-from ml.inference.publish import publish
+from ml.inference.publish import RECORDED_EARLIER, by_shard, digest_of, publish
 from ml.inference.recorded import check_recorded
 from ml.results import ResultStore
 
@@ -38,6 +38,16 @@ def _pass_all(tiny: Tiny, shard: int) -> None:
     passed = [row | {"verdict": "pass"} for row in rows if row["shard"] == shard]
     table = pa.Table.from_pylist(passed, schema=predicted.SCHEMA)
     predicted.write_shard(tiny.home, "tiny", DAY, shard, table)
+
+
+def _swap_parts(tiny: Tiny) -> None:
+    """A part that failed and one that passed get each other's names."""
+    rows: list[dict[str, Any]] = predicted.read(tiny.home, "tiny", day=DAY).to_pylist()
+    rows = [row for row in rows if row["shard"] == 2]
+    bad, good = (next(r for r in rows if r["verdict"] == said) for said in ("fail", "pass"))
+    bad["part"], good["part"] = good["part"], bad["part"]
+    table = pa.Table.from_pylist(rows, schema=predicted.SCHEMA)
+    predicted.write_shard(tiny.home, "tiny", DAY, 2, table)
 
 
 def _record_promotion(tiny: Tiny) -> None:
@@ -73,6 +83,32 @@ def test_verdicts_that_were_changed_behind_the_ledger_are_found(
     # A change that is published is a new line of the ledger.
     publish(published.home, store, "tiny", DAY)
     check_recorded(published.home, store, "tiny", DAY)
+
+
+def test_a_verdict_that_was_given_to_another_part_is_found(
+    published: Tiny, store: ResultStore
+) -> None:
+    check_recorded(published.home, store, "tiny")
+    _swap_parts(published)
+    with pytest.raises(LedgerError, match=r"of shards 2\n"):
+        check_recorded(published.home, store, "tiny")
+
+
+def test_a_ledger_of_an_earlier_loupe_still_vouches_for_its_verdicts(
+    published: Tiny, store: ResultStore
+) -> None:
+    path = published.home.ledger("tiny", DAY)
+    entries = ledger.entries(path)
+    path.unlink()
+    earlier = {
+        number: digest_of(rows, RECORDED_EARLIER)
+        for number, rows in by_shard(published.home, "tiny", DAY)
+    }
+    ledger.extend(path, [entry | {"digest": earlier[entry["shard"]]} for entry in entries])
+    check_recorded(published.home, store, "tiny")
+    _pass_all(published, 2)
+    with pytest.raises(LedgerError, match=r"of shards 2\n"):
+        check_recorded(published.home, store, "tiny")
 
 
 def test_nights_before_a_day_are_left_out_but_no_ledger_without_one(
