@@ -91,3 +91,14 @@ def test_holm_gives_the_smallest_the_strictest_level():
 
 def test_means_are_taken_over_each_group():
     assert by_group(["b", "a", "b"], np.array([1.0, 5.0, 3.0])).tolist() == [5.0, 2.0]
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (1920, 1080), (500, 1240)])
+def test_what_never_varies_is_the_same_in_groups_of_any_size(width, height):
+    sizes = [*range(1, 30), 100]
+    groups = [str(size) for size in sizes for _ in range(size)]
+    means = by_group(groups, np.full(len(groups), width / height))
+    assert len(means) == len(sizes)
+    # In the order of names they are of many sizes on either side.
+    assert distribution_test("aspect", means[:15], means[15:]).p_value == 1
+    assert len(set(means.tolist())) == 1
