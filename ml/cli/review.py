@@ -25,7 +25,7 @@ def audit() -> None:
 
 @audit.command()
 @click.option("--line", required=True)
-@click.option("--day", help="YYYY-MM-DD, or `promotions`; default: every ledger of the line")
+@click.option("--day", help="YYYY-MM-DD, `promotions` or `quarantine`; default: every ledger")
 @click.option(
     "--since",
     metavar="DAY",
@@ -35,6 +35,7 @@ def verify(line: str, day: str | None, since: str | None) -> None:
     """Check that no ledger line was altered, removed or re-ordered, nor what it records."""
     from ml.audit.ledger import verify as run
     from ml.data.day import check_day
+    from ml.data.recorded import check_drops
     from ml.errors import LedgerError
     from ml.evaluation.recorded import check_promotions
     from ml.inference.recorded import check_recorded
@@ -59,6 +60,8 @@ def verify(line: str, day: str | None, since: str | None) -> None:
         check_recorded(home, store, line, day, first)
         if day in (None, "promotions"):
             check_promotions(home, store, line)
+        if day in (None, "quarantine"):
+            check_drops(home, line)
         found = None if day else check_reviews(home, store, line)
     days = [path for path in paths if path.stem[0].isdigit()]
     result = {"days": len(days), "entries": entries, "found_reviews": found, "intact": True}

@@ -125,7 +125,7 @@ def test_an_untouched_ledger_is_reported_intact_and_an_altered_one_is_named(loup
     from ml.settings import Home
 
     path = Home(tmp_path / "home").ledger("demo", "quarantine")
-    append(path, {"key": "a"})
+    append(path, {"key": "a", "images": []})
     done = loupe("audit", "verify", "--line", "demo")
     assert json.loads(done.stdout) == {"days": 0, "entries": 1, "found_reviews": 0, "intact": True}
     path.write_text(path.read_text().replace('"a"', '"b"'))

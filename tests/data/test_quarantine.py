@@ -15,9 +15,10 @@ from ml.audit import ledger
 from ml.cli.main import main
 from ml.data import catalog
 from ml.data.quarantine import Choice, drop, quarantined, replay
+from ml.data.recorded import check_drops
 from ml.data.source import FolderSource
 from ml.data.validate import validate
-from ml.errors import DataError
+from ml.errors import DataError, LedgerError
 from tests.data.conftest import Plant
 
 EVERY = Choice()
@@ -191,6 +192,24 @@ def test_a_drop_keeps_the_row_and_who_and_why_and_is_done_once(plant, monkeypatc
     assert f'<a href="{batch}.html">' in page
     assert re.search(r"<td>not_an_image<td>.*\n<td class=\"number\">1<", page)
     assert re.findall(r'class="number">(\d+)', page)[-5:] == ["6", "0", "0", "0", "1"]
+
+
+def test_a_drop_that_the_ledger_lost_is_found(plant):
+    check_drops(plant.home, "plant")
+    plant.write("ok/torn.png", b"no image")
+    validate(plant.home, plant.line, plant.ingest().name)
+    drop(plant.home, plant.line, Choice(object="ok/torn.png"), by="me", because="camera was off")
+    _fails_when_it_is_back(plant)
+    path = plant.home.ledger("plant", "quarantine")
+    one_drop = path.read_bytes()
+    (row,) = drop(plant.home, plant.line, Choice(reason="brightness"), by="me", because="lamp off")
+    check_drops(plant.home, "plant")
+    path.write_bytes(one_drop)
+    with pytest.raises(LedgerError, match=re.escape(f"dropped: {row['object']}. ")):
+        check_drops(plant.home, "plant")
+    path.unlink()
+    with pytest.raises(LedgerError, match=r"ok/torn\.png"):
+        check_drops(plant.home, "plant")
 
 
 def test_two_ingests_at_once_accept_every_content_once(plant):
