@@ -96,11 +96,16 @@ def live_at(switches: Sequence[Switch], time: datetime) -> int | None:
 
 
 def standing(switches: Sequence[Switch]) -> list[Switch]:
-    """The promotions that were not rolled back, oldest first; the last one's bundle is live."""
+    """The promotions that were not rolled back, oldest first; the last one's bundle is live.
+
+    One of the bundle that was live before it, after a rejection, takes the place of that.
+    """
     stack: list[Switch] = []
     for one in switches:
         if one.step == "rollback":
             stack.pop()
+        elif stack and stack[-1].bundle == one.bundle:
+            stack[-1] = one
         else:
             stack.append(one)
     return stack

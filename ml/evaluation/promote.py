@@ -1,6 +1,6 @@
 """The `gate` and `promote` steps: decide, record, and switch the live bundle."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ml import files
 from ml.audit import ledger
@@ -50,10 +50,11 @@ def promote(env: Env, home: Home, line: LineConfig, name: str, by: str) -> Promo
     with files.locked(home.promotions(line.name).parent):
         bundle = load_of_line(home, line, name)
         now = _last_switch(home, line)
+        switch = next_switch(line, now, name, "promote", by)
         if now is not None and now.bundle == name:
-            switch = now
-        else:
-            switch = next_switch(line, now, name, "promote", by)
+            # Whose live file was put aside, and who was rejected then, is promoted anew.
+            again = rejected(home.promotions(line.name), name) is not None
+            switch = replace(switch, previous=now.previous) if again else now
         version = finish(env, home, line, bundle, switch)
     return Promotion(name, switch.previous, version)
 

@@ -16,7 +16,7 @@ from tiny_line import Tiny
 
 from ml import files
 from ml.audit import ledger
-from ml.audit.promotions import Rejection, read_switches
+from ml.audit.promotions import Rejection, read_switches, rejected
 from ml.bundle import live_bundle
 from ml.bundle.history import champion_at
 from ml.bundle.live import live_name, wait, waiting_name
@@ -143,8 +143,15 @@ def test_a_first_champion_is_taken_out_by_its_file_and_comes_back_by_a_promotion
     assert gate(tiny.env, tiny.home, tiny.line, first).promote
     reject(tiny.env, tiny.home, tiny.line, first, "Ada", "lets scratches pass")
     assert not gate(tiny.env, tiny.home, tiny.line, first).promote
-    _promote(tiny, first)
-    _assert_live(tiny, first)
+    for _ in range(2):
+        promote(tiny.env, tiny.home, tiny.line, first, "Grace")
+        _assert_live(tiny, first)
+    # Who overruled the rejection is on record, and there is still no champion before the first.
+    switches = read_switches(tiny.home.promotions("tiny"))
+    assert [(one.by, one.previous) for one in switches] == [("test", None), ("Grace", None)]
+    assert rejected(tiny.home.promotions("tiny"), first) is None
+    with pytest.raises(BundleError, match="the first champion"):
+        _rollback(tiny)
 
 
 def test_without_a_promotion_there_is_nothing_to_roll_back(two: tuple[Tiny, str, str]) -> None:
