@@ -168,8 +168,8 @@ def _mark(
     changed = {}
     for night_day in {day, *late} & set(nights):
         body = dict(nights[night_day])
-        done = night_day == day and whole and day not in late
-        changed[body.pop("id")] = body | {"reconciled": done}
+        name = body.pop("id")
+        changed[name] = body | {"reconciled": night_day == day and whole and day not in late}
     store.put("nights", changed)
 
 

@@ -1,5 +1,8 @@
 """Documents that say other than the predictions are no proof of a night, however many they are."""
 
+import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -68,3 +71,16 @@ def test_a_single_document_that_says_something_else_is_named(
     assert named in _refused(live, store)
     publish(live.home, store, "tiny", DAY)
     reconcile(live.home, store, "tiny", DAY)
+
+
+def test_the_document_of_a_reconciled_night_has_the_fields_that_are_documented(
+    live: Tiny, store: ResultStore
+) -> None:
+    _inspect(live)
+    publish(live.home, store, "tiny", DAY)
+    reconcile(live.home, store, "tiny", DAY)
+    with closing(sqlite3.connect(live.home.results)) as documents:
+        query = "SELECT body FROM documents WHERE collection = 'nights'"
+        ((body,),) = documents.execute(query).fetchall()
+    assert json.loads(body)["reconciled"]
+    assert "id" not in json.loads(body)
