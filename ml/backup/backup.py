@@ -2,6 +2,8 @@
 
 import fcntl
 import logging
+import os
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -136,12 +138,32 @@ def _locked(path: Path) -> Iterator[IO[bytes]]:
 @contextmanager
 def _database(path: Path) -> Iterator[IO[bytes]]:
     """A consistent copy of a SQLite file that others may be writing."""
-    with tempfile.NamedTemporaryFile(suffix=".db") as copy:
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy.name)) as to:
-            source.backup(to)
-            # A copy in WAL mode would want files beside it.
-            to.execute("PRAGMA journal_mode = DELETE")
-        yield copy.file
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy.db"
+        try:
+            _copy_database(path, copy)
+        except sqlite3.OperationalError:
+            if os.access(path.parent, os.W_OK):
+                raise
+            # In WAL mode SQLite makes files beside a database that nobody has open, even to read.
+            _copy_database(_aside(path, Path(folder)), copy)
+        with copy.open("rb") as file:
+            yield file
+
+
+def _copy_database(path: Path, copy: Path) -> None:
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as to:
+        source.backup(to)
+        # A copy in WAL mode would want files beside it.
+        to.execute("PRAGMA journal_mode = DELETE")
+
+
+def _aside(path: Path, folder: Path) -> Path:
+    """The database with its newest rows, where files beside it can be made."""
+    for one in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-journal")):
+        if one.exists():
+            shutil.copyfile(one, folder / one.name)
+    return folder / path.name
 
 
 def _key(home: Home, vault: Vault, passphrase: bytes | None) -> tuple[str, list[Copied]]:

@@ -3,6 +3,10 @@
 import hashlib
 import json
 import logging
+import os
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +106,32 @@ def test_a_restore_never_goes_on_without_anything_but_images(vault: Vault, tmp_p
     path = _flip(vault, "live/")
     with pytest.raises(BackupError, match=path):
         restore(Home(tmp_path / "other"), vault, without_lost_images=True)
+
+
+def test_a_home_on_a_disk_that_may_only_be_read_is_copied_with_its_newest_rows(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "results.db")) as running:
+        running.execute("PRAGMA journal_mode = WAL")
+        running.execute("CREATE TABLE documents (id TEXT)")
+        running.execute("INSERT INTO documents VALUES ('newest')")
+        running.commit()
+        for name in ("results.db", "results.db-wal"):
+            shutil.copyfile(tmp_path / name, home.root / name)
+    connect = sqlite3.connect
+
+    def refused(path: Path) -> sqlite3.Connection:
+        if path == home.results:
+            msg = "unable to open database file"
+            raise sqlite3.OperationalError(msg)
+        return connect(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", refused)
+        patch.setattr(os, "access", lambda *_: False)
+        home.lock.touch()
+        backup(home, Vault(tmp_path / "vault"))
+    again = Home(tmp_path / "again")
+    restore(again, Vault(tmp_path / "vault"))
+    with closing(sqlite3.connect(again.results)) as restored:
+        assert restored.execute("SELECT id FROM documents").fetchall() == [("newest",)]
