@@ -1,6 +1,7 @@
 """Documents in one SQLite file; many processes may read and write at once."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -113,7 +114,10 @@ class SQLiteStore:
             if kind in _DAMAGED:
                 msg = f"{self._path}: {error}: {_MEND.format(name=self._path.name)}"
                 raise ResultsUnusableError(msg) from error
-            if kind == sqlite3.SQLITE_READONLY:
+            # To read, too, SQLite makes files beside a database in WAL mode.
+            may_write = os.access(self._path.parent, os.W_OK)
+            cannot_open = kind == sqlite3.SQLITE_CANTOPEN and not may_write
+            if kind == sqlite3.SQLITE_READONLY or cannot_open:
                 msg = f"{self._path}: {error}; let the user that Loupe runs as write there"
                 raise ResultsUnusableError(msg) from error
             msg = f"{self._path}: {error}" + (f"; {_MORE_SPACE}" if kind in _DISK else "")
