@@ -49,7 +49,7 @@ def signing_key(home: Home) -> Ed25519PrivateKey:
         with files.locked(home.signing_key.parent):
             if not home.signing_key.exists():
                 _make(home)
-    key = _read_private(home.signing_key)
+    key = read_private_key(home.signing_key)
     _trust(home, key.public_key())
     return key
 
@@ -73,14 +73,14 @@ def rotate(home: Home) -> tuple[str, str]:
 
 def encrypted_signing_key(home: Home, passphrase: bytes) -> bytes:
     """The signing key as encrypted PEM (PKCS 8), for a backup."""
-    key = _read_private(home.signing_key)
+    key = read_private_key(home.signing_key)
     how = BestAvailableEncryption(passphrase)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how)
 
 
 def decrypted_signing_key(path: Path, passphrase: bytes) -> bytes:
     """The PEM of an encrypted signing key in the clear; SettingsError when it does not open."""
-    key = _read_private(path, passphrase)
+    key = read_private_key(path, passphrase)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -119,7 +119,8 @@ def _trust(home: Home, key: Ed25519PublicKey) -> None:
     files.write_bytes(home.trusted_keys / f"{key_id(key)}.pub", pem)
 
 
-def _read_private(path: Path, passphrase: bytes | None = None) -> Ed25519PrivateKey:
+def read_private_key(path: Path, passphrase: bytes | None = None) -> Ed25519PrivateKey:
+    """A private key in PEM; SettingsError when it cannot be read or is none of Ed25519."""
     try:
         key = load_pem_private_key(path.read_bytes(), password=passphrase)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:

@@ -6,13 +6,17 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
+from ml.bundle.keys import read_private_key
+from ml.bundle.live import live_bundle
 from ml.cli.step import clear_errors
+from ml.data.upgrade import check_usable
 from ml.errors import LoupeError
 from ml.settings import Env, Home, load_line, load_lines
 
@@ -138,12 +142,27 @@ def _mlflow() -> Iterator[Check]:
 
 
 def _home() -> Iterator[Check]:
-    home = Env.read().home
-    above = next(path for path in (home, *home.parents) if path.exists())
+    home = Home.of(Env.read())
+    above = next(path for path in (home.root, *home.root.parents) if path.exists())
     free = shutil.disk_usage(above).free / 1e9
-    detail = f"{home}: {free:.0f} GB free; {_DISK_GB} GB are needed"
-    writable = os.access(above, os.W_OK)
-    yield Check("LOUPE_HOME", writable and free > _DISK_GB, True, detail)
+    detail = f"{home.root}: {free:.0f} GB free; {_DISK_GB} GB are needed"
+    good = free > _DISK_GB
+    if not above.is_dir():
+        good, detail = False, f"{above} is no folder"
+    elif not os.access(above, os.W_OK):
+        good, detail = False, f"{above} may not be written"
+    elif problem := _complaint(check_usable, home):
+        good, detail = False, problem
+    yield Check("LOUPE_HOME", good, True, detail)
+
+
+def _complaint(check: Callable[..., Any], *given: Any) -> str:
+    """What a check has to say against what it is given; empty when nothing."""
+    try:
+        check(*given)
+    except LoupeError as error:
+        return str(error)
+    return ""
 
 
 def _keys() -> Iterator[Check]:
@@ -153,9 +172,10 @@ def _keys() -> Iterator[Check]:
         detail = f"none here; the first `loupe evaluate` makes {path}"
         yield Check("signing key", True, False, detail)
         return
-    closed = not path.stat().st_mode & 0o077
-    detail = str(path) if closed else f"{path} can be read by others; `chmod 600` it"
-    yield Check("signing key", closed, False, detail)
+    wrong = _complaint(read_private_key, path)
+    if path.stat().st_mode & 0o077:
+        wrong = f"{path} can be read by others; `chmod 600` it"
+    yield Check("signing key", not wrong, False, wrong or str(path))
 
 
 def _lines() -> Iterator[Check]:
@@ -175,6 +195,8 @@ def _lines() -> Iterator[Check]:
             yield Check(f"line {name}", False, False, f"weights {', '.join(gone)} are not there")
         else:
             yield Check(f"line {name}", True, True, f"{line.title}; weights: {', '.join(weights)}")
+        if wrong := _complaint(live_bundle, Home.of(Env.read()), line.name):
+            yield Check(f"live bundle {name}", False, True, f"every part is held: {wrong}")
 
 
 def _programs() -> Iterator[Check]:

@@ -22,9 +22,7 @@ def ensure_current(home: Home) -> None:
 
     Raises DataError when a newer Loupe wrote it, BackupError when the home is half restored.
     """
-    if home.restoring.exists():
-        msg = f"{home.root} is half restored; run the same `loupe restore` again first"
-        raise BackupError(msg)
+    check_usable(home)
     # A home without tables has nothing to upgrade, and may be read-only.
     if not home.schema.parent.is_dir() or _version(home.schema) == SCHEMA:
         return
@@ -32,6 +30,14 @@ def ensure_current(home: Home) -> None:
         for version in range(_version(home.schema), SCHEMA):
             _UPGRADES[version](home.schema.parent)
             files.write_json(home.schema, {"schema": version + 1})
+
+
+def check_usable(home: Home) -> None:
+    """Raises DataError when a newer Loupe wrote the home, BackupError when it is half restored."""
+    if home.restoring.exists():
+        msg = f"{home.root} is half restored; run the same `loupe restore` again first"
+        raise BackupError(msg)
+    _version(home.schema)
 
 
 def _version(path: Path) -> int:

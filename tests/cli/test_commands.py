@@ -70,6 +70,33 @@ def test_doctor_sees_a_signing_key_that_others_can_read(loupe, tmp_path):
     assert f"{key} can be read by others" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("restoring.json", "{}", "is half restored"),
+        ("catalog/schema.json", '{"schema": 99}', "a newer Loupe wrote this catalog"),
+        ("live/demo.json", '{"bundle": "' + 32 * "0" + '"}', "every part is held"),
+    ],
+)
+def test_doctor_sees_a_home_that_no_night_could_use(loupe, tmp_path, file, content, said):
+    path = tmp_path / "home" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    done = loupe("doctor")
+    assert done.returncode == 1
+    assert said in done.stdout
+
+
+def test_doctor_sees_a_home_that_is_a_file_and_a_key_that_is_none(loupe, tmp_path):
+    path = tmp_path / "home"
+    path.write_text("no key")
+    path.chmod(0o600)
+    done = loupe("doctor", LOUPE_SIGNING_KEY=str(path))
+    assert done.returncode == 1
+    assert f"{path} is no folder" in done.stdout
+    assert f"{path}: the signing key cannot be read" in done.stdout
+
+
 def test_doctor_names_a_wrong_variable(loupe):
     done = loupe("doctor", LOUPE_THREADS="x")
     assert done.returncode == 2
