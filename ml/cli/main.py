@@ -2,6 +2,7 @@
 
 import atexit
 import importlib
+import io
 import logging
 import os
 import sys
@@ -86,6 +87,9 @@ def run() -> NoReturn:
     Threads of the libraries below pandas and Delta Lake abort some processes in fifty while the
     interpreter is torn down, long after the result is written. So it is not torn down.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What a terminal's character set lacks is escaped there, as on stderr.
+        sys.stdout.reconfigure(errors="backslashreplace")
     mask_output()
     # OpenMP's threads otherwise spin while they wait: one other busy process then slows training
     # many times. Read when torch is loaded, and passed on to processes of its own.

@@ -97,6 +97,11 @@ def test_doctor_sees_a_home_that_is_a_file_and_a_key_that_is_none(loupe, tmp_pat
     assert f"{path}: the signing key cannot be read" in done.stdout
 
 
+def test_doctor_answers_a_terminal_of_another_character_set(loupe):
+    done = loupe("doctor", PYTHONIOENCODING="latin-1")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_doctor_names_a_wrong_variable(loupe):
     done = loupe("doctor", LOUPE_THREADS="x")
     assert done.returncode == 2
