@@ -115,7 +115,8 @@ class SQLiteStore:
                 msg = f"{self._path}: {error}: {_MEND.format(name=self._path.name)}"
                 raise ResultsUnusableError(msg) from error
             # To read, too, SQLite makes files beside a database in WAL mode.
-            may_write = os.access(self._path.parent, os.W_OK)
+            needed = [path for path in (self._path.parent, self._path) if path.exists()]
+            may_write = all(os.access(path, os.R_OK | os.W_OK) for path in needed)
             cannot_open = kind == sqlite3.SQLITE_CANTOPEN and not may_write
             if kind == sqlite3.SQLITE_READONLY or cannot_open:
                 msg = f"{self._path}: {error}; let the user that Loupe runs as write there"

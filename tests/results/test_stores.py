@@ -178,12 +178,13 @@ def test_an_old_file_that_may_only_be_read_is_read_without_the_index(tmp_path, m
     assert store.count("parts", {"line": "a", "day": "2026-01-05"}) == 1
 
 
-def test_a_file_in_a_folder_that_may_not_be_written_is_no_fault_that_passes(tmp_path, monkeypatch):
+@pytest.mark.parametrize("closed", ["", "results.db"])
+def test_a_file_that_may_not_be_written_is_no_fault_that_passes(tmp_path, monkeypatch, closed):
     path = tmp_path / "results.db"
     path.mkdir()  # as little to be opened as one in WAL mode on a disk that may only be read
     with pytest.raises(ResultsError, match="unable to open") as away:
         SQLiteStore(path).find("nights")
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda one, _: one != tmp_path / closed)
     with pytest.raises(ResultsUnusableError, match="let the user that Loupe runs as write there"):
         SQLiteStore(path).find("nights")
     assert away.value.temporary
