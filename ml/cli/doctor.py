@@ -160,7 +160,7 @@ def _complaint(check: Callable[..., Any], *given: Any) -> str:
     """What a check has to say against what it is given; empty when nothing."""
     try:
         check(*given)
-    except LoupeError as error:
+    except (LoupeError, OSError) as error:
         return str(error)
     return ""
 

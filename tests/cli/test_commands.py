@@ -87,6 +87,14 @@ def test_doctor_sees_a_home_that_no_night_could_use(loupe, tmp_path, file, conte
     assert said in done.stdout
 
 
+def test_doctor_goes_on_after_a_file_that_cannot_be_read(loupe, tmp_path):
+    (tmp_path / "home" / "live" / "demo.json").mkdir(parents=True)
+    done = loupe("doctor")
+    assert done.returncode == 1
+    assert "live bundle demo" in done.stdout
+    assert "firestore emulator" in done.stdout
+
+
 def test_doctor_sees_a_home_that_is_a_file_and_a_key_that_is_none(loupe, tmp_path):
     path = tmp_path / "home"
     path.write_text("no key")
