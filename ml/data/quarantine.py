@@ -77,6 +77,7 @@ def replay(home: Home, line: LineConfig, choice: Choice, *, source: str, threads
     work = [one for one in listed if (one.item.key, one.item.version) in wanted]
     gone = [] if place.left_out else _gone(home, line.name, rows, listed)
     found = [row for row in measured(home, line, place, work, threads) if row is not None]
+    _name_changed(line.name, listed, wanted)
     batch = ""
     if found:
         # A mended mask or another limit makes another batch, and only that is decided anew.
@@ -121,6 +122,14 @@ def drop(home: Home, line: LineConfig, choice: Choice, *, by: str, because: str)
 
 def _dropped(row: Row) -> Row:
     return {"reason": DROPPED} if row["status"] == "replaced" else {"status": "dropped"}
+
+
+def _name_changed(line: str, listed: list[Work], wanted: set[Key]) -> None:
+    """Say which quarantined images the source has in other versions alone, and who takes them."""
+    there = {(one.item.key, one.item.version) for one in listed}
+    names = {name for name, _ in wanted - there} & {name for name, _ in there - wanted}
+    for name in sorted(names):
+        log.warning("%s changed since it was quarantined: `loupe ingest --line %s`", name, line)
 
 
 def _gone(home: Home, line: str, rows: list[Row], listed: list[Work]) -> list[Key]:

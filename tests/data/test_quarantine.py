@@ -94,6 +94,19 @@ def test_a_label_conflict_is_over_when_the_other_copy_was_moved(plant, monkeypat
     assert quarantined(plant.home, "plant", EVERY) == []
 
 
+def test_a_replay_says_which_images_changed_and_what_takes_them(plant, caplog):
+    for name in ("ok/mended.png", "ok/removed.png", "ok/still.png"):
+        _dark(plant, name, 1)
+    plant.run()
+    plant.picture("ok/mended.png", 77)
+    (plant.source / "ok/removed.png").unlink()
+    caplog.clear()
+    assert _replay(plant).gone == 2
+    assert [text for text in caplog.messages if "changed since" in text] == [
+        "ok/mended.png changed since it was quarantined: `loupe ingest --line plant`"
+    ]
+
+
 def test_an_old_version_does_not_come_back_over_a_newer_one(plant):
     _dark(plant, "ok/part0.png", 1)
     plant.run()
