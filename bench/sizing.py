@@ -76,7 +76,7 @@ def measured(images: int) -> str:
     """The table of images/s of each step, with the start of its process and without."""
     with tempfile.TemporaryDirectory() as folder:
         environ = make_home(Path(folder), images, SHARD_IMAGES)
-        empty = timed(environ, "line", "check")[0]
+        empty = timed(environ, "line", "list")[0]
         ingest, batch = timed(environ, "ingest")
         validate, _ = timed(environ, "validate", "--batch", batch["batch"])
         promote_first_bundle(environ)
@@ -141,7 +141,7 @@ def promote_first_bundle(environ: dict[str, str]) -> None:
 
 def timed(environ: dict[str, str], step: str, *words: str) -> tuple[float, dict]:
     """Seconds and result of a command."""
-    named = [step, "--line", "sizing", *words] if step != "line" else [step, *words, "sizing"]
+    named = [step, "--line", "sizing", *words] if step != "line" else [step, *words]
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "ml.cli", *named],
