@@ -26,6 +26,8 @@ _ORDER = (
     ),
     *("training", "mlruns", "datasets", "catalog", "staging", "bundles", "objects"),
 )
+# A drop is in its ledger before it is in the catalog, so this one is never behind either.
+_DROPS = "ledger/*/quarantine.jsonl"
 # The state of running services and their logs, and measured times; the key is kept apart.
 LEFT_OUT = ("airflow", "stack", "logs", "speed", "stack.json", "mlflow.lock", "restoring.json")
 SIGNING_KEY = "keys/signing.key"
@@ -46,7 +48,8 @@ def files_of(root: Path, tables: dict[str, int]) -> Iterator[Path]:
         if path.name == "catalog":
             yield from _catalog(root, path, tables)
         else:
-            yield from _below(path)
+            yield from (one for one in _below(path) if not one.match(_DROPS))
+    yield from sorted(root.glob(_DROPS))
 
 
 def _catalog(root: Path, catalog: Path, tables: dict[str, int]) -> Iterator[Path]:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from ml import files
 from ml.backup import Vault, restore
+from ml.backup.contents import files_of
 from ml.cli.main import main
 from ml.errors import BackupError
 from ml.settings import Home
@@ -165,3 +166,15 @@ def test_a_home_that_may_only_be_read_is_read_without_a_lock(
     home.lock.touch()
     with at_work(home), pytest.raises(BackupError, match="at work"), alone(home):
         pass
+
+
+def test_the_ledger_of_drops_is_copied_after_the_catalog_that_shows_them(home: Home) -> None:
+    for name in ("2026-01-05", "quarantine"):
+        files.write_bytes(home.ledger("tiny", name), b"{}\n")
+    files.write_bytes(home.root / "catalog/tiny/images/_delta_log" / f"{0:020d}.json", b"{}")
+    found = [path.relative_to(home.root).as_posix() for path in files_of(home.root, {})]
+    assert found.index("ledger/tiny/2026-01-05.jsonl") < found.index(
+        f"catalog/tiny/images/_delta_log/{0:020d}.json"
+    )
+    assert found[-1] == "ledger/tiny/quarantine.jsonl"
+    assert len(found) == len(set(found))
