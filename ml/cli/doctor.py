@@ -143,7 +143,7 @@ def _mlflow() -> Iterator[Check]:
 
 def _home() -> Iterator[Check]:
     home = Home.of(Env.read())
-    above = next(path for path in (home.root, *home.root.parents) if path.exists())
+    above = next(path for path in (home.root, *home.root.parents) if _is_there(path))
     free = shutil.disk_usage(above).free / 1e9
     detail = f"{home.root}: {free:.0f} GB free; {_DISK_GB} GB are needed"
     good = free > _DISK_GB
@@ -154,6 +154,11 @@ def _home() -> Iterator[Check]:
     elif problem := _complaint(check_usable, home):
         good, detail = False, problem
     yield Check("LOUPE_HOME", good, True, detail)
+
+
+def _is_there(path: Path) -> bool:
+    # Path.exists raises where a folder above may not be entered.
+    return os.access(path, os.F_OK)
 
 
 def _complaint(check: Callable[..., Any], *given: Any) -> str:
@@ -168,7 +173,10 @@ def _complaint(check: Callable[..., Any], *given: Any) -> str:
 def _keys() -> Iterator[Check]:
     home = Home.of(Env.read())
     path = home.signing_key
-    if not path.exists():
+    if _is_there(path.parent) and not os.access(path.parent, os.X_OK):
+        yield Check("signing key", False, False, f"{path.parent} may not be entered")
+        return
+    if not _is_there(path):
         detail = f"none here; the first `loupe evaluate` makes {path}"
         yield Check("signing key", True, False, detail)
         return

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from ml import files
 from ml.audit import ledger
-from ml.audit.promotions import Switch, rejected, rolled_back
+from ml.audit.promotions import Switch, rejected, rolled_back, standing
 from ml.bundle.history import read_history, unrecorded
 from ml.bundle.live import live_name, stop_waiting, wait
 from ml.evaluation.documents import Decision, put_decision
@@ -54,7 +54,9 @@ def promote(env: Env, home: Home, line: LineConfig, name: str, by: str) -> Promo
         if now is not None and now.bundle == name:
             # Whose live file was put aside, and who was rejected then, is promoted anew.
             again = rejected(home.promotions(line.name), name) is not None
-            switch = replace(switch, previous=now.previous) if again else now
+            before = standing(read_history(home, line.name))[:-1]
+            previous = before[-1].bundle if before else None
+            switch = replace(switch, previous=previous) if again else now
         version = finish(env, home, line, bundle, switch)
     return Promotion(name, switch.previous, version)
 

@@ -154,6 +154,19 @@ def test_a_first_champion_is_taken_out_by_its_file_and_comes_back_by_a_promotion
         _rollback(tiny)
 
 
+def test_a_champion_that_came_back_and_is_promoted_again_follows_what_it_followed(
+    two: tuple[Tiny, str, str],
+) -> None:
+    tiny, first, second = two
+    _promote(tiny, first)
+    _promote(tiny, second)
+    _rollback(tiny)
+    tiny.home.live("tiny").rename(tiny.home.root / "aside.json")
+    reject(tiny.env, tiny.home, tiny.line, first, "Ada", "lets scratches pass")
+    assert promote(tiny.env, tiny.home, tiny.line, first, "Grace").previous is None
+    assert read_switches(tiny.home.promotions("tiny"))[-1].previous is None
+
+
 def test_without_a_promotion_there_is_nothing_to_roll_back(two: tuple[Tiny, str, str]) -> None:
     tiny, _, _ = two
     with pytest.raises(BundleError, match="nothing was promoted yet"):
