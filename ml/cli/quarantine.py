@@ -74,6 +74,11 @@ def replay(
 
 @step
 @_choice
+@click.option(
+    "--unrecorded",
+    is_flag=True,
+    help="only those that were dropped before and of which the ledger does not say who did it",
+)
 @click.option("--by", default=current_user, help="who drops them; default: the user")
 @click.option("--because", required=True, help="why; it goes into the ledger")
 def drop(
@@ -81,15 +86,22 @@ def drop(
     day: str | None,
     reason: str | None,
     name: str | None,
+    unrecorded: bool,
     by: str,
     because: str,
 ) -> Result:
     """Leave quarantined images out for good; the ledger keeps who and why."""
-    from ml.data.quarantine import by_reason
+    from ml.data.quarantine import Choice, by_reason, record_drops
     from ml.data.quarantine import drop as run
 
     choice = _chosen(day, reason, name)
-    rows = run(context.home, context.line, choice, by=by, because=because)
+    if unrecorded and choice != Choice():
+        msg = "--unrecorded is all of them: leave out --object, --day and --reason"
+        raise click.UsageError(msg)
+    if unrecorded:
+        rows = record_drops(context.home, context.line.name, by=by, because=because)
+    else:
+        rows = run(context.home, context.line, choice, by=by, because=because)
     return {"line": context.line.name, "dropped": len(rows), "reasons": by_reason(rows)}
 
 

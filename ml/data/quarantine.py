@@ -18,6 +18,7 @@ from ml.data.batch import Moment, write_batch
 from ml.data.decide import COLUMNS, DROPPED, LABEL_CONFLICT, Key, is_held, is_present, row_key
 from ml.data.ingest import list_work
 from ml.data.listing import utc_now
+from ml.data.recorded import unrecorded_drops
 from ml.data.source import open_source
 from ml.data.staging import Work, measured
 from ml.data.validate import Outcome, validate, write_docs
@@ -96,28 +97,50 @@ def drop(home: Home, line: LineConfig, choice: Choice, *, by: str, because: str)
     if choice == Choice():
         msg = "say which images to drop: --object, --day or --reason"
         raise DataError(msg)
-    if not (by.strip() and because.strip()):
-        msg = "a drop needs --by (who) and --because (why); both go into the ledger"
-        raise DataError(msg)
+    _check_said(by, because)
     with catalog.locked(home, line.name):
         rows = quarantined(home, line.name, choice)
         if not rows:
             return []
-        named = [{name: row[name] for name in _IDENTITY} for row in rows]
-        entry = {
-            "key": f"drop-{files.content_key(named)}",
-            "step": "drop",
-            "images": named,
-            "by": by,
-            "because": because,
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        ledger.append(home.ledger(line.name, "quarantine"), entry)
+        _record(home, line.name, rows, by, because)
         dropped = [row | _dropped(row) for row in rows]
         table = pa.Table.from_pylist(dropped, schema=catalog.IMAGES)
         catalog.upsert_images(home, line.name, table)
         write_docs(home, line)
     return rows
+
+
+def record_drops(home: Home, line: str, *, by: str, because: str) -> list[Row]:
+    """Say in the ledger who dropped the images of which it does not, and return their rows.
+
+    So it is where a ledger that was altered was put aside and a new one began. Raises DataError
+    when nothing says who or why.
+    """
+    _check_said(by, because)
+    with catalog.locked(home, line):
+        rows = unrecorded_drops(home, line)
+        if rows:
+            _record(home, line, rows, by, because)
+    return rows
+
+
+def _check_said(by: str, because: str) -> None:
+    if not (by.strip() and because.strip()):
+        msg = "a drop needs --by (who) and --because (why); both go into the ledger"
+        raise DataError(msg)
+
+
+def _record(home: Home, line: str, rows: list[Row], by: str, because: str) -> None:
+    named = [{name: row[name] for name in _IDENTITY} for row in rows]
+    entry = {
+        "key": f"drop-{files.content_key(named)}",
+        "step": "drop",
+        "images": named,
+        "by": by,
+        "because": because,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    ledger.append(home.ledger(line, "quarantine"), entry)
 
 
 def _dropped(row: Row) -> Row:

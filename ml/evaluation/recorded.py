@@ -11,8 +11,8 @@ _NO_LEDGER = (
     "`loupe promote` of that bundle records it"
 )
 _NOT_LIVE = (
-    "not as the ledger ends, with {step} {number}, which makes bundle {bundle} live: it was never "
-    "finished, and `loupe {step}` finishes it; if none was cut off, the file was altered"
+    "not as the ledger ends, with {step} {number}, which makes bundle {bundle} live: it is under "
+    "way, or was never finished, and `loupe {step}` finishes it; if neither, the file was altered"
 )
 _LOST = (
     "it does not say that these bundles were rejected or rolled back, though the results store "

@@ -7,7 +7,8 @@ from ml.results import Document, ResultStore
 from ml.settings import Home
 
 _NO_NIGHT = (
-    "the results store has no such night: its first publish was cut off, or somebody removed it"
+    "the results store has no such night: its first publish is under way or was cut off, or "
+    "somebody removed it"
 )
 _ADVICE = (
     "publish a day that was inspected again since then, or not published to its end; of any other, "
@@ -26,11 +27,11 @@ def check_recorded(
     days and shards that differ, or the ledger that is altered.
     """
     where = {"line": line} if day is None else {"line": line, "day": day}
+    # Listed before the nights, which a publish writes last. Other ledgers have names without days.
+    recorded = sorted(home.ledgers(line).glob(f"{day or '[0-9]*'}.jsonl"))
     nights = store.find("nights", where, since=f"{line}__{since}")
     problems = [problem for night in nights if (problem := _difference(home, line, night))]
     known = {night["day"] for night in nights}
-    # Other ledgers have names that are no days.
-    recorded = sorted(home.ledgers(line).glob(f"{day or '[0-9]*'}.jsonl"))
     problems += [
         f"{path}: {_NO_NIGHT}"
         for path in recorded

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from ml.audit import ledger
 from ml.cli.main import main
 from ml.data import catalog
-from ml.data.quarantine import Choice, drop, quarantined, replay
+from ml.data.quarantine import Choice, drop, quarantined, record_drops, replay
 from ml.data.recorded import check_drops
 from ml.data.source import FolderSource
 from ml.data.validate import validate
@@ -221,8 +221,16 @@ def test_a_drop_that_the_ledger_lost_is_found(plant):
     with pytest.raises(LedgerError, match=re.escape(f"dropped: {row['object']}. ")):
         check_drops(plant.home, "plant")
     path.unlink()
-    with pytest.raises(LedgerError, match=r"ok/torn\.png"):
+    with pytest.raises(LedgerError, match=r"ok/torn\.png.*--unrecorded"):
         check_drops(plant.home, "plant")
+    with pytest.raises(DataError, match="because"):
+        record_drops(plant.home, "plant", by="Eve", because=" ")
+    for expected in (2, 0):
+        found = record_drops(plant.home, "plant", by="Eve", because="the ledger was put aside")
+        assert len(found) == expected
+    (entry,) = ledger.entries(path)
+    assert (entry["by"], entry["step"], len(entry["images"])) == ("Eve", "drop", 2)
+    check_drops(plant.home, "plant")
 
 
 def test_two_ingests_at_once_accept_every_content_once(plant):
