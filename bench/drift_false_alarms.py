@@ -8,7 +8,7 @@ that of the same tests with every image counted as independent. The table goes i
 """
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from scipy.stats import binomtest
 
 from ml.data.measure import MEASURES, measure
 from ml.imaging import decode_rgb
-from ml.monitoring.compare import Rows, columns, compare
+from ml.monitoring.compare import Rows, both_sides, compare
 from ml.monitoring.statistics import holm
 
 PROJECT = Path(__file__).parents[1]
@@ -35,12 +35,20 @@ HEAD = """| groups | a night | images each | alpha | nights with drift | image b
 | --- | --- | --- | --- | --- | --- |
 """
 
+# Of each group, or the numbers of which each group has one.
+Images = int | Sequence[int]
 # From a generator of random numbers: rows of the reference and of a night.
 Deal = Callable[[np.random.Generator], tuple[Rows, Rows]]
 
 
-def generated(random: np.random.Generator, groups: int, images: int) -> Rows:
-    """Groups of images that hardly differ inside: skewed, tied and related values, a fifth bad."""
+def generated(
+    random: np.random.Generator, groups: int, images: Images, within: float = 0.1
+) -> Rows:
+    """Groups of images that differ by `within` inside and by 1 to others, a fifth bad.
+
+    Values are skewed, tied and related.
+    """
+    sizes = [images] if isinstance(images, int) else images
     rows = []
     for group in range(groups):
         light = random.normal(0, 1)
@@ -49,25 +57,33 @@ def generated(random: np.random.Generator, groups: int, images: int) -> Rows:
         own[MEASURES.index("bytes")] = np.exp(own[MEASURES.index("bytes")])
         embedding = np.maximum(random.normal(0, 1, 16) + light / 2, 0)
         odds = random.normal(2, 2) if random.random() < 0.2 else random.normal(-6, 2)
-        for _ in range(images):
-            noise = random.normal(0, 0.1, len(MEASURES))
+        for _ in range(random.choice(sizes)):
+            noise = random.normal(0, within, len(MEASURES))
             noise[MEASURES.index("aspect")] = 0
             rows.append(
                 {
                     "group": str(group),
                     **dict(zip(MEASURES, own + noise, strict=True)),
-                    "embedding": embedding + random.normal(0, 0.1, 16),
-                    "p_defect": 1 / (1 + np.exp(-odds - random.normal(0, 0.3))),
+                    "embedding": embedding + random.normal(0, within, 16),
+                    "p_defect": 1 / (1 + np.exp(-odds - random.normal(0, 3 * within))),
                 }
             )
     return rows
 
 
 def deal_generated(
-    random: np.random.Generator, groups: int, images: int, reference: int = REFERENCE_GROUPS
+    random: np.random.Generator,
+    groups: int,
+    images: Images,
+    reference: int = REFERENCE_GROUPS,
+    beside: Images | None = None,
+    within: float = 0.1,
 ) -> tuple[Rows, Rows]:
-    """A reference and a night of one process."""
-    return generated(random, reference, images), generated(random, groups, images)
+    """A reference, whose groups have `beside` images (as many), and a night of one process."""
+    return (
+        generated(random, reference, beside or images, within),
+        generated(random, groups, images, within),
+    )
 
 
 def deal_tiles(random: np.random.Generator, groups: int, tiles: list[Rows]) -> tuple[Rows, Rows]:
@@ -99,7 +115,7 @@ def read_tiles(folder: Path) -> list[Rows]:
 
 def night_drifts(rows: tuple[Rows, Rows], alpha: float) -> bool:
     """Whether any test of a night rejects, just as `loupe drift` decides."""
-    reference, current = (columns(side, PASS_BELOW) for side in rows)
+    reference, current = both_sides(*rows, PASS_BELOW)
     tests = [test for kind in compare(reference, current, alpha).values() for test in kind]
     return any(holm([test.p_value for test in tests], alpha))
 
@@ -145,6 +161,13 @@ def main() -> None:
         )
         for groups in (30, 100)
         for images in (1, 3)
+    ]
+    cases += [
+        (
+            f"generated, unlike inside | 30 | {named}, reference 5",
+            partial(deal_generated, groups=30, images=images, beside=5, within=1.0),
+        )
+        for named, images in (("1", 1), ("1 to 5", range(1, 6)), ("20", 20))
     ]
     if TILES.is_dir():
         tiles = read_tiles(TILES)

@@ -1,5 +1,6 @@
 """Every test of a night: the night's groups against the reference's, on plain columns."""
 
+from collections import Counter
 from math import ceil
 from typing import Any
 
@@ -19,13 +20,44 @@ KINDS = ("image", "embedding", "model")
 # The measures, the embedding, the log-odds and the share not passed.
 TESTS = len(MEASURES) + 3
 
+_SEED = 20261121
+
 Rows = list[dict[str, Any]]
 # One row per group: `[G]` by name of measure, `log_odds` and `flagged`; `embedding` is `[G, K]`.
 Columns = dict[str, Numbers]
 
 
-def columns(rows: Rows, pass_below: float) -> Columns:
-    """Means over the groups of `rows`; `flagged` is the share of images above `pass_below`."""
+def both_sides(reference: Rows, current: Rows, pass_below: float) -> tuple[Columns, Columns]:
+    """Means over the groups of each side; `flagged` is the share of images above `pass_below`.
+
+    The mean of fewer images scatters more, which must not count as drift. So the groups of both
+    sides are set side by side in order of size, and each keeps as many images as the smaller.
+    """
+    random = np.random.default_rng(_SEED)
+    first = _no_larger(reference, _sizes(current), random)
+    second = _no_larger(current, _sizes(reference), random)
+    return _columns(first, pass_below), _columns(second, pass_below)
+
+
+def _sizes(rows: Rows) -> list[int]:
+    return sorted(Counter(row["group"] for row in rows).values())
+
+
+def _no_larger(rows: Rows, sizes: list[int], random: np.random.Generator) -> Rows:
+    """The rows, of each group at most as many as the one beside it in a side of these `sizes`.
+
+    Which of a group are left out is random.
+    """
+    groups: dict[str, Rows] = {}
+    for at in random.permutation(len(rows)):
+        groups.setdefault(rows[at]["group"], []).append(rows[at])
+    kept = []
+    for rank, group in enumerate(sorted(groups.values(), key=len)):
+        kept += group[: sizes[(2 * rank + 1) * len(sizes) // (2 * len(groups))]]
+    return kept
+
+
+def _columns(rows: Rows, pass_below: float) -> Columns:
     groups = [row["group"] for row in rows]
     p_defect = np.array([row["p_defect"] for row in rows], float)
     odds = np.clip(p_defect, 1e-9, 1 - 1e-9)

@@ -9,7 +9,7 @@ from ml.bundle import load_bundle
 from ml.data import catalog, predicted
 from ml.data.day import check_day
 from ml.errors import DataError
-from ml.monitoring.compare import TESTS, Columns, Rows, columns
+from ml.monitoring.compare import TESTS, Columns, Rows, both_sides
 from ml.monitoring.statistics import can_reject
 from ml.settings import Home, LineConfig
 
@@ -77,6 +77,6 @@ def _beside_reference(home: Home, line: LineConfig, rows: Rows, groups: int, nam
         note = f"too few groups in the reference of bundle {name}: {known}"
     else:
         limit = bundle.card.thresholds.pass_below
-        sides = columns(table.to_pylist(), limit), columns(rows, limit)
+        sides = both_sides(table.to_pylist(), rows, limit)
         return Night(len(rows), groups, name, sides, "")
     return Night(len(rows), groups, name, None, note)

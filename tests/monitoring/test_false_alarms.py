@@ -8,15 +8,16 @@ from drift_false_alarms import deal_generated, image_by_image, night_drifts, rat
 from scipy.stats import binom
 
 from ml.data.measure import MEASURES
-from ml.monitoring.compare import TESTS, columns, compare
+from ml.monitoring.compare import TESTS, both_sides, compare
 
 ALPHA = 0.05
 NIGHTS = 100
 
 
-@pytest.mark.parametrize("images", [1, 3])
-def test_nights_without_drift_alarm_no_more_often_than_alpha(images):
-    deal = partial(deal_generated, groups=30, images=images, reference=40)
+@pytest.mark.parametrize(("images", "beside"), [(1, 1), (3, 3), (1, 5), (5, 1), (range(1, 6), 5)])
+def test_nights_without_drift_alarm_no_more_often_than_alpha(images, beside):
+    sizes = {"images": images, "beside": beside, "within": 0.1 if images == beside else 1.0}
+    deal = partial(deal_generated, groups=30, reference=40, **sizes)
     assert rate(deal, ALPHA, NIGHTS).alarms <= binom.ppf(0.999, NIGHTS, ALPHA)
 
 
@@ -33,7 +34,7 @@ def _night(**shift):
 
 @pytest.mark.parametrize("alpha", [0.001, 0.05])
 def test_drift_of_the_embeddings_alone_is_found_at_every_alpha_allowed(alpha):
-    reference, current = (columns(side, 0.1) for side in _night(embedding=2.0))
+    reference, current = both_sides(*_night(embedding=2.0), 0.1)
     tests = compare(reference, current, alpha)
     assert tests["embedding"][0].p_value <= alpha / TESTS
 
