@@ -195,7 +195,7 @@ def main() -> None:
         sys.exit("LOUPE_PEER must name a Python with anomalib 2.7")
     else:
         for name in options.lines:
-            put("night speed", speeds(name, options.images, options.turns))
+            put("night speed", speeds(name, options.images, options.turns), key=2)
 
 
 if __name__ == "__main__":
