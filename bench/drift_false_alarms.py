@@ -42,11 +42,15 @@ Deal = Callable[[np.random.Generator], tuple[Rows, Rows]]
 
 
 def generated(
-    random: np.random.Generator, groups: int, images: Images, within: float = 0.1
+    random: np.random.Generator,
+    groups: int,
+    images: Images,
+    within: float = 0.1,
+    apart: float = 0,
 ) -> Rows:
     """Groups of images that differ by `within` inside and by 1 to others, a fifth bad.
 
-    Values are skewed, tied and related.
+    Values are skewed, tied and related. Two cameras, `apart` in light, take turns.
     """
     sizes = [images] if isinstance(images, int) else images
     rows = []
@@ -57,14 +61,16 @@ def generated(
         own[MEASURES.index("bytes")] = np.exp(own[MEASURES.index("bytes")])
         embedding = np.maximum(random.normal(0, 1, 16) + light / 2, 0)
         odds = random.normal(2, 2) if random.random() < 0.2 else random.normal(-6, 2)
-        for _ in range(random.choice(sizes)):
-            noise = random.normal(0, within, len(MEASURES))
+        for number in range(random.choice(sizes)):
+            camera = number % 2
+            noise = random.normal(0, within, len(MEASURES)) + apart * camera
             noise[MEASURES.index("aspect")] = 0
             rows.append(
                 {
                     "group": str(group),
+                    "camera": str(camera),
                     **dict(zip(MEASURES, own + noise, strict=True)),
-                    "embedding": embedding + random.normal(0, within, 16),
+                    "embedding": embedding + random.normal(0, within, 16) + apart * camera,
                     "p_defect": 1 / (1 + np.exp(-odds - random.normal(0, 3 * within))),
                 }
             )
@@ -77,12 +83,12 @@ def deal_generated(
     images: Images,
     reference: int = REFERENCE_GROUPS,
     beside: Images | None = None,
-    within: float = 0.1,
+    **alike: float,
 ) -> tuple[Rows, Rows]:
     """A reference, whose groups have `beside` images (as many), and a night of one process."""
     return (
-        generated(random, reference, beside or images, within),
-        generated(random, groups, images, within),
+        generated(random, reference, beside or images, **alike),
+        generated(random, groups, images, **alike),
     )
 
 
@@ -168,6 +174,13 @@ def main() -> None:
             partial(deal_generated, groups=30, images=images, beside=5, within=1.0),
         )
         for named, images in (("1", 1), ("1 to 5", range(1, 6)), ("20", 20))
+    ]
+    cases += [
+        (
+            f"generated, two cameras | 30 | {images}, reference {beside}",
+            partial(deal_generated, groups=30, images=images, beside=beside, apart=10.0),
+        )
+        for images, beside in ((20, 6), (6, 20))
     ]
     if TILES.is_dir():
         tiles = read_tiles(TILES)

@@ -138,6 +138,7 @@ def reference_rows(home: Home, line: str, fit: Fit, splits: list[Scores]) -> pa.
                 "sha256": sample.sha256,
                 "part": sample.part,
                 "group": sample.group,
+                "camera": sample.camera,
                 "split": sample.split,
                 "day": sample.day,
             }
@@ -181,6 +182,7 @@ def _schema(scores: Scores) -> pa.Schema:
             ("sha256", pa.string()),
             ("part", pa.string()),
             ("group", pa.string()),
+            ("camera", pa.string()),
             ("split", pa.string()),
             ("day", pa.string()),
             *((name, pa.float64()) for name in numbers),

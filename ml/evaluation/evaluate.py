@@ -33,7 +33,7 @@ from ml.settings import Env, Home, LineConfig
 from ml.training.run import Run, finished_runs
 
 # Changes when this code would make another bundle or report of the same runs.
-_RECIPE = 10
+_RECIPE = 11
 
 _LATENCY_CALLS = 9
 

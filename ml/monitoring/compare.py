@@ -44,17 +44,25 @@ def _sizes(rows: Rows) -> list[int]:
 
 
 def _no_larger(rows: Rows, sizes: list[int], random: np.random.Generator) -> Rows:
-    """The rows, of each group at most as many as the one beside it in a side of these `sizes`.
-
-    Which of a group are left out is random.
-    """
+    """The rows, of each group at most as many as the one beside it in a side of these `sizes`."""
     groups: dict[str, Rows] = {}
     for at in random.permutation(len(rows)):
         groups.setdefault(rows[at]["group"], []).append(rows[at])
     kept = []
     for rank, group in enumerate(sorted(groups.values(), key=len)):
-        kept += group[: sizes[(2 * rank + 1) * len(sizes) // (2 * len(groups))]]
+        beside = sizes[(2 * rank + 1) * len(sizes) // (2 * len(groups))]
+        kept += _thinned(group, min(len(group), beside), random)
     return kept
+
+
+def _thinned(group: Rows, number: int, random: np.random.Generator) -> Rows:
+    """So many rows of a shuffled group, in which its cameras keep their shares.
+
+    Else its mean would hang on which cameras are left. References of an earlier Loupe name none.
+    """
+    by_camera = sorted(group, key=lambda row: str(row.get("camera", "")))
+    start = int(random.integers(len(group)))
+    return [by_camera[(start + turn * len(group)) // number] for turn in range(number)]
 
 
 def _columns(rows: Rows, pass_below: float) -> Columns:

@@ -45,6 +45,7 @@ def test_a_bundle_says_what_it_is_worth(tiny: Tiny) -> None:
     assert "random start" in bundle.card.warnings
     reference = pq.read_table(bundle.reference)
     assert set(reference["split"].to_pylist()) == {"test", "validation"}
+    assert set(reference["camera"].to_pylist()) == {"north"}
     assert {"brightness", "embedding", "score_anomaly", "p_defect"} <= set(reference.column_names)
 
 

@@ -21,6 +21,13 @@ def test_nights_without_drift_alarm_no_more_often_than_alpha(images, beside):
     assert rate(deal, ALPHA, NIGHTS).alarms <= binom.ppf(0.999, NIGHTS, ALPHA)
 
 
+@pytest.mark.parametrize(("images", "beside"), [(20, 6), (6, 20)])
+def test_two_cameras_are_no_drift_where_nights_have_more_or_fewer_images(images, beside):
+    sizes = {"images": images, "beside": beside, "apart": 10.0}
+    deal = partial(deal_generated, groups=30, reference=40, **sizes)
+    assert rate(deal, ALPHA, 30).alarms <= binom.ppf(0.999, 30, ALPHA)
+
+
 def test_counted_image_by_image_the_same_nights_cry_wolf():
     deal = image_by_image(partial(deal_generated, groups=30, images=3, reference=40))
     assert rate(deal, ALPHA, 30).alarms > binom.ppf(0.999, 30, ALPHA)
