@@ -20,7 +20,7 @@ _HALF = (
     "the last line is half written, as a step that is killed leaves it; that step, run again, "
     "writes it anew. If none was killed, the line was altered"
 )
-_ADVICE = "keep the file as evidence under another name and run the step again: a new ledger begins"
+ADVICE = "keep the file as evidence under another name and run the step again: a new ledger begins"
 
 
 def append(path: Path, entry: dict[str, Any]) -> bool:
@@ -109,7 +109,7 @@ def _whole_lines(path: Path, file: Any) -> list[dict[str, Any]]:
     try:
         lines = _chained(path, content[:end])
     except LedgerError as error:
-        raise LedgerError(f"{error}; {_ADVICE}") from error
+        raise LedgerError(f"{error}; {ADVICE}") from error
     if end < len(content):
         file.truncate(end)
     return lines

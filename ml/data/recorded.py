@@ -33,11 +33,11 @@ def unrecorded_drops(home: Home, line: str) -> list[dict[str, Any]]:
     Raises LedgerError when it is altered.
     """
     rows = catalog.read_images(home, line, status=["dropped", "replaced"])
-    named = {
-        row_key(image)
-        for entry in ledger.entries(home.ledger(line, "quarantine"))
-        for image in entry["images"]
-    }
+    try:
+        entries = ledger.entries(home.ledger(line, "quarantine"))
+    except LedgerError as error:
+        raise LedgerError(f"{error}; {ledger.ADVICE}") from error
+    named = {row_key(image) for entry in entries for image in entry["images"]}
     return [
         row
         for row in rows.to_pylist()

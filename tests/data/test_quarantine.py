@@ -220,6 +220,9 @@ def test_a_drop_that_the_ledger_lost_is_found(plant):
     path.write_bytes(one_drop)
     with pytest.raises(LedgerError, match=re.escape(f"dropped: {row['object']}. ")):
         check_drops(plant.home, "plant")
+    path.write_bytes(one_drop.replace(b"camera", b"lamp"))
+    with pytest.raises(LedgerError, match=r"line 1: altered.*keep the file as evidence"):
+        record_drops(plant.home, "plant", by="Eve", because="the ledger was put aside")
     path.unlink()
     with pytest.raises(LedgerError, match=r"ok/torn\.png.*--unrecorded"):
         check_drops(plant.home, "plant")
@@ -285,5 +288,8 @@ def test_the_commands_give_one_json_result(plant, tmp_path, monkeypatch):
     os.utime(plant.source / "ok/torn.png", (1, 1))
     assert loupe("replay")["gone"] == 1  # mended: another version, which an ingest takes
     assert loupe("drop", "--reason", "not_an_image", "--because", "mended")["dropped"] == 1
+    assert loupe("drop", "--unrecorded", "--because", "put aside")["dropped"] == 0
+    plant.home.ledger("plant", "quarantine").unlink()
+    assert loupe("drop", "--unrecorded", "--because", "put aside")["dropped"] == 1
     assert plant.run().accepted == 1
     assert loupe("list")["images"] == 0
