@@ -109,7 +109,7 @@ def read_tiles(folder: Path) -> list[Rows]:
     for image in images:
         content = (folder / image["path"]).read_bytes()
         pixels = decode_rgb(content)
-        row = {"group": image["group"], "bytes": len(content), **measure(pixels)}
+        row = {"group": image["group"], "camera": "", "bytes": len(content), **measure(pixels)}
         thumbnail = cv2.resize(pixels[..., 0], (6, 6), interpolation=cv2.INTER_AREA)
         row["embedding"] = thumbnail.astype(float).ravel()
         tiles.setdefault(image["group"], []).append(row)

@@ -31,8 +31,11 @@ def both_sides(reference: Rows, current: Rows, pass_below: float) -> tuple[Colum
     """Means over the groups of each side; `flagged` is the share of images above `pass_below`.
 
     The mean of fewer images scatters more, which must not count as drift. So the groups of both
-    sides are set side by side in order of size, and each keeps as many images as the smaller.
+    sides are set side by side in order of size, and each keeps as many images as the smaller. The
+    reference of an earlier Loupe does not name the cameras, without which that would do more harm.
     """
+    if "camera" not in reference[0]:
+        return _columns(reference, pass_below), _columns(current, pass_below)
     random = np.random.default_rng(_SEED)
     first = _no_larger(reference, _sizes(current), random)
     second = _no_larger(current, _sizes(reference), random)
@@ -58,9 +61,9 @@ def _no_larger(rows: Rows, sizes: list[int], random: np.random.Generator) -> Row
 def _thinned(group: Rows, number: int, random: np.random.Generator) -> Rows:
     """So many rows of a shuffled group, in which its cameras keep their shares.
 
-    Else its mean would hang on which cameras are left. References of an earlier Loupe name none.
+    Else its mean would hang on which cameras are left.
     """
-    by_camera = sorted(group, key=lambda row: str(row.get("camera", "")))
+    by_camera = sorted(group, key=lambda row: str(row["camera"]))
     start = int(random.integers(len(group)))
     return [by_camera[(start + turn * len(group)) // number] for turn in range(number)]
 

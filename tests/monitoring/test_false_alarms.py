@@ -28,6 +28,15 @@ def test_two_cameras_are_no_drift_where_nights_have_more_or_fewer_images(images,
     assert rate(deal, ALPHA, 30).alarms <= binom.ppf(0.999, 30, ALPHA)
 
 
+def test_beside_a_reference_that_names_no_cameras_all_images_count():
+    reference, night = deal_generated(np.random.default_rng(1), 30, 6, beside=3, apart=10.0)
+    unnamed = [{name: row[name] for name in row if name != "camera"} for row in reference]
+    whole, thinned = both_sides(unnamed, night, 0.1), both_sides(reference, night, 0.1)
+    mean = np.mean([row["brightness"] for row in night if row["group"] == "0"])
+    np.testing.assert_allclose(whole[1]["brightness"][0], mean, rtol=1e-6)
+    assert (whole[1]["brightness"] != thinned[1]["brightness"]).any()
+
+
 def test_counted_image_by_image_the_same_nights_cry_wolf():
     deal = image_by_image(partial(deal_generated, groups=30, images=3, reference=40))
     assert rate(deal, ALPHA, 30).alarms > binom.ppf(0.999, 30, ALPHA)
