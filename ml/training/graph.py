@@ -1,6 +1,7 @@
 """Surgery on exported ONNX graphs that leaves what they compute as it is."""
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,61 @@ def compute_bias_scales(model: onnx.ModelProto) -> None:
     nodes = [*products, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+
+
+def compute_shared_biases(model: onnx.ModelProto, before: onnx.ModelProto) -> None:
+    """Keep a bias that several layers share once, as `before`, the model in float32, has it.
+
+    So they do where a network sees an image at several scales; the quantiser makes an int32 bias
+    for each, whose scale `compute_bias_scales` left as a product. ONNX Runtime rounds them anew
+    once, when it loads the model.
+    """
+    known = {name: numpy_helper.to_array(one) for name, one in constants(model).items()}
+    made = {output: node for node in model.graph.node for output in node.output}
+    shared = _shared_biases(before)
+    rounded = {}
+    for node in model.graph.node:
+        source = made.get(node.input[2]) if node.name in shared else None
+        product = made.get(source.input[1]) if source is not None else None
+        # One that serves two layers is done once.
+        if source is None or product is None or source.input[0] not in known:
+            continue
+        # The quantiser has given the bias's own name to what is dequantised.
+        bias, name = f"{shared[node.name].name}/float", f"{node.name}/bias"
+        values = numpy_helper.to_array(shared[node.name])
+        steps = np.rint(values / (known[product.input[0]] * known[product.input[1]]))
+        if not np.array_equal(steps, known[source.input[0]]):
+            continue
+        rounded[source.output[0]] = _rounded(bias, product.output[0], name)
+        source.input[0] = name
+        if bias not in known:
+            known[bias] = values
+            model.graph.initializer.append(numpy_helper.from_array(values, bias))
+    nodes = [one for node in model.graph.node for one in (*rounded.get(node.output[0], ()), node)]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _shared_biases(model: onnx.ModelProto) -> dict[str, TensorProto]:
+    """The biases of those convolutions that share theirs, by the name of the layer."""
+    known = constants(model)
+    biases = {
+        node.name: node.input[2]
+        for node in model.graph.node
+        if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] in known
+    }
+    uses = Counter(biases.values())
+    return {layer: known[bias] for layer, bias in biases.items() if uses[bias] > 1}
+
+
+def _rounded(values: str, scale: str, name: str) -> list[onnx.NodeProto]:
+    """The nodes that make int32 steps of a scale of a constant, as the quantiser rounds them."""
+    make = onnx.helper.make_node
+    return [
+        make("Div", [values, scale], [f"{name} in steps"]),
+        make("Round", [f"{name} in steps"], [f"{name} rounded"]),
+        make("Cast", [f"{name} rounded"], [name], to=TensorProto.INT32),
+    ]
 
 
 def constants(model: onnx.ModelProto) -> dict[str, TensorProto]:

@@ -14,6 +14,7 @@ import onnx
 from ml.inference.engine import Floats
 from ml.training.graph import (
     compute_bias_scales,
+    compute_shared_biases,
     constants,
     drop_unused,
     drop_unused_constants,
@@ -122,6 +123,7 @@ def quantised(model: onnx.ModelProto, ranges: Ranges, chosen: Collection[str]) -
     # A layer's biases would take three times their bytes; what is computed stays the same.
     drop_zero_points(found)
     compute_bias_scales(found)
+    compute_shared_biases(found, model)
     drop_unused_constants(found)
     shorten_names(found)
     return bytes(found.SerializeToString(deterministic=True))

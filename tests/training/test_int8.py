@@ -353,7 +353,7 @@ def test_what_follows_from_other_constants_is_left_out_and_nothing_computed_chan
     light, whole = tmp_path / "light.onnx", tmp_path / "whole.onnx"
     light.write_bytes(quantised(model, ranges, layers(model)))
     for step in ("drop_zero_points", "compute_bias_scales"):
-        monkeypatch.setattr(f"ml.training.quantise.{step}", lambda _: None)
+        monkeypatch.setattr(f"ml.training.quantise.{step}", lambda *_: None)
     whole.write_bytes(quantised(model, ranges, layers(model)))
     saved = whole.stat().st_size - light.stat().st_size
     biases = [one for one in onnx.load(whole).graph.initializer if one.data_type == 6]
@@ -361,3 +361,34 @@ def test_what_follows_from_other_constants_is_left_out_and_nothing_computed_chan
     assert saved > sum(int(np.prod(one.dims)) for one in biases) * 4 / 2
     first, second = (open_session(one).run(None, {"image": images}) for one in (light, whole))
     assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+class _TwoScales(torch.nn.Module):
+    """One convolution that sees the image large and small."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = torch.nn.Conv2d(3, 64, 3)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        small = torch.nn.functional.avg_pool2d(image, 2)
+        return sum(self.layer(one).relu().mean(dim=(2, 3)) for one in (image, small))
+
+
+def test_a_bias_of_several_scales_is_kept_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.random.default_rng(1).uniform(0, 255, (4, 3, 40, 40)).astype(np.float32)
+    original, light, whole = (tmp_path / f"{name}.onnx" for name in ("fp32", "light", "whole"))
+    export_onnx(_TwoScales(), ("score",), (40, 40), original)
+    model = prepared(original)
+    ranges = activation_ranges(model, images, 1)["minmax"]
+    light.write_bytes(quantised(model, ranges, layers(model)))
+    monkeypatch.setattr("ml.training.quantise.compute_shared_biases", lambda *_: None)
+    whole.write_bytes(quantised(model, ranges, layers(model)))
+    for path, biases in ((light, 0), (whole, 2)):
+        kinds = [one.data_type for one in onnx.load(path).graph.initializer]
+        assert kinds.count(onnx.TensorProto.INT32) == biases
+    first, second = (open_session(one).run(None, {"image": images}) for one in (light, whole))
+    assert np.array_equal(first[0], second[0])
